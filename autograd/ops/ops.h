@@ -1,0 +1,160 @@
+#pragma once
+
+// Every differentiable operation. Letters: B batch, T target length, S source length, D model, H heads, K head size,
+// V vocabulary. Shape errors are ShapeErrors that name the op, the argument and both shapes. Each function has a row in
+// tests/ops/cases.cpp; a test fails if one has not.
+
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "autograd/variable.h"
+#include "framework/random.h"
+
+namespace attune {
+
+// Elementwise, broadcasting by NumPy's rule (elementwise.cpp).
+
+Variable add(const Variable& a, const Variable& b);
+Variable sub(const Variable& a, const Variable& b);
+Variable mul(const Variable& a, const Variable& b);
+Variable div(const Variable& a, const Variable& b);
+Variable maximum(const Variable& a, const Variable& b);  ///< the gradient goes to a where both are equal
+Variable minimum(const Variable& a, const Variable& b);  ///< the gradient goes to a where both are equal
+inline Variable operator+(const Variable& a, const Variable& b) { return add(a, b); }
+inline Variable operator-(const Variable& a, const Variable& b) { return sub(a, b); }
+inline Variable operator*(const Variable& a, const Variable& b) { return mul(a, b); }
+inline Variable operator/(const Variable& a, const Variable& b) { return div(a, b); }
+
+/// x * factor + offset
+Variable affine(const Variable& x, double factor, double offset);
+inline Variable operator*(const Variable& x, double factor) { return affine(x, factor, 0); }
+inline Variable operator*(double factor, const Variable& x) { return affine(x, factor, 0); }
+inline Variable operator+(const Variable& x, double offset) { return affine(x, 1, offset); }
+inline Variable operator-(const Variable& x, double offset) { return affine(x, 1, -offset); }
+inline Variable operator-(const Variable& x) { return affine(x, -1, 0); }
+
+Variable exp(const Variable& x);
+Variable log(const Variable& x);
+Variable sqrt(const Variable& x);
+Variable square(const Variable& x);
+Variable reciprocal(const Variable& x);
+Variable abs(const Variable& x);  ///< derivative 0 at 0
+Variable sin(const Variable& x);
+Variable cos(const Variable& x);
+Variable tanh(const Variable& x);
+Variable sigmoid(const Variable& x);
+Variable softplus(const Variable& x);  ///< log(1 + exp(x)), without overflow
+Variable relu(const Variable& x);      ///< derivative 0 at 0
+Variable elu(const Variable& x);       ///< x for x > 0, exp(x) - 1 otherwise
+Variable silu(const Variable& x);      ///< x sigmoid(x)
+/// Gaussian error linear unit (Hendrycks and Gimpel, 2016): x Phi(x) with the error function.
+Variable gelu(const Variable& x);
+/// Its tanh approximation: x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
+Variable gelu_tanh(const Variable& x);
+/// Limits to [low, high]; derivative 0 outside.
+Variable clamp(const Variable& x, double low, double high);
+
+/// a where `condition` (bool, broadcast to the result) is true, b elsewhere. NaN in what is not chosen reaches neither
+/// the result nor a gradient.
+Variable where(const Tensor& condition, const Variable& a, const Variable& b);
+
+/// Another floating dtype; the gradient is converted back.
+Variable cast(const Variable& x, DType dtype);
+
+// Reductions (reduce.cpp). Empty `axes` means all axes. `keep`: reduced axes stay with extent 1.
+
+Variable sum(const Variable& x, std::initializer_list<int> axes = {}, bool keep = false);
+Variable mean(const Variable& x, std::initializer_list<int> axes = {}, bool keep = false);
+/// Largest element along one axis; the gradient goes to the first of equals. Throws ShapeError for an empty axis.
+Variable max(const Variable& x, int axis, bool keep = false);
+/// x [B, T, D], lengths int64 [B] -> [B, D]: mean over the first lengths[b] positions; 0 for length 0. What lies behind
+/// the length, NaN included, reaches neither the result nor a gradient.
+Variable masked_mean(const Variable& x, const Tensor& lengths);
+
+// Shape (shape.cpp). Views where strides allow.
+
+/// One extent may be -1.
+Variable reshape(const Variable& x, std::initializer_list<int64_t> shape);
+Variable reshape(const Variable& x, const Shape& shape);
+Variable permute(const Variable& x, std::initializer_list<int> axes);
+Variable transpose(const Variable& x, int axis_a, int axis_b);
+Variable slice(const Variable& x, int axis, int64_t begin, int64_t end);
+Variable select(const Variable& x, int axis, int64_t index);
+Variable expand(const Variable& x, const Shape& shape);
+Variable concat(std::span<const Variable> parts, int axis);
+Variable concat(std::initializer_list<Variable> parts, int axis);
+/// Joins along a new axis.
+Variable stack(std::span<const Variable> parts, int axis);
+/// Rows of an axis by index: y[..., i, ...] = x[..., indices[i], ...]; indices int64 [n]. Repeated indices add up in the
+/// gradient.
+Variable index_select(const Variable& x, int axis, const Tensor& indices);
+/// y[..., i, ...] = x[..., indices[..., i, ...], ...]; indices int64, shape of x except along `axis`.
+Variable gather(const Variable& x, int axis, const Tensor& indices);
+
+// Products (matmul.cpp).
+
+/// Matrix product over the last two axes, leading axes broadcast: op(a) [..., M, K] x op(b) [..., K, N] -> [..., M, N],
+/// op transposing the last two axes when asked. Rank 2 at least.
+Variable matmul(const Variable& a, const Variable& b, bool transpose_a = false, bool transpose_b = false);
+
+/// Activations that a product applies while its result is in cache.
+enum class Activation : uint8_t { kNone, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kSigmoid };
+
+/// y = activation(x weight^T + bias), then dropout. x [..., K], weight [N, K], bias [N] or undefined -> [..., N].
+/// dropout: probability of zeroing an element, drawn from `stream`; 0 draws nothing.
+/// A row whose upstream gradient is exactly 0 contributes exactly 0 to dweight, NaN in that row of x or not.
+Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
+                Activation activation = Activation::kNone, double dropout = 0,
+                RandomStream& stream = default_stream());
+
+// Normalisation (norm.cpp), over the last axis.
+
+/// (x - mean) / sqrt(var + eps) * gain + shift (Ba et al., 2016); var is biased. gain, shift [D], shift may be undefined.
+Variable layer_norm(const Variable& x, const Variable& gain, const Variable& shift, double eps = 1e-5);
+/// x / sqrt(mean(x^2) + eps) * gain (Zhang and Sennrich, 2019). gain [D].
+Variable rms_norm(const Variable& x, const Variable& gain, double eps = 1e-6);
+/// A residual step in one pass over memory: sum = x + dropout(branch), y = layer_norm(sum). Returns {sum, y}; pre-norm
+/// blocks carry `sum` on, post-norm blocks `y`.
+std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& branch, const Variable& gain,
+                                             const Variable& shift, double eps = 1e-5, double dropout = 0,
+                                             RandomStream& stream = default_stream());
+
+// Softmax and losses (softmax.cpp, loss.cpp), over the last axis.
+
+Variable softmax(const Variable& x);
+Variable log_softmax(const Variable& x);
+/// Softmax over the elements where `keep` (bool, broadcast to x) is true; exactly 0 elsewhere, and everywhere in a row
+/// without one. Masked elements, NaN or infinite, reach neither the result nor a gradient.
+Variable masked_softmax(const Variable& x, const Tensor& keep);
+
+enum class Reduction : uint8_t { kMean, kSum };
+
+struct CrossEntropyOptions {
+  double label_smoothing = 0;  ///< epsilon: the target distribution is (1 - epsilon) one-hot + epsilon / V
+  int64_t ignore_index = -100; ///< targets that count neither in the loss nor in the mean
+  Reduction reduction = Reduction::kMean;
+};
+
+/// Softmax cross-entropy. logits [..., V], targets int64 [...] -> scalar. Mean over the targets that are not ignored; 0
+/// when there are none. Throws ValueError for a target outside 0 ... V - 1, naming its position.
+Variable cross_entropy(const Variable& logits, const Tensor& targets, const CrossEntropyOptions& options = {});
+
+/// cross_entropy(linear(x, weight, bias), targets) in blocks of rows: the logits never leave the cache, and the gradients
+/// are computed in the same pass. x [..., D], weight [V, D], bias [V] or undefined.
+Variable linear_cross_entropy(const Variable& x, const Variable& weight, const Variable& bias, const Tensor& targets,
+                              const CrossEntropyOptions& options = {});
+
+// Embedding and dropout (embedding.cpp, dropout.cpp).
+
+/// weight [V, D], ids int64 [...] -> [..., D], times `scale`. Row padding_index (if >= 0) gets no gradient. Throws
+/// ValueError for an id outside 0 ... V - 1, naming its position.
+Variable embedding(const Variable& weight, const Tensor& ids, int64_t padding_index = -1, double scale = 1);
+
+/// Zeroes elements with probability p and scales the others by 1 / (1 - p) (Srivastava et al., 2014). The mask is
+/// regenerated from the stream's state in the backward pass, not stored. Throws ValueError unless 0 <= p < 1.
+Variable dropout(const Variable& x, double p, RandomStream& stream = default_stream());
+
+}  // namespace attune

@@ -1,0 +1,67 @@
+#include "autograd/variable.h"
+
+#include "autograd/saved_tensor.h"
+#include "autograd/tape.h"
+#include "framework/fail.h"
+
+namespace attune {
+
+LeafRef LeafRef::make(Tensor value, bool requires_grad) {
+  LeafRef ref;
+  ref.leaf_ = new Leaf;
+  ref.leaf_->value = std::move(value);
+  ref.leaf_->requires_grad = requires_grad;
+  ref.leaf_->references.store(1, std::memory_order_relaxed);
+  return ref;
+}
+
+LeafRef::~LeafRef() {
+  if (leaf_ != nullptr && leaf_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete leaf_;
+}
+
+Variable::Variable(Tensor value, bool requires_grad) {
+  if (!requires_grad) {
+    value_ = std::move(value);  // a constant needs no leaf
+    return;
+  }
+  require<DTypeError>(is_floating(value.dtype()), "Variable: {} cannot require a gradient, only floating types can",
+                      dtype_name(value.dtype()));
+  leaf_ = LeafRef::make(std::move(value), true);
+}
+
+void Variable::set_requires_grad(bool requires_grad) {
+  require<ValueError>(is_leaf() || generation_ == 0,
+                      "set_requires_grad: this Variable is the result of an op; use detach() to cut its history");
+  if (leaf_) {
+    leaf_->requires_grad = requires_grad;
+  } else if (requires_grad) {
+    *this = Variable(value_, true);
+  }
+}
+
+Tensor Variable::grad() const {
+  if (!leaf_ || leaf_->grad_state != Leaf::GradState::kHeld) return {};
+  return leaf_->grad;
+}
+
+void Variable::zero_grad() {
+  if (leaf_ && leaf_->grad_state == Leaf::GradState::kHeld) leaf_->grad_state = Leaf::GradState::kEmpty;
+}
+
+void Variable::backward() const {
+  require<ShapeError>(numel() == 1,
+                      "backward: the root has shape {}, expected a single element; reduce it or give a seed gradient",
+                      shape());
+  Tape::current().backward(*this, Tensor::full(shape(), 1, dtype(), device()));
+}
+
+void Variable::backward(const Tensor& seed) const { Tape::current().backward(*this, seed); }
+
+void SavedTensor::fail_changed() const {
+  fail<ValueError>(
+      "a tensor ({}) that backward needs was changed in place after it was used: version {} then, {} now; "
+      "change a clone() instead",
+      tensor_, version_, tensor_.version());
+}
+
+}  // namespace attune

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "framework/kernels/kernel.h"
+
+namespace attune {
+
+/// y = x, converting the element type. x, y: equal shapes, any strides (x may be expanded), any dtypes.
+ATTUNE_KERNEL(copy, const Tensor& x, Tensor& y);
+
+/// y = value everywhere. y: any strides, any dtype.
+ATTUNE_KERNEL(fill, Tensor& y, double value);
+
+}  // namespace attune

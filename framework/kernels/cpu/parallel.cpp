@@ -1,0 +1,204 @@
+#include "framework/kernels/cpu/parallel.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "framework/device.h"
+#include "framework/fail.h"
+#include "framework/storage.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace attune {
+namespace cpu::detail {
+namespace {
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+int available_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+// True inside a chunk: nested runs stay in their thread.
+thread_local bool inside_run = false;
+
+// Workers spin on a cache line of their own for a while after the last run, because a training step hands out work every
+// few microseconds and waking a sleeping thread costs more than most of its chunks; then they sleep.
+class Pool {
+ public:
+  explicit Pool(int threads) : slots_(static_cast<size_t>(threads)) {
+    for (int i = 1; i < threads; ++i) {
+      workers_.emplace_back([this, i] { work(static_cast<size_t>(i)); });
+    }
+  }
+
+  ~Pool() {
+    for (size_t i = 1; i < slots_.size(); ++i) publish(slots_[i], kStop);
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  int threads() const { return static_cast<int>(slots_.size()); }
+
+  // The caller holds the pool's lock.
+  void run(int64_t chunks, Task task, void* context) {
+    const int64_t threads = std::min<int64_t>(chunks, this->threads());
+    task_ = task;
+    context_ = context;
+    chunks_ = chunks;
+    next_.store(threads, std::memory_order_relaxed);
+    done_.store(0, std::memory_order_relaxed);
+    ++generation_;
+    for (int64_t i = 1; i < threads; ++i) publish(slots_[static_cast<size_t>(i)], 2 * generation_);
+    share(0);
+    // A worker that has not begun (descheduled, still waking) loses its share to the caller.
+    for (int64_t i = 1; i < threads; ++i) {
+      if (claim(slots_[static_cast<size_t>(i)], 2 * generation_)) share(i);
+    }
+    for (int spins = 0; done_.load(std::memory_order_acquire) != threads; ++spins) {
+      if (spins < 4096) {
+        pause();
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  }
+
+ private:
+  static constexpr uint64_t kStop = ~uint64_t{1};  // even, never a generation
+
+  // state: 2 * generation = open for its worker or the caller, 2 * generation + 1 = taken.
+  struct alignas(64) Slot {
+    std::atomic<uint64_t> state{1};
+    std::atomic<bool> sleeping{false};
+  };
+
+  static void publish(Slot& slot, uint64_t state) {
+    slot.state.store(state, std::memory_order_seq_cst);
+    if (slot.sleeping.load(std::memory_order_seq_cst)) slot.state.notify_one();
+  }
+
+  static bool claim(Slot& slot, uint64_t open) {
+    return slot.state.compare_exchange_strong(open, open + 1, std::memory_order_acq_rel);
+  }
+
+  // Chunk `first`, then whatever is left.
+  void share(int64_t first) {
+    inside_run = true;
+    for (int64_t chunk = first; chunk < chunks_; chunk = next_.fetch_add(1, std::memory_order_relaxed)) {
+      task_(context_, chunk);
+    }
+    inside_run = false;
+    done_.fetch_add(1, std::memory_order_release);
+  }
+
+  void work(size_t index) {
+    using Clock = std::chrono::steady_clock;
+    constexpr auto kSpin = std::chrono::microseconds(2000);
+    Slot& slot = slots_[index];
+    for (;;) {
+      uint64_t state = slot.state.load(std::memory_order_acquire);
+      if (state % 2 == 1) {
+        const auto begin = Clock::now();
+        while ((state = slot.state.load(std::memory_order_acquire)) % 2 == 1) {
+          bool waited_long = false;
+          for (int i = 0; i < 64; ++i) pause();
+          const auto waited = Clock::now() - begin;
+          waited_long = waited > kSpin;
+          if (waited > kSpin / 20) std::this_thread::yield();
+          if (waited_long) {
+            slot.sleeping.store(true, std::memory_order_seq_cst);
+            slot.state.wait(state, std::memory_order_seq_cst);
+            slot.sleeping.store(false, std::memory_order_relaxed);
+          }
+        }
+      }
+      if (state == kStop) return;
+      if (claim(slot, state)) share(static_cast<int64_t>(index));
+    }
+  }
+
+  std::vector<Slot> slots_;
+  std::vector<std::thread> workers_;
+  Task task_ = nullptr;
+  void* context_ = nullptr;
+  int64_t chunks_ = 0;
+  uint64_t generation_ = 0;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<int64_t> done_{0};
+};
+
+struct PoolOwner {
+  std::mutex mutex;  // held by whoever runs on the pool
+  std::unique_ptr<Pool> pool;
+  std::atomic<int> threads{available_cores()};
+};
+
+PoolOwner& owner() {
+  static PoolOwner instance;
+  return instance;
+}
+
+}  // namespace
+
+int64_t chunk_count(int64_t n, int64_t grain) {
+  const int64_t wanted = n / std::max<int64_t>(grain, 1);
+  return std::clamp<int64_t>(wanted, 1, owner().threads.load(std::memory_order_relaxed));
+}
+
+void run_chunks(int64_t chunks, Task task, void* context) {
+  PoolOwner& own = owner();
+  const int threads = own.threads.load(std::memory_order_relaxed);
+  if (!inside_run && threads > 1) {
+    const std::unique_lock lock(own.mutex, std::try_to_lock);
+    if (lock.owns_lock()) {
+      if (!own.pool || own.pool->threads() != threads) {
+        own.pool.reset();
+        own.pool = std::make_unique<Pool>(threads);
+      }
+      own.pool->run(chunks, task, context);
+      return;
+    }
+  }
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) task(context, chunk);
+}
+
+}  // namespace cpu::detail
+
+void* cpu::scratch_bytes(int slot, size_t bytes) {
+  thread_local std::array<StorageRef, 8> blocks;
+  StorageRef& block = blocks.at(static_cast<size_t>(slot));
+  if (!block || block->bytes < bytes) {
+    block = StorageRef();
+    block = StorageRef::allocate(bytes, Device::cpu());
+  }
+  return block->data;
+}
+
+int num_threads() { return cpu::detail::owner().threads.load(std::memory_order_relaxed); }
+
+void set_num_threads(int count) {
+  require<ValueError>(count >= 1 && count <= 1024, "set_num_threads: {} threads asked for, expected 1 ... 1024", count);
+  cpu::detail::owner().threads.store(count, std::memory_order_relaxed);
+}
+
+}  // namespace attune

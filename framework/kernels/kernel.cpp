@@ -1,0 +1,15 @@
+#include "framework/kernels/kernel.h"
+
+#include "framework/fail.h"
+
+namespace attune {
+
+void fail_devices(const char* kernel, Device first, Device other) {
+  fail<DeviceError>("{}: operands are on {} and on {}; move one with Tensor::to", kernel, first, other);
+}
+
+void fail_no_cuda(const char* kernel) {
+  fail<DeviceError>("{}: this build of Attune has no CUDA kernel for it; use the cpu device", kernel);
+}
+
+}  // namespace attune

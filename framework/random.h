@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "framework/tensor.h"
+
+namespace attune {
+
+/// A stream of random numbers that is nothing but a seed and an offset: saving both saves the stream.
+/// Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011), key = seed. Element i of a
+/// draw at offset o uses word (i / 16) % 4 of counter o + (i / 64) * 16 + i % 16, on every device and vector width.
+struct RandomState {
+  uint64_t seed = 0;
+  uint64_t offset = 0;  ///< in counters of four words
+
+  bool operator==(const RandomState&) const = default;
+};
+
+class RandomStream {
+ public:
+  explicit RandomStream(uint64_t seed = 0) : state_{seed, 0} {}
+  explicit RandomStream(RandomState state) : state_(state) {}
+
+  const RandomState& state() const { return state_; }
+  void set_state(RandomState state) { state_ = state; }
+
+  /// Reserves counters for `count` elements and returns where they begin. Kernels draw from there.
+  RandomState reserve(int64_t count) {
+    const RandomState begin = state_;
+    state_.offset += static_cast<uint64_t>((count + 63) / 64) * 16;
+    return begin;
+  }
+
+  // Single draws, for shuffling and data generation.
+  uint32_t next_uint32();
+  /// Uniform over 0 ... n - 1, without bias.
+  uint64_t below(uint64_t n);
+  /// Uniform in [0, 1).
+  double uniform();
+  /// Standard normal (Box and Muller).
+  double normal();
+  /// Fisher and Yates.
+  template <class T>
+  void shuffle(std::span<T> values) {
+    for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[below(i)]);
+  }
+
+  // Filled tensors (float32 or float64).
+  Tensor uniform(const Shape& shape, double low, double high, DType dtype = DType::kFloat32);
+  Tensor normal(const Shape& shape, double mean, double stddev, DType dtype = DType::kFloat32);
+
+ private:
+  RandomState state_;
+};
+
+/// One block of Philox4x32-10.
+struct PhiloxBlock {
+  uint32_t word[4];
+};
+PhiloxBlock philox(uint64_t seed, uint64_t counter);
+
+/// The stream that dropout and initialisers use in this thread unless told otherwise.
+RandomStream& default_stream();
+/// Restarts default_stream() of this thread.
+void manual_seed(uint64_t seed);
+
+}  // namespace attune

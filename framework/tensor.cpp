@@ -1,0 +1,236 @@
+#include "framework/tensor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "framework/fail.h"
+#include "framework/kernels/copy.h"
+
+namespace attune {
+
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
+  Tensor out;
+  out.shape_ = shape;
+  out.strides_ = contiguous_strides(shape);
+  out.dtype_ = dtype;
+  out.storage_ = StorageRef::allocate(static_cast<size_t>(shape.numel()) * dtype_size(dtype), device);
+  return out;
+}
+
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
+
+Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
+  Tensor out = empty(shape, dtype, device);
+  kernels::fill(out, value);
+  return out;
+}
+
+template <class T>
+Tensor Tensor::from(std::span<const T> values, const Shape& shape, Device device) {
+  require<ShapeError>(static_cast<int64_t>(values.size()) == shape.numel(),
+                      "Tensor::from: {} values given for shape {}, which holds {}", values.size(), shape,
+                      shape.numel());
+  Tensor out = empty(shape, kDTypeOf<T>);
+  if (!values.empty()) std::memcpy(out.raw(), values.data(), values.size_bytes());
+  return device.is_cpu() ? out : out.to(device);
+}
+
+template <class T>
+std::vector<T> Tensor::to_vector() const {
+  const Tensor host = to(Device::cpu()).contiguous();
+  const T* begin = host.data<T>();
+  return std::vector<T>(begin, begin + host.numel());
+}
+
+template Tensor Tensor::from(std::span<const float>, const Shape&, Device);
+template Tensor Tensor::from(std::span<const double>, const Shape&, Device);
+template Tensor Tensor::from(std::span<const bfloat16>, const Shape&, Device);
+template Tensor Tensor::from(std::span<const int64_t>, const Shape&, Device);
+template Tensor Tensor::from(std::span<const bool>, const Shape&, Device);
+template std::vector<float> Tensor::to_vector() const;
+template std::vector<double> Tensor::to_vector() const;
+template std::vector<bfloat16> Tensor::to_vector() const;
+template std::vector<int64_t> Tensor::to_vector() const;
+
+bool Tensor::is_contiguous() const {
+  int64_t step = 1;
+  for (int axis = rank() - 1; axis >= 0; --axis) {
+    if (shape_[axis] != 1 && strides_[axis] != step) return numel() == 0;
+    step *= shape_[axis];
+  }
+  return true;
+}
+
+double Tensor::item() const {
+  require<ShapeError>(numel() == 1, "Tensor::item: shape {} holds {} elements, expected 1", shape_, numel());
+  const Tensor value = to(Device::cpu()).to(DType::kFloat64);
+  return *value.data<double>();
+}
+
+Tensor Tensor::view(const Shape& shape) const {
+  require<ShapeError>(shape.numel() == numel(), "Tensor::view: shape {} holds {} elements, {} holds {}", shape_,
+                      numel(), shape, shape.numel());
+  Tensor out = *this;
+  out.shape_ = shape;
+  out.strides_ = contiguous_strides(shape);
+  if (is_contiguous()) return out;
+  // Match runs of old axes that lie contiguously behind each other with runs of new axes of the same extent.
+  int old_axis = rank() - 1;
+  int new_axis = shape.rank() - 1;
+  while (new_axis >= 0) {
+    while (old_axis >= 0 && shape_[old_axis] == 1) --old_axis;
+    if (old_axis < 0) {
+      for (; new_axis >= 0; --new_axis) out.strides_[new_axis] = 1;
+      break;
+    }
+    int64_t block = shape_[old_axis];
+    const int64_t step = strides_[old_axis];
+    int64_t reach = step * block;
+    while (old_axis > 0 && (shape_[old_axis - 1] == 1 || strides_[old_axis - 1] == reach)) {
+      --old_axis;
+      block *= shape_[old_axis];
+      reach *= shape_[old_axis];
+    }
+    --old_axis;
+    int64_t filled = 1;
+    while (new_axis >= 0 && (filled < block || shape[new_axis] == 1)) {
+      out.strides_[new_axis] = step * filled;
+      filled *= shape[new_axis];
+      --new_axis;
+    }
+    require<ShapeError>(filled == block,
+                        "Tensor::view: shape {} with strides {} cannot be seen as {}; use reshape, which copies",
+                        shape_, strides_, shape);
+  }
+  return out;
+}
+
+Tensor Tensor::transpose(int axis_a, int axis_b) const {
+  Tensor out = *this;
+  const int a = shape_.axis(axis_a);
+  const int b = shape_.axis(axis_b);
+  std::swap(out.shape_[a], out.shape_[b]);
+  std::swap(out.strides_[a], out.strides_[b]);
+  return out;
+}
+
+Tensor Tensor::permute(std::span<const int> axes) const {
+  require<ShapeError>(static_cast<int>(axes.size()) == rank(), "Tensor::permute: {} axes given for shape {}",
+                      axes.size(), shape_);
+  Tensor out = *this;
+  unsigned seen = 0;
+  for (int i = 0; i < rank(); ++i) {
+    const int from = shape_.axis(axes[static_cast<size_t>(i)]);
+    out.shape_[i] = shape_[from];
+    out.strides_[i] = strides_[from];
+    seen |= 1u << from;
+  }
+  require<ShapeError>(seen == (1u << rank()) - 1, "Tensor::permute: axes [{}] name an axis of {} twice",
+                      fmt::join(axes, ", "), shape_);
+  return out;
+}
+
+Tensor Tensor::slice(int axis, int64_t begin, int64_t end) const {
+  axis = shape_.axis(axis);
+  require<ShapeError>(0 <= begin && begin <= end && end <= shape_[axis],
+                      "Tensor::slice: range {} ... {} is outside axis {} of shape {}", begin, end, axis, shape_);
+  Tensor out = *this;
+  out.offset_ += begin * strides_[axis];
+  out.shape_[axis] = end - begin;
+  return out;
+}
+
+Tensor Tensor::select(int axis, int64_t index) const {
+  axis = shape_.axis(axis);
+  require<ShapeError>(0 <= index && index < shape_[axis], "Tensor::select: index {} is outside axis {} of shape {}",
+                      index, axis, shape_);
+  Tensor out = *this;
+  out.offset_ += index * strides_[axis];
+  out.shape_.erase(axis);
+  out.strides_.erase(axis);
+  return out;
+}
+
+Tensor Tensor::expand(const Shape& shape) const {
+  require<ShapeError>(broadcast_shapes(shape_, shape, "Tensor::expand") == shape,
+                      "Tensor::expand: shape {} cannot be expanded to {}", shape_, shape);
+  Tensor out = *this;
+  out.shape_ = shape;
+  out.strides_ = shape;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    const int own = axis - (shape.rank() - rank());
+    out.strides_[axis] = own < 0 || shape_[own] == 1 ? 0 : strides_[own];
+  }
+  return out;
+}
+
+Tensor Tensor::unsqueeze(int axis) const {
+  Tensor out = *this;
+  const int at = axis < 0 ? axis + rank() + 1 : axis;
+  require<ShapeError>(at >= 0 && at <= rank(), "Tensor::unsqueeze: axis {} is outside shape {}", axis, shape_);
+  out.shape_.insert(at, 1);
+  out.strides_.insert(at, at < rank() ? strides_[at] * shape_[at] : 1);
+  return out;
+}
+
+Tensor Tensor::squeeze(int axis) const {
+  axis = shape_.axis(axis);
+  require<ShapeError>(shape_[axis] == 1, "Tensor::squeeze: axis {} of shape {} is not 1", axis, shape_);
+  return select(axis, 0);
+}
+
+Tensor Tensor::as_strided(const Shape& shape, const Strides& strides, int64_t offset) const {
+  Tensor out = *this;
+  out.shape_ = shape;
+  out.strides_ = strides;
+  out.offset_ += offset;
+  return out;
+}
+
+Tensor Tensor::reshape(const Shape& shape) const {
+  if (is_contiguous() || shape == shape_) return view(shape);
+  return contiguous().view(shape);
+}
+
+Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
+
+Tensor Tensor::clone() const {
+  Tensor out = empty(shape_, dtype_, device());
+  kernels::copy(*this, out);
+  return out;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == dtype_) return *this;
+  Tensor out = empty(shape_, dtype, device());
+  kernels::copy(*this, out);
+  return out;
+}
+
+Tensor Tensor::to(Device target) const {
+  if (target == device()) return *this;
+  fail<DeviceError>("Tensor::to: cannot move {} to {}: this build of Attune has no CUDA backend", *this, target);
+}
+
+void Tensor::fill_(double value) {
+  kernels::fill(*this, value);
+  bump_version();
+}
+
+void Tensor::copy_(const Tensor& source) {
+  const Tensor from = source.shape() == shape_ ? source : source.expand(shape_);
+  kernels::copy(from, *this);
+  bump_version();
+}
+
+std::string Tensor::to_string() const {
+  if (!defined()) return "undefined tensor";
+  return fmt::format("{} {} on {}", dtype_name(dtype_), shape_, device());
+}
+
+void Tensor::check_dtype(DType expected) const {
+  require<DTypeError>(dtype_ == expected, "Tensor::data: element type {} asked for, the tensor holds {}",
+                      dtype_name(expected), dtype_name(dtype_));
+}
+
+}  // namespace attune

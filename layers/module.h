@@ -1,0 +1,97 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autograd/variable.h"
+
+namespace attune {
+
+/// Dotted names with their tensors, in declaration order.
+using StateDict = std::vector<std::pair<std::string, Tensor>>;
+
+/// Base of all layers: owns children and parameters under names. Declaring is registering:
+///
+///     struct Head : Module {
+///       Head(int64_t dim) : norm_(child<LayerNorm>("norm", dim)), scale_(parameter("scale", Tensor::full({dim}, 1))) {}
+///       LayerNorm& norm_;
+///       Variable scale_;
+///     };
+///
+/// Modules are neither copied nor moved: children are referred to by reference.
+class Module {
+ public:
+  Module() = default;
+  virtual ~Module();
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  /// All parameters, this module's first, then its children's, with dotted names ("encoder.block0.norm.weight").
+  /// A shared parameter appears under each of its names; parameters() lists it once.
+  std::vector<std::pair<std::string, Variable>> named_parameters() const;
+  std::vector<Variable> parameters() const;
+  /// Number of trainable elements, shared ones counted once.
+  int64_t parameter_count() const;
+
+  /// Parameters and buffers (see `buffer`), values shared with the module.
+  StateDict state_dict() const;
+  /// Copies values into the module (converting dtypes). Throws ShapeError listing all missing, unexpected and mismatched
+  /// entries at once, with both shapes and, for an unexpected name, the nearest one that exists. Nothing is changed then.
+  void load_state_dict(const StateDict& state);
+
+  /// Training mode switches dropout (and batch statistics), never gradients.
+  void train(bool training = true);
+  void eval() { train(false); }
+  bool training() const { return training_; }
+
+  /// Converts every parameter and buffer (float64 for gradient checks).
+  void to(DType dtype);
+  void zero_grad();
+
+  /// Dotted path from the root module: "encoder.block0.attn"; empty for the root.
+  std::string path() const;
+  /// path() for messages, or the given layer name at the root.
+  std::string who(const char* layer) const;
+
+  /// Calls f(path, module) for this module and all below it.
+  void visit(const std::function<void(const std::string&, Module&)>& f);
+
+ protected:
+  /// Creates a child that this module owns.
+  template <class T, class... Args>
+  T& child(std::string name, Args&&... args) {
+    auto owned = std::make_unique<T>(std::forward<Args>(args)...);
+    T& reference = *owned;
+    adopt(std::move(name), std::move(owned));
+    return reference;
+  }
+  /// Registers a parameter and returns its handle.
+  Variable parameter(std::string name, Tensor initial);
+  /// Registers an existing parameter under another name: weight sharing.
+  Variable share(std::string name, const Variable& parameter);
+  /// Registers a tensor that is saved with the module and not trained.
+  Variable buffer(std::string name, Tensor initial);
+
+ private:
+  void adopt(std::string name, std::unique_ptr<Module> module);
+  void collect(const std::string& prefix, bool with_buffers,
+               std::vector<std::pair<std::string, Variable>>& out) const;
+  void name_leaves(const std::string& prefix);
+
+  std::string name_;
+  Module* parent_ = nullptr;
+  bool training_ = true;
+  struct Entry {
+    std::string name;
+    Variable variable;
+    bool trained;
+  };
+  std::vector<Entry> entries_;
+  std::vector<std::unique_ptr<Module>> children_;
+};
+
+}  // namespace attune
