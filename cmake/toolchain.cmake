@@ -1,0 +1,37 @@
+# Warnings, processor, sanitizers; ccache and a fast linker where they are.
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Release or Debug" FORCE)
+endif()
+
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow)
+if(ATTUNE_WERROR)
+  add_compile_options(-Werror)
+endif()
+
+# What every x86-64 processor since 2009 has. Kernels choose wider instructions at run time (Highway).
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  add_compile_options(-march=x86-64-v2)
+endif()
+
+if(ATTUNE_SANITIZE)
+  add_compile_options(-fsanitize=${ATTUNE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${ATTUNE_SANITIZE})
+endif()
+
+if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+  find_program(ATTUNE_CCACHE ccache)
+  mark_as_advanced(ATTUNE_CCACHE)
+  if(ATTUNE_CCACHE)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${ATTUNE_CCACHE})
+  endif()
+endif()
+
+find_program(ATTUNE_MOLD ld.mold)
+find_program(ATTUNE_LLD ld.lld)
+mark_as_advanced(ATTUNE_MOLD ATTUNE_LLD)
+if(ATTUNE_MOLD)
+  add_link_options(-fuse-ld=mold)
+elseif(ATTUNE_LLD)
+  add_link_options(-fuse-ld=lld)
+endif()
