@@ -1,0 +1,373 @@
+#include "framework/kernels/cpu/gemm.h"
+
+#include <algorithm>
+
+#include "framework/kernels/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "framework/kernels/cpu/gemm.cpp"
+#include <hwy/foreach_target.h>
+
+#include "framework/kernels/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace attune::cpu::HWY_NAMESPACE {
+namespace {
+
+// Registers: rows x panel accumulators, `panel` vectors of B and one broadcast of A. 32 vector registers take 6 x 4
+// (24 + 4 + 1), 16 take 6 x 2 (12 + 2 + 1). Wide and low rather than square: six row pointers stay in registers, model
+// widths are multiples of 64, and B may come from the second-level cache (256 bytes in 12 cycles).
+#if HWY_TARGET <= HWY_AVX3
+constexpr int kPanel = 4;
+#else
+constexpr int kPanel = 2;
+#endif
+constexpr int kRows = 6;
+constexpr int kRowsNarrow = 8;  // for panels of one or two vectors, which leave registers free
+
+// Block sizes in elements of float32: a packed panel in the first-level cache, a packed block of B and the rows of A
+// that meet it in the second-level cache.
+constexpr int64_t kDepth = 256;
+constexpr int64_t kColumns = 1024;
+constexpr int64_t kRowBlock = 240;
+
+template <class T>
+struct Tile {
+  const T* a;
+  int64_t a_row;
+  int64_t a_col;
+  const T* b;  // packed: `width` values for every k
+  int64_t k;
+  T* c;
+  int64_t ldc;
+  int64_t n;  // valid columns
+  T alpha;
+  bool accumulate;
+  const T* bias;
+  bool relu;
+};
+
+template <class T, int R, int P, bool kUnitColumn>
+HWY_INLINE void tile_kernel(const Tile<T>& t) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  V acc[R][P];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) acc[r][p] = hn::Zero(d);
+  }
+  const T* HWY_RESTRICT b = t.b;
+  const int64_t a_row = kUnitColumn ? t.a_row : 1;
+  const int64_t a_col = kUnitColumn ? 1 : t.a_col;
+  const T* HWY_RESTRICT a = t.a;
+  for (int64_t k = 0; k < t.k; ++k) {
+    V column[P];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) column[p] = hn::Load(d, b + p * lanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V x = hn::Set(d, a[r * a_row]);
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) acc[r][p] = hn::MulAdd(x, column[p], acc[r][p]);
+    }
+    a += a_col;
+    b += P * lanes;
+  }
+  const V alpha = hn::Set(d, t.alpha);
+  const bool whole = t.n == P * lanes;
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    T* row = t.c + r * t.ldc;
+    HWY_ALIGN T edge[HWY_MAX_BYTES / sizeof(T) * P];
+    T* to = row;
+    if (!whole) {
+      to = edge;
+      if (t.accumulate) {
+        for (int64_t j = 0; j < t.n; ++j) edge[j] = row[j];
+      }
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      V y = hn::Mul(acc[r][p], alpha);
+      if (t.accumulate) y = hn::Add(y, hn::LoadU(d, to + p * lanes));
+      if (t.bias != nullptr) y = hn::Add(y, hn::LoadU(d, t.bias + p * lanes));
+      if (t.relu) y = hn::Max(y, hn::Zero(d));
+      hn::StoreU(y, d, to + p * lanes);
+    }
+    if (!whole) {
+      for (int64_t j = 0; j < t.n; ++j) row[j] = edge[j];
+    }
+  }
+}
+
+template <class T, int P, bool kUnitColumn>
+void run_tile(const Tile<T>& t, int64_t rows) {
+  switch (rows) {
+    case 1:
+      return tile_kernel<T, 1, P, kUnitColumn>(t);
+    case 2:
+      return tile_kernel<T, 2, P, kUnitColumn>(t);
+    case 3:
+      return tile_kernel<T, 3, P, kUnitColumn>(t);
+    case 4:
+      return tile_kernel<T, 4, P, kUnitColumn>(t);
+    case 5:
+      return tile_kernel<T, 5, P, kUnitColumn>(t);
+    case 6:
+      return tile_kernel<T, 6, P, kUnitColumn>(t);
+    default:
+      break;
+  }
+  if constexpr (P <= 2 && kPanel == 4) {
+    if (rows == 7) return tile_kernel<T, 7, P, kUnitColumn>(t);
+    return tile_kernel<T, 8, P, kUnitColumn>(t);
+  }
+}
+
+// All rows of one block against one packed panel. Rows are dealt out evenly, so that no tile is left nearly empty.
+template <class T, int P>
+void run_panel(Tile<T> t, int64_t rows) {
+  constexpr int64_t kTallest = P <= 2 && kPanel == 4 ? kRowsNarrow : kRows;
+  const int64_t tiles = (rows + kTallest - 1) / kTallest;
+  const T* a = t.a;
+  T* c = t.c;
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t begin = rows * i / tiles;
+    const int64_t end = rows * (i + 1) / tiles;
+    t.a = a + begin * t.a_row;
+    t.c = c + begin * t.ldc;
+    if (t.a_col == 1) {
+      run_tile<T, P, true>(t, end - begin);
+    } else {
+      run_tile<T, P, false>(t, end - begin);
+    }
+  }
+}
+
+template <class T>
+void run_panels(const Tile<T>& t, int64_t rows, int vectors) {
+  if constexpr (kPanel == 4) {
+    if (vectors == 4) return run_panel<T, 4>(t, rows);
+    if (vectors == 3) return run_panel<T, 3>(t, rows);
+  }
+  if (vectors == 2) return run_panel<T, 2>(t, rows);
+  run_panel<T, 1>(t, rows);
+}
+
+// Four rows of a 4 x 4 block in each 128-bit part: column q of the result is row q of every block.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void transpose_blocks(D d, V& a, V& b, V& c, V& e) {
+  const hn::RepartitionToWide<D> wide;
+  const auto ab_low = hn::BitCast(wide, hn::InterleaveLower(d, a, b));
+  const auto ab_high = hn::BitCast(wide, hn::InterleaveUpper(d, a, b));
+  const auto ce_low = hn::BitCast(wide, hn::InterleaveLower(d, c, e));
+  const auto ce_high = hn::BitCast(wide, hn::InterleaveUpper(d, c, e));
+  a = hn::BitCast(d, hn::InterleaveLower(wide, ab_low, ce_low));
+  b = hn::BitCast(d, hn::InterleaveUpper(wide, ab_low, ce_low));
+  c = hn::BitCast(d, hn::InterleaveLower(wide, ab_high, ce_high));
+  e = hn::BitCast(d, hn::InterleaveUpper(wide, ab_high, ce_high));
+}
+
+// Four floats from each of the columns j, j + 4, j + 8, ...: one 128-bit part per column.
+template <class D>
+HWY_INLINE hn::Vec<D> load_parts(D d, const float* from, int64_t step) {
+  if constexpr (sizeof(hn::Vec<D>) == 16) {
+    (void)step;
+    return hn::LoadU(d, from);
+  } else {
+    const hn::Half<D> half;
+    constexpr int64_t parts = sizeof(hn::Vec<D>) / 32;
+    return hn::Combine(d, load_parts(half, from + parts * step, step), load_parts(half, from, step));
+  }
+}
+
+// packed[k][j] = b(k, j) for one panel of `width` columns, zeros behind n.
+template <class T>
+void pack_panel(const Operand<T>& b, int64_t depth, int64_t n, int64_t width, T* HWY_RESTRICT packed) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  if (b.col == 1) {
+    for (int64_t k = 0; k < depth; ++k) {
+      const T* HWY_RESTRICT from = b.data + k * b.row;
+      T* HWY_RESTRICT to = packed + k * width;
+      int64_t j = 0;
+      for (; j + lanes <= n; j += lanes) hn::Store(hn::LoadU(d, from + j), d, to + j);
+      for (; j < n; ++j) to[j] = from[j];
+      for (; j < width; ++j) to[j] = 0;
+    }
+    return;
+  }
+  // Columns of B are contiguous: transpose.
+  int64_t j0 = 0;
+  int64_t k_done = 0;
+  if constexpr (sizeof(T) == 4) {
+    k_done = depth / 4 * 4;
+    for (; j0 + lanes <= n; j0 += lanes) {
+      const T* HWY_RESTRICT from = b.data + j0 * b.col;
+      T* HWY_RESTRICT to = packed + j0;
+      for (int64_t k = 0; k < k_done; k += 4) {
+        auto r0 = load_parts(d, from + k, 4 * b.col);
+        auto r1 = load_parts(d, from + k + b.col, 4 * b.col);
+        auto r2 = load_parts(d, from + k + 2 * b.col, 4 * b.col);
+        auto r3 = load_parts(d, from + k + 3 * b.col, 4 * b.col);
+        transpose_blocks(d, r0, r1, r2, r3);
+        hn::Store(r0, d, to + k * width);
+        hn::Store(r1, d, to + (k + 1) * width);
+        hn::Store(r2, d, to + (k + 2) * width);
+        hn::Store(r3, d, to + (k + 3) * width);
+      }
+    }
+  }
+  for (int64_t k = 0; k < depth; ++k) {
+    const T* HWY_RESTRICT from = b.data + k;
+    T* HWY_RESTRICT to = packed + k * width;
+    for (int64_t j = k < k_done ? j0 : 0; j < n; ++j) to[j] = from[j * b.col];
+    for (int64_t j = n; j < width; ++j) to[j] = 0;
+  }
+}
+
+template <class T>
+bool all_finite(const T* data, int64_t n) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto sum = hn::Zero(d);  // x * 0 is 0 or NaN
+  for (int64_t i = 0; i < n; i += lanes) sum = hn::MulAdd(hn::Load(d, data + i), hn::Zero(d), sum);
+  return hn::AllTrue(d, hn::Eq(sum, hn::Zero(d)));
+}
+
+// The product of one panel that holds NaN or infinity, where zeros of A take part in nothing.
+template <class T>
+void run_exact(const Tile<T>& t, int64_t rows, int64_t width) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < t.n; ++j) {
+      T sum = 0;
+      for (int64_t k = 0; k < t.k; ++k) {
+        const T a = t.a[i * t.a_row + k * t.a_col];
+        if (a != 0) sum += a * t.b[k * width + j];
+      }
+      T& c = t.c[i * t.ldc + j];
+      T y = sum * t.alpha;
+      if (t.accumulate) y += c;
+      if (t.bias != nullptr) y += t.bias[j];
+      if (t.relu && y < 0) y = 0;
+      c = y;
+    }
+  }
+}
+
+template <class T>
+void run_gemm(const Product<T>& p) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t panel = kPanel * lanes;
+  const int64_t columns = std::min(kColumns, (p.n + lanes - 1) / lanes * lanes);
+  T* packed = scratch<T>(0, std::min(kDepth, p.k) * columns);
+  T* tail_bias = scratch<T>(1, panel);
+  for (int64_t n0 = 0; n0 < p.n; n0 += kColumns) {
+    const int64_t n1 = std::min(p.n, n0 + kColumns);
+    for (int64_t k0 = 0; k0 == 0 || k0 < p.k; k0 += kDepth) {
+      const int64_t depth = std::min(p.k - k0, kDepth);
+      const bool last = k0 + depth >= p.k;
+      T* to = packed;
+      bool finite = true;
+      for (int64_t j = n0; j < n1; j += panel) {
+        const int64_t n = std::min(panel, n1 - j);
+        const int64_t width = (n + lanes - 1) / lanes * lanes;
+        pack_panel(p.b.at(k0, j), depth, n, width, to);
+        if (p.exact_zeros) finite = finite && all_finite(to, depth * width);
+        to += depth * width;
+      }
+      for (int64_t i = 0; i < p.m; i += kRowBlock) {
+        const int64_t rows = std::min(kRowBlock, p.m - i);
+        const T* from = packed;
+        for (int64_t j = n0; j < n1; j += panel) {
+          const int64_t n = std::min(panel, n1 - j);
+          const int64_t vectors = (n + lanes - 1) / lanes;
+          const T* bias = last && p.bias != nullptr ? p.bias + j : nullptr;
+          if (bias != nullptr && n != vectors * lanes) {
+            std::copy(bias, bias + n, tail_bias);
+            bias = tail_bias;
+          }
+          const Operand<T> a = p.a.at(i, k0);
+          const Tile<T> tile{
+              a.data, a.row,         a.col, from, depth, p.c + i * p.ldc + j, p.ldc, n, p.alpha, p.accumulate || k0 > 0,
+              bias,   last && p.relu};
+          if (finite) {
+            run_panels(tile, rows, static_cast<int>(vectors));
+          } else {
+            run_exact(tile, rows, vectors * lanes);
+          }
+          from += depth * vectors * lanes;
+        }
+        if (last && n1 == p.n && p.epilogue.run != nullptr) p.epilogue.run(p.epilogue.context, i, i + rows);
+      }
+    }
+  }
+}
+
+void gemm_float(const Product<float>& p) { run_gemm(p); }
+void gemm_double(const Product<double>& p) { run_gemm(p); }
+
+}  // namespace
+}  // namespace attune::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace attune::cpu {
+
+HWY_EXPORT(gemm_float);
+HWY_EXPORT(gemm_double);
+
+void gemm(const Product<float>& product) { HWY_DYNAMIC_DISPATCH(gemm_float)(product); }
+void gemm(const Product<double>& product) { HWY_DYNAMIC_DISPATCH(gemm_double)(product); }
+
+namespace {
+
+template <class T>
+void split(const Product<T>& p) {
+  // Below some 100 k multiplications a hand-off costs more than it saves.
+  const int64_t work_per_row = std::max<int64_t>(p.n * p.k, 1);
+  if (p.n > p.m && p.epilogue.run == nullptr) {
+    constexpr int64_t kStep = 64;
+    const int64_t steps = (p.n + kStep - 1) / kStep;
+    const int64_t grain = std::max<int64_t>(1, 100'000 / std::max<int64_t>(p.m * p.k * kStep, 1));
+    parallel_for(steps, grain, [&](int64_t begin, int64_t end, int64_t) {
+      Product<T> part = p;
+      const int64_t j = begin * kStep;
+      part.n = std::min(end * kStep, p.n) - j;
+      part.b = p.b.at(0, j);
+      part.c = p.c + j;
+      if (p.bias != nullptr) part.bias = p.bias + j;
+      gemm(part);
+    });
+    return;
+  }
+  parallel_for(p.m, std::max<int64_t>(1, 100'000 / work_per_row), [&](int64_t begin, int64_t end, int64_t) {
+    Product<T> part = p;
+    part.m = end - begin;
+    part.a = p.a.at(begin, 0);
+    part.c = p.c + begin * p.ldc;
+    struct Shifted {
+      RowEpilogue epilogue;
+      int64_t begin;
+    } shifted{p.epilogue, begin};
+    if (p.epilogue.run != nullptr) {
+      part.epilogue = {[](void* raw, int64_t from, int64_t to) {
+                         const auto& s = *static_cast<Shifted*>(raw);
+                         s.epilogue.run(s.epilogue.context, s.begin + from, s.begin + to);
+                       },
+                       &shifted};
+    }
+    gemm(part);
+  });
+}
+
+}  // namespace
+
+void parallel_gemm(const Product<float>& product) { split(product); }
+void parallel_gemm(const Product<double>& product) { split(product); }
+
+}  // namespace attune::cpu
+#endif

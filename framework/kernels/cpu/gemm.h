@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+
+namespace attune::cpu {
+
+/// A matrix operand: element (i, j) at data[i * row + j * col]. One of the steps must be 1.
+template <class T>
+struct Operand {
+  const T* data = nullptr;
+  int64_t row = 0;
+  int64_t col = 1;
+
+  Operand transposed() const { return {data, col, row}; }
+  Operand at(int64_t i, int64_t j) const { return {data + i * row + j * col, row, col}; }
+};
+
+/// Called with a range of finished rows of C while they are in cache.
+struct RowEpilogue {
+  void (*run)(void* context, int64_t begin, int64_t end) = nullptr;
+  void* context = nullptr;
+};
+
+/// C = alpha A B (+ C when accumulate) (+ bias by column) (then max(0, .) when relu).
+/// A [m, k], B [k, n], C [m, n] row-major with `ldc` elements from row to row, bias [n] or null.
+template <class T>
+struct Product {
+  int64_t m = 0;
+  int64_t n = 0;
+  int64_t k = 0;
+  Operand<T> a;
+  Operand<T> b;
+  T* c = nullptr;
+  int64_t ldc = 0;
+  T alpha = 1;
+  bool accumulate = false;
+  const T* bias = nullptr;
+  bool relu = false;
+  /// A zero in A contributes nothing even where B holds NaN or infinity. Costs a look at the packed B.
+  bool exact_zeros = false;
+  RowEpilogue epilogue;
+};
+
+/// One product in the calling thread, with kernels of our own: rows of a few registers against panels of B that are
+/// packed once, the instruction set chosen at run time.
+void gemm(const Product<float>& product);
+void gemm(const Product<double>& product);
+
+/// The same split over the pool: rows of C, or columns where there are more of them. Every element is computed in the
+/// same order whatever the number of threads.
+void parallel_gemm(const Product<float>& product);
+void parallel_gemm(const Product<double>& product);
+
+}  // namespace attune::cpu
