@@ -1,7 +1,7 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,8 +39,9 @@ class Module {
 
   /// Parameters and buffers (see `buffer`), values shared with the module.
   StateDict state_dict() const;
-  /// Copies values into the module (converting dtypes). Throws ShapeError listing all missing, unexpected and mismatched
-  /// entries at once, with both shapes and, for an unexpected name, the nearest one that exists. Nothing is changed then.
+  /// Copies values into the module (converting between floating dtypes). Throws ShapeError listing all missing,
+  /// unexpected and mismatched entries at once, with both shapes and, for an unexpected name, the nearest one that
+  /// exists. Nothing is changed then.
   void load_state_dict(const StateDict& state);
 
   /// Training mode switches dropout (and batch statistics), never gradients.
@@ -48,7 +49,8 @@ class Module {
   void eval() { train(false); }
   bool training() const { return training_; }
 
-  /// Converts every parameter and buffer (float64 for gradient checks).
+  /// Converts every floating parameter, buffer and constant (float64 for gradient checks); gradients are forgotten. To
+  /// be called before an optimizer is made.
   void to(DType dtype);
   void zero_grad();
 
@@ -57,27 +59,45 @@ class Module {
   /// path() for messages, or the given layer name at the root.
   std::string who(const char* layer) const;
 
-  /// Calls f(path, module) for this module and all below it.
+  /// Calls f(path, module) for this module and all below it, parents first; paths begin at this module.
   void visit(const std::function<void(const std::string&, Module&)>& f);
 
  protected:
   /// Creates a child that this module owns.
   template <class T, class... Args>
   T& child(std::string name, Args&&... args) {
-    auto owned = std::make_unique<T>(std::forward<Args>(args)...);
-    T& reference = *owned;
-    adopt(std::move(name), std::move(owned));
-    return reference;
+    return own(std::move(name), std::make_unique<T>(std::forward<Args>(args)...));
   }
+  /// Takes over a child made elsewhere. Throws ValueError for nullptr.
+  template <class T>
+  T& own(std::string name, std::unique_ptr<T> module) {
+    T* address = module.get();
+    adopt(std::move(name), std::move(module));
+    return *address;
+  }
+  // Names of children, parameters and buffers are unique within a module, not empty, without '.' and '/'; ValueError
+  // otherwise.
+
   /// Registers a parameter and returns its handle.
   Variable parameter(std::string name, Tensor initial);
   /// Registers an existing parameter under another name: weight sharing.
   Variable share(std::string name, const Variable& parameter);
   /// Registers a tensor that is saved with the module and not trained.
   Variable buffer(std::string name, Tensor initial);
+  /// Registers a tensor that follows to() and is neither saved nor trained: what the options determine.
+  Variable constant(Tensor initial);
 
  private:
+  enum class Kind : uint8_t { kParameter, kBuffer, kConstant };
+  struct Entry {
+    std::string name;
+    Variable variable;
+    Kind kind;
+  };
+
   void adopt(std::string name, std::unique_ptr<Module> module);
+  Variable enter(std::string name, Variable variable, Kind kind);
+  void check_name(const std::string& name) const;
   void collect(const std::string& prefix, bool with_buffers,
                std::vector<std::pair<std::string, Variable>>& out) const;
   void name_leaves(const std::string& prefix);
@@ -85,11 +105,6 @@ class Module {
   std::string name_;
   Module* parent_ = nullptr;
   bool training_ = true;
-  struct Entry {
-    std::string name;
-    Variable variable;
-    bool trained;
-  };
   std::vector<Entry> entries_;
   std::vector<std::unique_ptr<Module>> children_;
 };

@@ -1,0 +1,74 @@
+#include "layers/init.h"
+
+#include <cmath>
+
+#include "framework/fail.h"
+
+namespace attune::init {
+namespace {
+
+struct Fans {
+  double in;
+  double out;
+};
+
+Fans fans(const Shape& shape, const char* who) {
+  require<ShapeError>(shape.rank() >= 1, "{}: shape {} has no fan in and fan out, expected rank 1 at least", who, shape);
+  if (shape.rank() == 1) return {static_cast<double>(shape[0]), 1};
+  double window = 1;
+  for (int axis = 2; axis < shape.rank(); ++axis) window *= static_cast<double>(shape[axis]);
+  return {static_cast<double>(shape[1]) * window, static_cast<double>(shape[0]) * window};
+}
+
+double one_fan(const Shape& shape, Fan fan, const char* who) {
+  const Fans both = fans(shape, who);
+  return fan == Fan::kIn ? both.in : both.out;
+}
+
+}  // namespace
+
+Tensor zeros(const Shape& shape) { return Tensor::zeros(shape); }
+Tensor ones(const Shape& shape) { return Tensor::full(shape, 1); }
+Tensor constant(const Shape& shape, double value) { return Tensor::full(shape, value); }
+
+Tensor uniform(const Shape& shape, double low, double high, RandomStream& stream) {
+  return stream.uniform(shape, low, high);
+}
+
+Tensor normal(const Shape& shape, double mean, double stddev, RandomStream& stream) {
+  return stream.normal(shape, mean, stddev);
+}
+
+Tensor truncated_normal(const Shape& shape, double mean, double stddev, double bound, RandomStream& stream) {
+  require<ValueError>(bound > 0, "truncated_normal: bound {} given, expected more than 0", bound);
+  Tensor out = Tensor::empty(shape);
+  float* data = out.data<float>();
+  for (int64_t i = 0; i < out.numel(); ++i) {
+    double draw = stream.normal();
+    while (std::abs(draw) > bound) draw = stream.normal();
+    data[i] = static_cast<float>(mean + stddev * draw);
+  }
+  return out;
+}
+
+Tensor xavier_uniform(const Shape& shape, double gain, RandomStream& stream) {
+  const Fans fan = fans(shape, "xavier_uniform");
+  const double limit = gain * std::sqrt(6 / (fan.in + fan.out));
+  return stream.uniform(shape, -limit, limit);
+}
+
+Tensor xavier_normal(const Shape& shape, double gain, RandomStream& stream) {
+  const Fans fan = fans(shape, "xavier_normal");
+  return stream.normal(shape, 0, gain * std::sqrt(2 / (fan.in + fan.out)));
+}
+
+Tensor kaiming_uniform(const Shape& shape, double gain, Fan fan, RandomStream& stream) {
+  const double limit = gain * std::sqrt(3 / one_fan(shape, fan, "kaiming_uniform"));
+  return stream.uniform(shape, -limit, limit);
+}
+
+Tensor kaiming_normal(const Shape& shape, double gain, Fan fan, RandomStream& stream) {
+  return stream.normal(shape, 0, gain / std::sqrt(one_fan(shape, fan, "kaiming_normal")));
+}
+
+}  // namespace attune::init

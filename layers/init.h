@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+
+#include "framework/random.h"
+#include "framework/tensor.h"
+
+/// Initial values of parameters: float32 tensors drawn from a stream.
+///
+/// fan_in and fan_out are the numbers of inputs that reach one output and of outputs that one input reaches: a weight
+/// [out, in, ...] has fan_in = in * r and fan_out = out * r with r the product of the extents after the second (a
+/// convolution's window). Rank 1 counts as [1, n]. Throws ShapeError for rank 0.
+namespace attune::init {
+
+Tensor zeros(const Shape& shape);
+Tensor ones(const Shape& shape);
+Tensor constant(const Shape& shape, double value);
+
+/// Uniform over [low, high).
+Tensor uniform(const Shape& shape, double low, double high, RandomStream& stream = default_stream());
+Tensor normal(const Shape& shape, double mean, double stddev, RandomStream& stream = default_stream());
+/// Normal, drawn again where it lies outside mean +- bound * stddev. Throws ValueError unless bound > 0.
+Tensor truncated_normal(const Shape& shape, double mean, double stddev, double bound = 2,
+                        RandomStream& stream = default_stream());
+
+/// Uniform over +- gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010, eq. 16).
+Tensor xavier_uniform(const Shape& shape, double gain = 1, RandomStream& stream = default_stream());
+/// Normal with stddev gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010, eq. 12).
+Tensor xavier_normal(const Shape& shape, double gain = 1, RandomStream& stream = default_stream());
+
+/// Which side keeps its variance: fan_in the activations', fan_out the gradients'.
+enum class Fan : uint8_t { kIn, kOut };
+
+/// Uniform over +- gain sqrt(3 / fan) (He et al., 2015, eq. 10). gain: sqrt(2) for relu.
+Tensor kaiming_uniform(const Shape& shape, double gain = 1.4142135623730951, Fan fan = Fan::kIn,
+                       RandomStream& stream = default_stream());
+/// Normal with stddev gain / sqrt(fan) (He et al., 2015, eq. 10).
+Tensor kaiming_normal(const Shape& shape, double gain = 1.4142135623730951, Fan fan = Fan::kIn,
+                      RandomStream& stream = default_stream());
+
+}  // namespace attune::init

@@ -1,0 +1,23 @@
+#include "layers/linear.h"
+
+#include "framework/fail.h"
+#include "layers/init.h"
+
+namespace attune {
+
+Linear::Linear(int64_t in, int64_t out, LinearOptions options) : options_(options) {
+  require<ValueError>(in > 0 && out > 0, "Linear: widths {} -> {} given, expected at least 1 each", in, out);
+  require<ValueError>(options.dropout >= 0 && options.dropout < 1, "Linear: dropout {} given, expected 0 <= p < 1",
+                      options.dropout);
+  weight_ = parameter("weight", init::xavier_uniform({out, in}));
+  if (options.bias) bias_ = parameter("bias", init::zeros({out}));
+}
+
+Variable Linear::operator()(const Variable& x) const {
+  if (x.rank() < 1 || x.dim(-1) != weight_.dim(1)) [[unlikely]] {
+    fail<ShapeError>("{}: input is {}, expected [..., {}]", who("Linear"), x.shape(), weight_.dim(1));
+  }
+  return linear(x, weight_, bias_, options_.activation, training() ? options_.dropout : 0);
+}
+
+}  // namespace attune

@@ -1,0 +1,23 @@
+#include "layers/loss.h"
+
+#include "framework/fail.h"
+
+namespace attune {
+
+CrossEntropyLoss::CrossEntropyLoss(CrossEntropyOptions options) : options_(options) {
+  require<ValueError>(options.label_smoothing >= 0 && options.label_smoothing <= 1,
+                      "CrossEntropyLoss: label smoothing {} given, expected 0 ... 1", options.label_smoothing);
+}
+
+Variable CrossEntropyLoss::operator()(const Variable& logits, const Tensor& targets) const {
+  return cross_entropy(logits, targets, options_);
+}
+
+Variable CrossEntropyLoss::operator()(const Variable& x, const Linear& head, const Tensor& targets) const {
+  require<ValueError>(head.options().activation == Activation::kNone && head.options().dropout == 0,
+                      "{}: the head {} has an activation or dropout, expected a plain Linear", who("CrossEntropyLoss"),
+                      head.who("Linear"));
+  return linear_cross_entropy(x, head.weight(), head.bias(), targets, options_);
+}
+
+}  // namespace attune

@@ -1,0 +1,228 @@
+#include "layers/module.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <string_view>
+#include <unordered_set>
+
+#include "framework/fail.h"
+
+namespace attune {
+namespace {
+
+// Suggestions cost the square of the number of names: enough for a renamed layer, bounded for another model's file.
+constexpr size_t kMaxSuggestions = 32;
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row.back();
+}
+
+std::string joined(const std::string& prefix, const std::string& name) {
+  return prefix.empty() ? name : prefix + "." + name;
+}
+
+}  // namespace
+
+Module::~Module() = default;
+
+std::vector<std::pair<std::string, Variable>> Module::named_parameters() const {
+  std::vector<std::pair<std::string, Variable>> out;
+  collect("", false, out);
+  return out;
+}
+
+std::vector<Variable> Module::parameters() const {
+  std::vector<Variable> out;
+  std::unordered_set<const Leaf*> seen;
+  for (auto& [name, variable] : named_parameters()) {
+    if (seen.insert(variable.leaf().get()).second) out.push_back(std::move(variable));
+  }
+  return out;
+}
+
+int64_t Module::parameter_count() const {
+  int64_t count = 0;
+  for (const Variable& variable : parameters()) {
+    if (variable.requires_grad()) count += variable.numel();
+  }
+  return count;
+}
+
+StateDict Module::state_dict() const {
+  std::vector<std::pair<std::string, Variable>> entries;
+  collect("", true, entries);
+  StateDict state;
+  for (const auto& [name, variable] : entries) state.emplace_back(name, variable.value());
+  return state;
+}
+
+void Module::load_state_dict(const StateDict& state) {
+  const StateDict own = state_dict();
+  std::map<std::string_view, const Tensor*> given;
+  std::map<std::string_view, const Tensor*> expected;
+  for (const auto& [name, tensor] : state) given.emplace(name, &tensor);
+  for (const auto& [name, tensor] : own) expected.emplace(name, &tensor);
+
+  std::vector<std::string> missing, unexpected, mismatched;
+  for (const auto& [name, tensor] : own) {
+    const auto found = given.find(name);
+    if (found == given.end()) {
+      missing.push_back(fmt::format("{} {}", name, tensor.shape()));
+    } else if (found->second->shape() != tensor.shape()) {
+      mismatched.push_back(
+          fmt::format("{}: expected shape {}, got {}", name, tensor.shape(), found->second->shape()));
+    } else if (is_floating(found->second->dtype()) != is_floating(tensor.dtype())) {
+      mismatched.push_back(fmt::format("{}: expected dtype {}, got {}", name, dtype_name(tensor.dtype()),
+                                       dtype_name(found->second->dtype())));
+    }
+  }
+  for (const auto& [name, tensor] : state) {
+    if (expected.contains(name)) continue;
+    std::string line = fmt::format("{} {}", name, tensor.shape());
+    if (!own.empty() && unexpected.size() < kMaxSuggestions) {
+      // Names that nothing was given for come first among equals: one of them is the likely target.
+      const auto nearest = std::min_element(own.begin(), own.end(), [&](const auto& a, const auto& b) {
+        const auto key = [&](const auto& entry) {
+          return std::pair(edit_distance(name, entry.first), given.contains(entry.first));
+        };
+        return key(a) < key(b);
+      });
+      line += fmt::format(" (nearest: {} {})", nearest->first, nearest->second.shape());
+    }
+    unexpected.push_back(std::move(line));
+  }
+
+  std::vector<std::string> parts;
+  const auto report = [&](const std::vector<std::string>& lines, const char* what) {
+    if (!lines.empty()) parts.push_back(fmt::format("{} {}: {}", lines.size(), what, fmt::join(lines, ", ")));
+  };
+  report(missing, "missing");
+  report(unexpected, "unexpected");
+  report(mismatched, "mismatched");
+  require<ShapeError>(parts.empty(), "{}: the state does not fit the module; {}", who("load_state_dict"),
+                      fmt::join(parts, "; "));
+  for (const auto& [name, tensor] : own) Tensor(tensor).copy_(*given.at(name));
+}
+
+void Module::train(bool training) {
+  visit([training](const std::string&, Module& module) { module.training_ = training; });
+}
+
+void Module::to(DType dtype) {
+  require<DTypeError>(is_floating(dtype), "{}: cannot convert to {}, expected a floating dtype", who("Module::to"),
+                      dtype_name(dtype));
+  visit([dtype](const std::string&, Module& module) {
+    for (Entry& entry : module.entries_) {
+      if (!entry.variable.is_leaf() || entry.variable.dtype() == dtype) continue;
+      Leaf& leaf = *entry.variable.leaf();
+      leaf.value = leaf.value.to(dtype);
+      leaf.grad = Tensor();
+      leaf.grad_state = Leaf::GradState::kEmpty;
+      leaf.generation = 0;
+    }
+  });
+}
+
+void Module::zero_grad() {
+  for (Variable& variable : parameters()) variable.zero_grad();
+}
+
+std::string Module::path() const {
+  return parent_ == nullptr ? std::string() : joined(parent_->path(), name_);
+}
+
+std::string Module::who(const char* layer) const { return parent_ == nullptr ? std::string(layer) : path(); }
+
+void Module::visit(const std::function<void(const std::string&, Module&)>& f) {
+  const auto walk = [&f](const auto& self, const std::string& prefix, Module& module) -> void {
+    f(prefix, module);
+    for (const auto& child : module.children_) self(self, joined(prefix, child->name_), *child);
+  };
+  walk(walk, "", *this);
+}
+
+Variable Module::parameter(std::string name, Tensor initial) {
+  return enter(std::move(name), Variable(std::move(initial), true), Kind::kParameter);
+}
+
+Variable Module::share(std::string name, const Variable& parameter) {
+  require<ValueError>(parameter.is_leaf(), "{}: cannot share '{}': only parameters can be shared", who("Module::share"),
+                      name);
+  return enter(std::move(name), parameter, Kind::kParameter);
+}
+
+Variable Module::buffer(std::string name, Tensor initial) {
+  // A leaf, so that to() reaches every handle; integers stay what they are.
+  const bool floating = is_floating(initial.dtype());
+  Variable variable(std::move(initial), floating);
+  if (floating) variable.set_requires_grad(false);
+  return enter(std::move(name), std::move(variable), Kind::kBuffer);
+}
+
+Variable Module::constant(Tensor initial) {
+  Variable variable(std::move(initial), true);
+  variable.set_requires_grad(false);
+  entries_.push_back({"", variable, Kind::kConstant});
+  return variable;
+}
+
+Variable Module::enter(std::string name, Variable variable, Kind kind) {
+  check_name(name);
+  entries_.push_back({std::move(name), variable, kind});
+  name_leaves("");
+  return variable;
+}
+
+void Module::adopt(std::string name, std::unique_ptr<Module> module) {
+  require<ValueError>(module != nullptr, "{}: the child '{}' is nullptr", who("Module"), name);
+  check_name(name);
+  module->name_ = std::move(name);
+  module->parent_ = this;
+  children_.push_back(std::move(module));
+  name_leaves("");
+}
+
+void Module::check_name(const std::string& name) const {
+  require<ValueError>(!name.empty() && name.find_first_of("./") == std::string::npos,
+                      "{}: the name '{}' is empty or holds '.' or '/'", who("Module"), name);
+  const bool taken =
+      std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.name == name; }) ||
+      std::any_of(children_.begin(), children_.end(), [&](const auto& child) { return child->name_ == name; });
+  require<ValueError>(!taken, "{}: the name '{}' is used twice", who("Module"), name);
+}
+
+void Module::collect(const std::string& prefix, bool with_buffers,
+                     std::vector<std::pair<std::string, Variable>>& out) const {
+  for (const Entry& entry : entries_) {
+    if (entry.kind == Kind::kParameter || (with_buffers && entry.kind == Kind::kBuffer)) {
+      out.emplace_back(joined(prefix, entry.name), entry.variable);
+    }
+  }
+  for (const auto& child : children_) child->collect(joined(prefix, child->name_), with_buffers, out);
+}
+
+void Module::name_leaves(const std::string& prefix) {
+  // Backward, so that a shared parameter ends with the first of its names.
+  for (auto child = children_.rbegin(); child != children_.rend(); ++child) {
+    (*child)->name_leaves(joined(prefix, (*child)->name_));
+  }
+  for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
+    if (entry->kind != Kind::kConstant && entry->variable.is_leaf()) {
+      entry->variable.leaf()->name = joined(prefix, entry->name);
+    }
+  }
+}
+
+}  // namespace attune

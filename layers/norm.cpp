@@ -1,0 +1,34 @@
+#include "layers/norm.h"
+
+#include "autograd/ops/ops.h"
+#include "framework/fail.h"
+#include "layers/init.h"
+
+namespace attune {
+
+LayerNorm::LayerNorm(int64_t dim, LayerNormOptions options) : eps_(options.eps) {
+  require<ValueError>(dim > 0 && eps_ >= 0, "LayerNorm: dim {} and eps {} given, expected at least 1 and 0", dim, eps_);
+  weight_ = parameter("weight", init::ones({dim}));
+  if (options.bias) bias_ = parameter("bias", init::zeros({dim}));
+}
+
+Variable LayerNorm::operator()(const Variable& x) const {
+  if (x.rank() < 1 || x.dim(-1) != weight_.dim(0)) [[unlikely]] {
+    fail<ShapeError>("{}: input is {}, expected [..., {}]", who("LayerNorm"), x.shape(), weight_.dim(0));
+  }
+  return layer_norm(x, weight_, bias_, eps_);
+}
+
+RMSNorm::RMSNorm(int64_t dim, double eps) : eps_(eps) {
+  require<ValueError>(dim > 0 && eps >= 0, "RMSNorm: dim {} and eps {} given, expected at least 1 and 0", dim, eps);
+  weight_ = parameter("weight", init::ones({dim}));
+}
+
+Variable RMSNorm::operator()(const Variable& x) const {
+  if (x.rank() < 1 || x.dim(-1) != weight_.dim(0)) [[unlikely]] {
+    fail<ShapeError>("{}: input is {}, expected [..., {}]", who("RMSNorm"), x.shape(), weight_.dim(0));
+  }
+  return rms_norm(x, weight_, eps_);
+}
+
+}  // namespace attune
