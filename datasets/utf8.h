@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace attune::utf8 {
+
+/// Offset of the first byte that is not well-formed UTF-8 (Unicode 15.0, table 3-7: no overlong forms, no surrogates,
+/// nothing above U+10FFFF), or npos when there is none.
+size_t find_invalid(std::string_view text);
+
+/// Reads the code point at byte `i` of well-formed text and moves `i` behind it.
+char32_t decode(std::string_view text, size_t& i);
+
+void append(std::string& text, char32_t c);
+
+/// Spaces and line ends of every width, control characters, byte-order mark and zero-width space.
+bool is_space(char32_t c);
+
+/// True when there is nothing but is_space() in well-formed text.
+bool is_blank(std::string_view text);
+
+/// Simple lower case of Latin (with its extensions), Greek, Cyrillic and Armenian letters; anything else unchanged.
+char32_t to_lower(char32_t c);
+std::string to_lower(std::string_view text);
+
+/// `text` for an error message of one line: in single quotes, bytes that do not print as \xNN, shortened behind
+/// `max_bytes`, never inside a code point. Takes any bytes.
+std::string quoted(std::string_view text, size_t max_bytes = 40);
+
+}  // namespace attune::utf8
