@@ -2,15 +2,12 @@
 
 include(CMakePackageConfigHelpers)
 
-# Headers that pull in a dependency or belong to the kernels: part of the tree, not of the interface.
-set(ATTUNE_PRIVATE_HEADERS "^framework/(fail\\.h|kernels/.*)$")
-
-file(GLOB_RECURSE ATTUNE_PUBLIC_HEADERS CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} ${header_globs})
-list(FILTER ATTUNE_PUBLIC_HEADERS EXCLUDE REGEX ${ATTUNE_PRIVATE_HEADERS})
-
-# tests/includes_test.cpp compares the list with attune.h.
-list(JOIN ATTUNE_PUBLIC_HEADERS "\n" header_lines)
-file(GENERATE OUTPUT public_headers.txt CONTENT "${header_lines}\n")
+# attune.h is the list of what is public; with it go the declarations of the kernels, for those who write ops.
+set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS attune.h framework/version.h)
+file(STRINGS attune.h ATTUNE_PUBLIC_HEADERS REGEX "^#include \"")
+list(TRANSFORM ATTUNE_PUBLIC_HEADERS REPLACE "^#include \"(.*)\"$" "\\1")
+file(GLOB kernel_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} framework/kernels/*.h)
+list(APPEND ATTUNE_PUBLIC_HEADERS ${kernel_headers})
 
 set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/attune)
 install(TARGETS attune EXPORT attune-targets ARCHIVE COMPONENT library)
