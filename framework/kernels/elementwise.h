@@ -1,0 +1,64 @@
+#pragma once
+
+#include "framework/kernels/kernel.h"
+
+/// Name and formula (framework/kernels/functors.h) of every unary kernel.
+#define ATTUNE_UNARY_KERNELS(X) \
+  X(exp, Exp)                   \
+  X(log, Log)                   \
+  X(sqrt, Sqrt)                 \
+  X(square, Square)             \
+  X(reciprocal, Reciprocal)     \
+  X(abs, Abs)                   \
+  X(sin, Sin)                   \
+  X(cos, Cos)                   \
+  X(tanh, Tanh)                 \
+  X(sigmoid, Sigmoid)           \
+  X(softplus, Softplus)         \
+  X(relu, Relu)                 \
+  X(elu, Elu)                   \
+  X(silu, Silu)                 \
+  X(gelu, Gelu)                 \
+  X(gelu_tanh, GeluTanh)
+
+/// Name and formula of every binary kernel.
+#define ATTUNE_BINARY_KERNELS(X) \
+  X(add, Add)                    \
+  X(sub, Sub)                    \
+  X(mul, Mul)                    \
+  X(div, Div)                    \
+  X(chain_mul, ChainMul)         \
+  X(chain_div, ChainDiv)
+
+namespace attune {
+
+// Operands are broadcast to the shape of the last argument, the result. Any strides, one floating dtype (bfloat16 is
+// computed in float32); the result may be an operand of its own shape and strides. In every *_backward a gradient dy of
+// exactly 0 gives exactly 0, whatever the other operand holds there.
+
+/// NAME: y = f(x). NAME_backward: dx = dy f', from `saved`, which is x or y as functors.h says.
+#define ATTUNE_DECLARE_UNARY(NAME, FORMULA)        \
+  ATTUNE_KERNEL(NAME, const Tensor& x, Tensor& y); \
+  ATTUNE_KERNEL(NAME##_backward, const Tensor& saved, const Tensor& dy, Tensor& dx);
+ATTUNE_UNARY_KERNELS(ATTUNE_DECLARE_UNARY)
+#undef ATTUNE_DECLARE_UNARY
+
+/// y = f(a, b)
+#define ATTUNE_DECLARE_BINARY(NAME, FORMULA) ATTUNE_KERNEL(NAME, const Tensor& a, const Tensor& b, Tensor& y);
+ATTUNE_BINARY_KERNELS(ATTUNE_DECLARE_BINARY)
+#undef ATTUNE_DECLARE_BINARY
+
+/// y = x * factor + offset
+ATTUNE_KERNEL(affine, const Tensor& x, double factor, double offset, Tensor& y);
+
+/// y = x limited to [low, high]; NaN stays.
+ATTUNE_KERNEL(clamp, const Tensor& x, double low, double high, Tensor& y);
+ATTUNE_KERNEL(clamp_backward, const Tensor& x, const Tensor& dy, double low, double high, Tensor& dx);
+
+/// y = a where condition (bool), b elsewhere. An undefined a or b stands for 0.
+ATTUNE_KERNEL(where, const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y);
+
+/// first (bool) = a >= b, or a is NaN: where maximum(a, b) is a. With minimum = true the same for the minimum.
+ATTUNE_KERNEL(prefers_first, const Tensor& a, const Tensor& b, bool minimum, Tensor& first);
+
+}  // namespace attune
