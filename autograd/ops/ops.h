@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "autograd/variable.h"
+#include "framework/kernels/activation.h"
 #include "framework/random.h"
 
 namespace attune {
@@ -99,9 +100,6 @@ Variable gather(const Variable& x, int axis, const Tensor& indices);
 /// Matrix product over the last two axes, leading axes broadcast: op(a) [..., M, K] x op(b) [..., K, N] -> [..., M, N],
 /// op transposing the last two axes when asked. Rank 2 at least.
 Variable matmul(const Variable& a, const Variable& b, bool transpose_a = false, bool transpose_b = false);
-
-/// Activations that a product applies while its result is in cache.
-enum class Activation : uint8_t { kNone, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kSigmoid };
 
 /// y = activation(x weight^T + bias), then dropout. x [..., K], weight [N, K], bias [N] or undefined -> [..., N].
 /// dropout: probability of zeroing an element, drawn from `stream`; 0 draws nothing.

@@ -1,0 +1,140 @@
+#include "autograd/ops/checks.h"
+#include "autograd/ops/ops.h"
+#include "autograd/tape.h"
+#include "framework/kernels/gemm.h"
+#include "framework/kernels/linear.h"
+#include "framework/kernels/reduce.h"
+
+namespace attune {
+namespace {
+
+// x with the leading axes of `shape` (stride 0 where they broadcast) and its own last two.
+Tensor with_batch(const Tensor& x, const Shape& shape) {
+  Shape wanted = shape;
+  const int rank = shape.rank();
+  wanted[rank - 2] = x.dim(-2);
+  wanted[rank - 1] = x.dim(-1);
+  return x.shape() == wanted ? x : x.expand(wanted);
+}
+
+// Sums `full` over the leading axes that were broadcast to reach it.
+Tensor reduce_to(Tensor full, const Shape& shape) {
+  if (full.shape() == shape) return full;
+  Tensor out = Tensor::empty(shape, full.dtype(), full.device());
+  kernels::sum_to(full, out);
+  return out;
+}
+
+}  // namespace
+
+Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool transpose_b) {
+  require<ShapeError>(a.rank() >= 2 && b.rank() >= 2, "matmul: shapes {} and {} need at least two axes", a.shape(),
+                      b.shape());
+  check_same_dtype("matmul", a, "a", b, "b");
+  const int64_t m = a.dim(transpose_a ? -1 : -2);
+  const int64_t k = a.dim(transpose_a ? -2 : -1);
+  const int64_t n = b.dim(transpose_b ? -2 : -1);
+  require<ShapeError>(k == b.dim(transpose_b ? -1 : -2),
+                      "matmul: a {}{} has {} columns and b {}{} has {} rows; they must be equal", a.shape(),
+                      transpose_a ? " transposed" : "", k, b.shape(), transpose_b ? " transposed" : "",
+                      b.dim(transpose_b ? -1 : -2));
+  Shape a_batch = a.shape();
+  Shape b_batch = b.shape();
+  for (Shape* batch : {&a_batch, &b_batch}) {
+    (*batch)[batch->rank() - 2] = 1;
+    (*batch)[batch->rank() - 1] = 1;
+  }
+  Shape shape = broadcast_shapes(a_batch, b_batch, "matmul");
+  shape[shape.rank() - 2] = m;
+  shape[shape.rank() - 1] = n;
+  Tensor y = Tensor::empty(shape, a.dtype(), a.device());
+  MatmulOptions options;
+  options.transpose_a = transpose_a;
+  options.transpose_b = transpose_b;
+  kernels::matmul(with_batch(a.value(), shape), with_batch(b.value(), shape), options, y);
+  return Tape::current().record(
+      "matmul", std::move(y), {&a, &b},
+      [a = SavedTensor(a.value()), b = SavedTensor(b.value()), transpose_a, transpose_b](Grads& g) {
+        // Y = A B, dA = dY B^T, dB = A^T dY; a transposed operand gets the transposed gradient.
+        const Tensor& dy = g.dy();
+        const Tensor av = with_batch(a.get(), dy.shape());
+        const Tensor bv = with_batch(b.get(), dy.shape());
+        MatmulOptions o;
+        if (g.needs(0)) {
+          Tensor da = Tensor::empty(av.shape(), dy.dtype(), dy.device());
+          if (transpose_a) {
+            // A^T given: dA = B dY^T
+            o = {.transpose_a = transpose_b, .transpose_b = true};
+            kernels::matmul(bv, dy, o, da);
+          } else {
+            o = {.transpose_a = false, .transpose_b = !transpose_b};
+            kernels::matmul(dy, bv, o, da);
+          }
+          g.add(0, reduce_to(std::move(da), a.get().shape()));
+        }
+        if (g.needs(1)) {
+          Tensor db = Tensor::empty(bv.shape(), dy.dtype(), dy.device());
+          if (transpose_b) {
+            // B^T given: dB = dY^T A
+            o = {.transpose_a = true, .transpose_b = transpose_a};
+            kernels::matmul(dy, av, o, db);
+          } else {
+            o = {.transpose_a = !transpose_a, .transpose_b = false};
+            kernels::matmul(av, dy, o, db);
+          }
+          g.add(1, reduce_to(std::move(db), b.get().shape()));
+        }
+      });
+}
+
+Variable linear(const Variable& x, const Variable& weight, const Variable& bias, Activation activation, double dropout,
+                RandomStream& stream) {
+  require<ShapeError>(weight.rank() == 2, "linear: weight has shape {}, expected [N, K]", weight.shape());
+  require<ShapeError>(x.rank() >= 1 && x.dim(-1) == weight.dim(1),
+                      "linear: x has shape {} and weight {}; the last axis of x must be {}", x.shape(), weight.shape(),
+                      weight.dim(1));
+  require<ShapeError>(!bias.defined() || bias.shape() == Shape{weight.dim(0)},
+                      "linear: bias has shape {}, expected [{}] for weight {}", bias.shape(), weight.dim(0),
+                      weight.shape());
+  check_same_dtype("linear", x, "x", weight, "weight");
+  check_probability("linear", dropout);
+  const Tensor in = x.value().contiguous();
+  Shape shape = in.shape();
+  shape[shape.rank() - 1] = weight.dim(0);
+  Tensor y = Tensor::empty(shape, in.dtype(), in.device());
+  DropoutSpec spec;
+  if (dropout > 0) spec = {dropout, stream.reserve(y.numel())};
+  // Relu's derivative is read from y; the others need what came in.
+  const bool keeps_z = activation != Activation::kNone && activation != Activation::kRelu;
+  Tensor z;
+  if (keeps_z && grad_enabled()) z = Tensor::empty_like(y);
+  kernels::linear(in, weight.value(), bias.value(), activation, spec, z, y);
+  SavedTensor kept_y;
+  if (activation == Activation::kRelu) kept_y = SavedTensor(y);
+  return Tape::current().record(
+      "linear", std::move(y), {&x, &weight, &bias},
+      [in = SavedTensor(in), weight = SavedTensor(weight.value()), kept_y, z, activation, spec](Grads& g) {
+        // z = x W^T + b, y = dropout(activation(z))
+        // dz = dy activation'(z), db = sum dz, dx = dz W, dW = dz^T x
+        GradTarget dbias;
+        if (g.needs(2)) dbias = g.target(2);
+        Tensor dz;
+        if (activation != Activation::kNone || spec.probability > 0) dz = Tensor::empty_like(g.dy());
+        kernels::linear_backward(g.dy(), z, kept_y.get(), activation, spec, dz, dbias.tensor, dbias.accumulate);
+        const Tensor& w = weight.get();
+        const Tensor& x_in = in.get();
+        const Tensor gradient = (dz.defined() ? dz : g.dy()).view({x_in.numel() / std::max<int64_t>(w.dim(1), 1), w.dim(0)});
+        if (g.needs(0)) {
+          GradTarget dx = g.target(0);
+          Tensor flat = dx.tensor.view({gradient.dim(0), w.dim(1)});
+          kernels::matmul(gradient, w, {.accumulate = dx.accumulate}, flat);
+        }
+        if (g.needs(1)) {
+          GradTarget dw = g.target(1);
+          kernels::matmul(gradient, x_in.view({gradient.dim(0), w.dim(1)}),
+                          {.transpose_a = true, .accumulate = dw.accumulate, .exact_zeros = true}, dw.tensor);
+        }
+      });
+}
+
+}  // namespace attune

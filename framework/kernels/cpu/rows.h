@@ -1,0 +1,75 @@
+// Walks over a row in vectors; compiled once per instruction set, as simd.h.
+
+#if defined(ATTUNE_FRAMEWORK_KERNELS_CPU_ROWS_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ATTUNE_FRAMEWORK_KERNELS_CPU_ROWS_H_
+#undef ATTUNE_FRAMEWORK_KERNELS_CPU_ROWS_H_
+#else
+#define ATTUNE_FRAMEWORK_KERNELS_CPU_ROWS_H_
+#endif
+
+#include <cstdint>
+#include <limits>
+
+#include "framework/kernels/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace attune::cpu::HWY_NAMESPACE {
+
+/// f(load, store, valid) for every vector of a row of n elements: load(p) and store(v, p) move the elements of row p,
+/// valid(v) zeroes the lanes behind the row.
+template <class T, class F>
+HWY_INLINE void over_row(int64_t n, F f) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t j = 0;
+  for (; j + lanes <= n; j += lanes) {
+    f([&](const T* p) HWY_ATTR { return hn::LoadU(d, p + j); }, [&](V v, T* p) HWY_ATTR { hn::StoreU(v, d, p + j); },
+      [](V v) HWY_ATTR { return v; });
+  }
+  if (j < n) {
+    const auto rest = static_cast<size_t>(n - j);
+    f([&](const T* p) HWY_ATTR { return LoadTail(d, p + j, rest); },
+      [&](V v, T* p) HWY_ATTR { StoreTail(v, d, p + j, rest); },
+      [&](V v) HWY_ATTR { return hn::IfThenElseZero(hn::FirstN(d, rest), v); });
+  }
+}
+
+template <class T>
+HWY_INLINE T lane_sum(hn::Vec<hn::ScalableTag<T>> v) {
+  const hn::ScalableTag<T> d;
+  return hn::GetLane(hn::SumOfLanes(d, v));
+}
+
+/// Largest element; NaN when there is one, since NaN must not vanish. -infinity for an empty row.
+template <class T>
+HWY_INLINE T row_max(const T* x, int64_t n) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto largest = hn::Set(d, -std::numeric_limits<T>::infinity());
+  auto nan = hn::Zero(d);
+  int64_t j = 0;
+  for (; j + lanes <= n; j += lanes) {
+    const auto v = hn::LoadU(d, x + j);
+    largest = hn::Max(largest, v);
+    nan = hn::Add(nan, hn::Sub(v, v));  // 0 for finite lanes; an infinite one is its row's maximum anyway
+  }
+  T top = hn::GetLane(hn::MaxOfLanes(d, largest));
+  bool bad = !hn::AllTrue(d, hn::Eq(nan, hn::Zero(d)));
+  for (; j < n; ++j) {
+    top = x[j] > top ? x[j] : top;
+    bad = bad || x[j] != x[j];
+  }
+  if (bad) {
+    for (j = 0; j < n; ++j) {
+      if (x[j] != x[j]) return x[j];
+    }
+    for (j = 0; j < n; ++j) top = x[j] > top ? x[j] : top;
+  }
+  return top;
+}
+
+}  // namespace attune::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
