@@ -13,7 +13,8 @@ struct Fans {
 };
 
 Fans fans(const Shape& shape, const char* who) {
-  require<ShapeError>(shape.rank() >= 1, "{}: shape {} has no fan in and fan out, expected rank 1 at least", who, shape);
+  require<ShapeError>(shape.rank() >= 1, "{}: shape {} has no fan in and fan out, expected rank 1 at least", who,
+                      shape);
   if (shape.rank() == 1) return {static_cast<double>(shape[0]), 1};
   double window = 1;
   for (int axis = 2; axis < shape.rank(); ++axis) window *= static_cast<double>(shape[axis]);

@@ -81,8 +81,7 @@ void Module::load_state_dict(const StateDict& state) {
     if (found == given.end()) {
       missing.push_back(fmt::format("{} {}", name, tensor.shape()));
     } else if (found->second->shape() != tensor.shape()) {
-      mismatched.push_back(
-          fmt::format("{}: expected shape {}, got {}", name, tensor.shape(), found->second->shape()));
+      mismatched.push_back(fmt::format("{}: expected shape {}, got {}", name, tensor.shape(), found->second->shape()));
     } else if (is_floating(found->second->dtype()) != is_floating(tensor.dtype())) {
       mismatched.push_back(fmt::format("{}: expected dtype {}, got {}", name, dtype_name(tensor.dtype()),
                                        dtype_name(found->second->dtype())));
@@ -139,9 +138,7 @@ void Module::zero_grad() {
   for (Variable& variable : parameters()) variable.zero_grad();
 }
 
-std::string Module::path() const {
-  return parent_ == nullptr ? std::string() : joined(parent_->path(), name_);
-}
+std::string Module::path() const { return parent_ == nullptr ? std::string() : joined(parent_->path(), name_); }
 
 std::string Module::who(const char* layer) const { return parent_ == nullptr ? std::string(layer) : path(); }
 

@@ -17,9 +17,8 @@ using StateDict = std::vector<std::pair<std::string, Tensor>>;
 /// Base of all layers: owns children and parameters under names. Declaring is registering:
 ///
 ///     struct Head : Module {
-///       Head(int64_t dim) : norm_(child<LayerNorm>("norm", dim)), scale_(parameter("scale", Tensor::full({dim}, 1))) {}
-///       LayerNorm& norm_;
-///       Variable scale_;
+///       Head(int64_t dim) : norm_(child<LayerNorm>("norm", dim)), scale_(parameter("scale", Tensor::full({dim}, 1)))
+///       {} LayerNorm& norm_; Variable scale_;
 ///     };
 ///
 /// Modules are neither copied nor moved: children are referred to by reference.
@@ -98,8 +97,7 @@ class Module {
   void adopt(std::string name, std::unique_ptr<Module> module);
   Variable enter(std::string name, Variable variable, Kind kind);
   void check_name(const std::string& name) const;
-  void collect(const std::string& prefix, bool with_buffers,
-               std::vector<std::pair<std::string, Variable>>& out) const;
+  void collect(const std::string& prefix, bool with_buffers, std::vector<std::pair<std::string, Variable>>& out) const;
   void name_leaves(const std::string& prefix);
 
   std::string name_;
