@@ -133,9 +133,9 @@ void Tape::check_finite(const char* what, const char* name, const Tensor& tensor
 }
 
 void Tape::backward(const Variable& root, const Tensor& seed) {
-  require<ValueError>(root.requires_grad(),
-                      "backward: the root {} depends on nothing that requires a gradient (or was computed under NoGrad)",
-                      root.value());
+  require<ValueError>(
+      root.requires_grad(),
+      "backward: the root {} depends on nothing that requires a gradient (or was computed under NoGrad)", root.value());
   require<ShapeError>(seed.shape() == root.shape() && seed.dtype() == root.dtype(),
                       "backward: the seed is {}, expected {}", seed, root.value());
   require<ValueError>(!running_, "backward: called inside another backward()");
@@ -156,8 +156,10 @@ void Tape::backward(const Variable& root, const Tensor& seed) {
   if (root.leaf_) {
     // A leaf is its own gradient's only path.
     Leaf& leaf = *root.leaf_;
-    if (leaf.grad_state != Leaf::GradState::kHeld) {
+    if (!leaf.grad.defined()) {
       leaf.grad = seed.clone();
+    } else if (leaf.grad_state != Leaf::GradState::kHeld) {
+      kernels::copy(seed, leaf.grad);
     } else {
       kernels::accumulate(seed, leaf.grad);
     }
@@ -254,6 +256,7 @@ Tensor Grads::accumulator(int i) {
   const Tape::Node& node = tape_.nodes_[node_];
   Tape::Slot& slot = tape_.slots_[tape_.inputs_[node.first_input + static_cast<uint32_t>(i)]];
   const bool zeroed = slot.leaf && slot.leaf->grad_state == Leaf::GradState::kZero;
+  if (slot.leaf) slot.leaf->scattered = true;
   GradTarget to = target(i);
   if (!to.accumulate && !zeroed) kernels::fill(to.tensor, 0);
   return to.tensor;

@@ -18,6 +18,7 @@ struct Leaf {
   Tensor grad;  ///< memory for the gradient; an optimizer may have placed it in its flat buffer
   GradState grad_state = GradState::kEmpty;
   bool requires_grad = false;
+  bool scattered = false;  ///< gradients are scattered into zeros: an optimizer leaves zeros behind
   std::string name;  ///< dotted module path, for messages
 
   // The leaf's slot on the current tape; valid when `generation` is the tape's.

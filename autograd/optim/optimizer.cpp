@@ -1,0 +1,247 @@
+#include "autograd/optim/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_set>
+
+#include "framework/fail.h"
+#include "framework/kernels/copy.h"
+
+namespace attune {
+
+ParameterList::ParameterList(const Entries& parameters) {
+  std::unordered_set<const Leaf*> leaves;
+  std::unordered_set<std::string> names;
+  for (const auto& [name, parameter] : parameters) {
+    require<ValueError>(parameter.is_leaf(), "optimizer: parameter '{}' is not a leaf that requires a gradient", name);
+    if (!leaves.insert(parameter.leaf().get()).second) continue;
+    require<ValueError>(names.insert(name).second, "optimizer: two parameters are named '{}'", name);
+    entries_.emplace_back(name, parameter);
+  }
+  require<ValueError>(!entries_.empty(), "optimizer: there are no parameters");
+}
+
+namespace {
+
+ParameterList::Entries with_names(const std::vector<Variable>& parameters) {
+  ParameterList::Entries entries;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const LeafRef& leaf = parameters[i].leaf();
+    entries.emplace_back(leaf && !leaf->name.empty() ? leaf->name : fmt::format("parameter{}", i), parameters[i]);
+  }
+  return entries;
+}
+
+}  // namespace
+
+ParameterList::ParameterList(const std::vector<Variable>& parameters) : ParameterList(with_names(parameters)) {}
+
+ParameterGroup no_decay_of_vectors() {
+  return {.contains = [](const std::string&, const Variable& parameter) { return parameter.rank() <= 1; },
+          .weight_decay = 0};
+}
+
+Optimizer::Optimizer(const char* who, const ParameterList& parameters, const Common& options,
+                     std::vector<const char*> moments)
+    : who_(who), learning_rate_(0), moments_(std::move(moments)) {
+  set_learning_rate(options.learning_rate);
+  const auto valid_decay = [&](double decay) {
+    require<ValueError>(decay >= 0 && std::isfinite(decay), "{}: weight decay {} is not a finite number >= 0", who_,
+                        decay);
+    return decay;
+  };
+  valid_decay(options.weight_decay);
+  std::vector<size_t> group_of;
+  for (const auto& [name, parameter] : parameters.entries()) {
+    require<DTypeError>(parameter.dtype() == DType::kFloat32 || parameter.dtype() == DType::kFloat64,
+                        "{}: parameter '{}' is {}, expected float32 or float64", who_, name, parameter.value());
+    Entry& entry = entries_.emplace_back();
+    entry.name = name;
+    entry.leaf = parameter.leaf();
+    entry.weight_decay = options.weight_decay;
+    size_t group = 0;
+    while (group < options.groups.size() && !options.groups[group].contains(name, parameter)) ++group;
+    if (group < options.groups.size()) {
+      entry.learning_rate_factor = options.groups[group].learning_rate_factor;
+      entry.weight_decay = valid_decay(options.groups[group].weight_decay.value_or(options.weight_decay));
+    }
+    group_of.push_back(group);
+  }
+  lay_out(group_of);
+}
+
+/// Parameters of one group lie side by side, so that a step has few ranges.
+void Optimizer::lay_out(const std::vector<size_t>& group_of) {
+  for (Entry& entry : entries_) order_.push_back(&entry);
+  std::stable_sort(order_.begin(), order_.end(), [&](const Entry* a, const Entry* b) {
+    return group_of[static_cast<size_t>(a - entries_.data())] < group_of[static_cast<size_t>(b - entries_.data())];
+  });
+  std::vector<int64_t> lengths;
+  std::vector<const Tensor*> samples;
+  for (Entry* entry : order_) {
+    const Tensor& value = entry->leaf->value;
+    while (entry->flat < samples.size() &&
+           (samples[entry->flat]->dtype() != value.dtype() || samples[entry->flat]->device() != value.device())) {
+      ++entry->flat;
+    }
+    if (entry->flat == samples.size()) {
+      samples.push_back(&value);
+      lengths.push_back(0);
+    }
+    int64_t& length = lengths[entry->flat];
+    entry->begin = length;
+    length += (value.numel() + kFlatAlignment - 1) / kFlatAlignment * kFlatAlignment;
+    entry->end = length;
+  }
+  for (size_t i = 0; i < samples.size(); ++i) {
+    Flat& flat = flats_.emplace_back();
+    const auto buffer = [&] { return Tensor::zeros({lengths[i]}, samples[i]->dtype(), samples[i]->device()); };
+    flat.value = buffer();
+    flat.gradient = buffer();
+    for (size_t k = 0; k < moments_.size(); ++k) flat.moments.push_back(buffer());
+    flat.ranges.reserve(entries_.size());
+  }
+  for (Entry& entry : entries_) {
+    entry.value = piece(flats_[entry.flat].value, entry);
+    entry.gradient = piece(flats_[entry.flat].gradient, entry);
+    take(entry);
+  }
+}
+
+Tensor Optimizer::piece(const Tensor& flat, const Entry& entry) const {
+  const Shape& shape = entry.leaf->value.shape();
+  return flat.as_strided(shape, contiguous_strides(shape), entry.begin);
+}
+
+/// Makes the leaf's value and gradient views of the flat buffers.
+void Optimizer::take(Entry& entry) {
+  Leaf& leaf = *entry.leaf;
+  if (leaf.value.raw() != entry.value.raw() || leaf.value.dtype() != entry.value.dtype()) {
+    require<ShapeError>(leaf.value.shape() == entry.value.shape() && leaf.value.dtype() == entry.value.dtype(),
+                        "{}: parameter '{}' was {} when the optimizer was made and is {} now; make a new optimizer",
+                        who_, entry.name, entry.value, leaf.value);
+    kernels::copy(leaf.value, entry.value);
+    leaf.value = entry.value;
+  }
+  if (leaf.grad.raw() == entry.gradient.raw()) return;
+  if (leaf.grad_state == Leaf::GradState::kHeld) {
+    kernels::copy(leaf.grad, entry.gradient);
+  } else {
+    leaf.grad_state = Leaf::GradState::kEmpty;
+  }
+  leaf.grad = entry.gradient;
+}
+
+/// What the next step has to do, in as few ranges as possible.
+void Optimizer::collect_ranges() {
+  for (Flat& flat : flats_) flat.ranges.clear();
+  for (Entry* entry : order_) {
+    if (!entry->trains()) continue;
+    take(*entry);
+    FlatRange next{entry->begin,        entry->end,
+                   entry->steps + 1,    learning_rate_ * entry->learning_rate_factor,
+                   entry->weight_decay, entry->leaf->scattered};
+    std::vector<FlatRange>& ranges = flats_[entry->flat].ranges;
+    if (!ranges.empty()) {
+      FlatRange& last = ranges.back();
+      if (last.end == next.begin && last.step == next.step && last.learning_rate == next.learning_rate &&
+          last.weight_decay == next.weight_decay && last.zero_gradient == next.zero_gradient) {
+        last.end = next.end;
+        continue;
+      }
+    }
+    ranges.push_back(next);
+  }
+}
+
+double Optimizer::norm_of_ranges() const {
+  double total = 0;
+  for (const Flat& flat : flats_) {
+    double squares = 0;
+    kernels::sum_squares(flat.gradient, flat.ranges, squares);
+    total += squares;
+  }
+  return std::sqrt(total);
+}
+
+double Optimizer::gradient_norm() {
+  collect_ranges();
+  return norm_of_ranges();
+}
+
+double Optimizer::step(const StepOptions& options) {
+  require<ValueError>(options.clip_norm >= 0 && options.clip_value >= 0,
+                      "{}: clip_norm {} and clip_value {} must be >= 0 (0: off)", who_, options.clip_norm,
+                      options.clip_value);
+  collect_ranges();
+  GradientTransform transform{.scale = options.gradient_scale};
+  double norm = 0;
+  if (options.clip_norm > 0) {
+    norm = norm_of_ranges() * std::abs(options.gradient_scale);
+    if (!std::isfinite(norm)) fail_not_finite();
+    transform.scale *= std::min(1.0, options.clip_norm / (norm + 1e-6));
+  }
+  if (options.clip_value > 0) transform.limit = options.clip_value;
+  for (Flat& flat : flats_) {
+    if (flat.ranges.empty()) continue;
+    update(flat, transform);
+    flat.value.bump_version();
+  }
+  for (Entry& entry : entries_) {
+    if (!entry.trains()) continue;
+    ++entry.steps;
+    entry.leaf->grad_state = entry.leaf->scattered ? Leaf::GradState::kZero : Leaf::GradState::kEmpty;
+  }
+  return norm;
+}
+
+void Optimizer::fail_not_finite() const {
+  for (const Entry& entry : entries_) {
+    if (!entry.trains()) continue;
+    const FlatRange range{.begin = entry.begin, .end = entry.end};
+    double squares = 0;
+    kernels::sum_squares(flats_[entry.flat].gradient, {&range, 1}, squares);
+    require<ValueError>(std::isfinite(squares),
+                        "{}: the gradient of parameter '{}' {} holds NaN or infinity; AnomalyMode names the op that "
+                        "made it",
+                        who_, entry.name, entry.value.shape());
+  }
+  fail<ValueError>("{}: the norm of all gradients is not finite", who_);
+}
+
+void Optimizer::zero_grad() {
+  for (Entry& entry : entries_) {
+    if (entry.leaf->grad_state == Leaf::GradState::kHeld) entry.leaf->grad_state = Leaf::GradState::kEmpty;
+  }
+}
+
+void Optimizer::set_learning_rate(double learning_rate) {
+  require<ValueError>(learning_rate >= 0 && std::isfinite(learning_rate),
+                      "{}: learning rate {} is not a finite number >= 0", who_, learning_rate);
+  learning_rate_ = learning_rate;
+}
+
+NamedTensors Optimizer::state() const {
+  NamedTensors state;
+  state.emplace_back("learning_rate", Tensor::full({}, learning_rate_, DType::kFloat64));
+  for (const Entry& entry : entries_) {
+    state.emplace_back(entry.name + ".step", Tensor::from(std::vector<int64_t>{entry.steps}, {}));
+    for (size_t k = 0; k < moments_.size(); ++k) {
+      state.emplace_back(entry.name + "." + moments_[k], piece(flats_[entry.flat].moments[k], entry));
+    }
+  }
+  return state;
+}
+
+void Optimizer::load_state(const NamedTensors& given) {
+  const NamedTensors own = state();
+  load_named_tensors(who_, own, given);
+  set_learning_rate(own.front().second.item());
+  size_t next = 1;
+  for (Entry& entry : entries_) {
+    entry.steps = *own[next].second.data<int64_t>();
+    next += 1 + moments_.size();
+  }
+}
+
+}  // namespace attune

@@ -1,0 +1,139 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autograd/optim/state.h"
+#include "autograd/variable.h"
+#include "framework/kernels/optim.h"
+
+namespace attune {
+
+/// The leaves that an optimizer trains, under their names: a module's named_parameters() or parameters(). A leaf given
+/// twice counts once, under its first name.
+class ParameterList {
+ public:
+  using Entries = std::vector<std::pair<std::string, Variable>>;
+
+  ParameterList(const Entries& parameters);  // NOLINT(google-explicit-constructor): an argument type
+  /// Names are those that the leaves know, or "parameter<i>".
+  ParameterList(const std::vector<Variable>& parameters);  // NOLINT(google-explicit-constructor)
+
+  const Entries& entries() const { return entries_; }
+
+ private:
+  Entries entries_;
+};
+
+/// Options for some of the parameters: the first group whose `contains` says yes applies.
+struct ParameterGroup {
+  std::function<bool(const std::string& name, const Variable& parameter)> contains;
+  double learning_rate_factor = 1;       ///< times the optimizer's learning rate
+  std::optional<double> weight_decay{};  ///< instead of the optimizer's
+};
+
+/// Biases and the gains and shifts of norms (rank 0 and 1) without weight decay, as is usual for Transformers.
+ParameterGroup no_decay_of_vectors();
+
+struct StepOptions {
+  /// Times every gradient, before clipping: 1 / n after n accumulated micro-batches.
+  double gradient_scale = 1;
+  /// Gradients whose global L2 norm is larger are scaled down to it (Pascanu et al., 2013); 0: off.
+  double clip_norm = 0;
+  /// Elements are then limited to [-clip_value, clip_value]; 0: off.
+  double clip_value = 0;
+};
+
+/// Base of Sgd, Adam and AdamW.
+///
+/// On construction the parameters' values and gradients move into flat buffers (handles to the leaves go on working;
+/// tensors taken from value() earlier keep the old memory), so that a step is one pass over memory: scaling, clipping,
+/// moments and update together. A parameter moved elsewhere since, by another optimizer for instance, is taken back by
+/// the next step.
+///
+/// Parameters that got no gradient since the last step, and frozen ones, are left alone as if they were not there.
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  /// Updates the parameters from their gradients and forgets those: the next backward() overwrites them. Returns the
+  /// global norm of the scaled gradients before clipping when clip_norm is set, 0 otherwise. Throws ValueError naming a
+  /// parameter when that norm is NaN or infinite, before anything has been changed.
+  double step(const StepOptions& options = {});
+
+  /// Forgets the gradients.
+  void zero_grad();
+
+  /// Global L2 norm of the gradients that the next step would use.
+  double gradient_norm();
+
+  double learning_rate() const { return learning_rate_; }
+  /// Takes effect with the next step: set_learning_rate(schedule.at(step)).
+  void set_learning_rate(double learning_rate);
+
+  /// All that a run needs to go on bitwise as if it had not been interrupted: "learning_rate", "<parameter>.step"
+  /// (int64) and the moments, for instance "<parameter>.m". Moments share memory with the optimizer: clone() what is to
+  /// be kept.
+  NamedTensors state() const;
+  /// Throws ShapeError listing everything that does not fit.
+  void load_state(const NamedTensors& state);
+
+ protected:
+  /// The flat buffers of one dtype, and what a step is to do with them.
+  struct Flat {
+    Tensor value;
+    Tensor gradient;
+    std::vector<Tensor> moments;
+    std::vector<FlatRange> ranges;
+  };
+
+  struct Common {
+    double learning_rate;
+    double weight_decay;
+    std::vector<ParameterGroup> groups;
+  };
+
+  /// who: for messages. moments: names of the buffers that the optimizer keeps beside each parameter.
+  Optimizer(const char* who, const ParameterList& parameters, const Common& options, std::vector<const char*> moments);
+
+  /// One step on the ranges of `flat`.
+  virtual void update(Flat& flat, const GradientTransform& transform) = 0;
+
+ private:
+  struct Entry {
+    std::string name;
+    LeafRef leaf;
+    Tensor value;  // its pieces of the flat buffers
+    Tensor gradient;
+    size_t flat = 0;
+    int64_t begin = 0;
+    int64_t end = 0;
+    double learning_rate_factor = 1;
+    double weight_decay = 0;
+    int64_t steps = 0;
+
+    bool trains() const { return leaf->requires_grad && leaf->grad_state == Leaf::GradState::kHeld; }
+  };
+
+  void lay_out(const std::vector<size_t>& group_of);
+  void take(Entry& entry);
+  void collect_ranges();
+  double norm_of_ranges() const;
+  [[noreturn]] void fail_not_finite() const;
+  Tensor piece(const Tensor& flat, const Entry& entry) const;
+
+  const char* who_;
+  double learning_rate_;
+  std::vector<const char*> moments_;
+  std::vector<Entry> entries_;
+  std::vector<Entry*> order_;  // as they lie in the flat buffers
+  std::vector<Flat> flats_;
+};
+
+}  // namespace attune

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "framework/kernels/kernel.h"
+
+namespace attune {
+
+/// Pieces of the flat buffers that optimizers work on begin and end at multiples of so many elements: no vector loop
+/// needs a tail, and no two pieces share a cache line. The elements between pieces are zero.
+inline constexpr int64_t kFlatAlignment = 16;
+
+/// A stretch of the flat buffers that is updated alike.
+struct FlatRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t step = 1;  ///< how many times it has been updated, this one included
+  double learning_rate = 0;
+  double weight_decay = 0;
+  bool zero_gradient = false;  ///< also fill the gradient with zeros
+};
+
+/// What happens to a gradient before an optimizer sees it: clamp(gradient * scale, -limit, limit).
+struct GradientTransform {
+  double scale = 1;
+  double limit = std::numeric_limits<double>::infinity();
+};
+
+struct SgdRule {
+  double momentum = 0;
+  double dampening = 0;
+  bool nesterov = false;
+};
+
+struct AdamRule {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  bool decoupled = false;  ///< weight decay shrinks the value instead of being added to the gradient
+};
+
+// All tensors: flat, of one floating dtype and length. Only the elements in `ranges` are read or written.
+
+/// One step of gradient descent with momentum (see autograd/optim/sgd.h). momentum: undefined when rule.momentum is 0.
+ATTUNE_KERNEL(sgd_step, Tensor& value, Tensor& gradient, Tensor& momentum, std::span<const FlatRange> ranges,
+              const GradientTransform& transform, const SgdRule& rule);
+
+/// One step of Adam (see autograd/optim/adam.h). m, v: running means of the gradient and of its square.
+ATTUNE_KERNEL(adam_step, Tensor& value, Tensor& gradient, Tensor& m, Tensor& v, std::span<const FlatRange> ranges,
+              const GradientTransform& transform, const AdamRule& rule);
+
+/// total = sum of squares of x over `ranges`, accumulated in float64; the same for any number of threads.
+ATTUNE_KERNEL(sum_squares, const Tensor& x, std::span<const FlatRange> ranges, double& total);
+
+/// average += weight * (x - average). x, average: contiguous, equal shapes and floating dtypes.
+ATTUNE_KERNEL(move_average, const Tensor& x, double weight, Tensor& average);
+
+/// Exchanges the contents of a and b: contiguous, equal shapes and floating dtypes.
+ATTUNE_KERNEL(exchange, Tensor& a, Tensor& b);
+
+}  // namespace attune
