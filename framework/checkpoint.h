@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,8 +43,9 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 ///
 /// The file. Every entry is a chunked dataset with Fletcher32 checksums and two attributes, `dtype` ("float32",
 /// "float64", "bfloat16", "int64", "bool" or "text") and `shape`. bfloat16 is stored as its bits in uint16, bool as
-/// uint8; scalars and texts are stored with one element and `shape` [], lists with `shape` [n]. Tensors that share
-/// their memory are stored once, under several hard links. The attributes of the root group are `format_version`,
+/// uint8; scalars and texts are stored with one element and `shape` [], lists with `shape` [n] (the one exception
+/// without checksums: a list with a text so long that rows of one length would waste most of their space). Tensors that
+/// share their memory are stored once, under several hard links. The attributes of the root group are `format_version`,
 /// `library_version` and `sha256`, the content's digest: for every entry, ordered by the bytes of its path, the text
 /// "<path>\n<dtype>\n<extents joined by ,>\n", then the elements, row-major, little-endian; of texts, each followed by
 /// a NUL. HDF5 begins after a block of 512 bytes (HDF5's "user block") that names the format and carries the length and
@@ -50,6 +53,8 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 class Checkpoint {
  public:
   static constexpr int kFormatVersion = 1;
+
+  Checkpoint();
 
   using Value = std::variant<Tensor, std::string, std::vector<std::string>>;
   struct Entry {
@@ -95,10 +100,14 @@ class Checkpoint {
 
  private:
   void add(std::string path, Value value);
-  const Value& find(std::string_view path, const char* expected) const;
+  const Value& find(std::string_view path) const;
+  template <class T>
+  const T& get(std::string_view path) const;
+  Checkpoint host() const;  // every tensor contiguous and on the CPU
 
   std::vector<Entry> entries_;
-  std::string source_;  // for messages
+  std::map<std::string, size_t, std::less<>> index_;  // path to entry
+  std::string source_;                                // for messages
   std::string library_version_;
 };
 
