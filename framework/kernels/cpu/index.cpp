@@ -1,0 +1,204 @@
+#include "framework/kernels/index.h"
+
+#include <algorithm>
+
+#include "framework/kernels/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "framework/kernels/cpu/index.cpp"
+#include <hwy/foreach_target.h>
+
+#include "framework/kernels/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace attune::cpu::HWY_NAMESPACE {
+namespace {
+
+// y = scale * x or y += scale * x
+template <bool kAdd, class T>
+HWY_INLINE void scale_row(const T* x, T scale, int64_t n, T* y) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto factor = hn::Set(d, scale);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto value = hn::Mul(hn::LoadU(d, x + i), factor);
+    hn::StoreU(kAdd ? hn::Add(hn::LoadU(d, y + i), value) : value, d, y + i);
+  }
+  for (; i < n; ++i) y[i] = (kAdd ? y[i] : T{0}) + scale * x[i];
+}
+
+template <class T>
+void take_range(const T* x, const int64_t* indices, int64_t begin, int64_t end, int64_t row, T scale, T* y) {
+  for (int64_t i = begin; i < end; ++i) scale_row<false>(x + indices[i] * row, scale, row, y + i * row);
+}
+
+template <class T>
+void add_range(const T* dy, const int64_t* indices, int64_t m, int64_t row, int64_t columns, T scale, int64_t skip,
+               T* dx) {
+  for (int64_t i = 0; i < m; ++i) {
+    if (indices[i] != skip) scale_row<true>(dy + i * row, scale, columns, dx + indices[i] * row);
+  }
+}
+
+void take_range_float(const float* x, const int64_t* indices, int64_t begin, int64_t end, int64_t row, double scale,
+                      float* y) {
+  take_range(x, indices, begin, end, row, static_cast<float>(scale), y);
+}
+void take_range_double(const double* x, const int64_t* indices, int64_t begin, int64_t end, int64_t row, double scale,
+                       double* y) {
+  take_range(x, indices, begin, end, row, scale, y);
+}
+void add_range_float(const float* dy, const int64_t* indices, int64_t m, int64_t row, int64_t columns, double scale,
+                     int64_t skip, float* dx) {
+  add_range(dy, indices, m, row, columns, static_cast<float>(scale), skip, dx);
+}
+void add_range_double(const double* dy, const int64_t* indices, int64_t m, int64_t row, int64_t columns, double scale,
+                      int64_t skip, double* dx) {
+  add_range(dy, indices, m, row, columns, scale, skip, dx);
+}
+
+}  // namespace
+}  // namespace attune::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace attune::cpu {
+
+HWY_EXPORT(take_range_float);
+HWY_EXPORT(take_range_double);
+HWY_EXPORT(add_range_float);
+HWY_EXPORT(add_range_double);
+
+namespace {
+
+constexpr int64_t kGrain = 8192;
+
+void take_range(const float* x, const int64_t* indices, int64_t begin, int64_t end, int64_t row, double scale,
+                float* y) {
+  HWY_DYNAMIC_DISPATCH(take_range_float)(x, indices, begin, end, row, scale, y);
+}
+void take_range(const double* x, const int64_t* indices, int64_t begin, int64_t end, int64_t row, double scale,
+                double* y) {
+  HWY_DYNAMIC_DISPATCH(take_range_double)(x, indices, begin, end, row, scale, y);
+}
+void add_range(const float* dy, const int64_t* indices, int64_t m, int64_t row, int64_t columns, double scale,
+               int64_t skip, float* dx) {
+  HWY_DYNAMIC_DISPATCH(add_range_float)(dy, indices, m, row, columns, scale, skip, dx);
+}
+void add_range(const double* dy, const int64_t* indices, int64_t m, int64_t row, int64_t columns, double scale,
+               int64_t skip, double* dx) {
+  HWY_DYNAMIC_DISPATCH(add_range_double)(dy, indices, m, row, columns, scale, skip, dx);
+}
+
+int64_t rows_per_grain(int64_t row) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row)); }
+
+// bfloat16 goes through float32: to and from, or to, added to, and back.
+template <class F>
+void in_float32(const Tensor& x, Tensor& y, F&& f) {
+  const Tensor wide_x = x.to(DType::kFloat32);
+  Tensor wide_y = y.to(DType::kFloat32);
+  f(wide_x, wide_y);
+  y.copy_(wide_y);
+}
+
+}  // namespace
+
+void take_rows(const Tensor& x, const Tensor& indices, double scale, Tensor& y) {
+  if (x.dtype() == DType::kBFloat16) {
+    return in_float32(x, y, [&](const Tensor& from, Tensor& to) { take_rows(from, indices, scale, to); });
+  }
+  const Tensor from = x.contiguous();
+  const auto* index = indices.data<int64_t>();
+  const int64_t m = indices.numel();
+  const int64_t row = x.dim(2);
+  visit_floating(x.dtype(), "take_rows", [&]<class T>(T) {
+    for (int64_t o = 0; o < x.dim(0); ++o) {
+      const T* data = from.data<T>() + o * x.dim(1) * row;
+      T* out = y.data<T>() + o * m * row;
+      parallel_for(m, rows_per_grain(row),
+                   [&](int64_t begin, int64_t end, int64_t) { take_range(data, index, begin, end, row, scale, out); });
+    }
+  });
+}
+
+void add_rows(const Tensor& dy, const Tensor& indices, double scale, int64_t skip, Tensor& dx) {
+  if (dy.dtype() == DType::kBFloat16) {
+    return in_float32(dy, dx, [&](const Tensor& from, Tensor& to) { add_rows(from, indices, scale, skip, to); });
+  }
+  const auto* index = indices.data<int64_t>();
+  const int64_t m = indices.numel();
+  const int64_t row = dy.dim(2);
+  visit_floating(dy.dtype(), "add_rows", [&]<class T>(T) {
+    for (int64_t o = 0; o < dy.dim(0); ++o) {
+      const T* data = dy.data<T>() + o * m * row;
+      T* out = dx.data<T>() + o * dx.dim(1) * row;
+      // Threads take columns, whole cache lines of them: no row is shared, however often an index is repeated, and
+      // every element is added up in the order of i.
+      constexpr int64_t kLine = 64 / sizeof(T);
+      const int64_t lines = (row + kLine - 1) / kLine;
+      const int64_t grain = std::max<int64_t>(1, kGrain / (kLine * std::max<int64_t>(1, m)));
+      parallel_for(lines, grain, [&](int64_t begin, int64_t end, int64_t) {
+        const int64_t column = begin * kLine;
+        add_range(data + column, index, m, row, std::min(row, end * kLine) - column, scale, skip, out + column);
+      });
+    }
+  });
+}
+
+void take_along(const Tensor& x, const Tensor& indices, Tensor& y) {
+  if (x.dtype() == DType::kBFloat16) {
+    return in_float32(x, y, [&](const Tensor& from, Tensor& to) { take_along(from, indices, to); });
+  }
+  const Tensor from = x.contiguous();
+  const auto* index = indices.data<int64_t>();
+  const int64_t n = x.dim(1);
+  const int64_t m = indices.dim(1);
+  const int64_t inner = x.dim(2);
+  visit_floating(x.dtype(), "take_along", [&]<class T>(T) {
+    const T* data = from.data<T>();
+    T* out = y.data<T>();
+    parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end, int64_t) {
+      for (int64_t at = begin; at < end; ++at) {
+        out[at] = data[(at / (m * inner) * n + index[at]) * inner + at % inner];
+      }
+    });
+  });
+}
+
+void add_along(const Tensor& dy, const Tensor& indices, Tensor& dx) {
+  if (dy.dtype() == DType::kBFloat16) {
+    return in_float32(dy, dx, [&](const Tensor& from, Tensor& to) { add_along(from, indices, to); });
+  }
+  const auto* index = indices.data<int64_t>();
+  const int64_t n = dx.dim(1);
+  const int64_t m = indices.dim(1);
+  const int64_t inner = dx.dim(2);
+  visit_floating(dy.dtype(), "add_along", [&]<class T>(T) {
+    const T* data = dy.data<T>();
+    T* out = dx.data<T>();
+    // One thread per (o, k): its indices point at nobody else's elements.
+    const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, m));
+    parallel_for(dy.dim(0) * inner, grain, [&](int64_t begin, int64_t end, int64_t) {
+      for (int64_t k = begin; k < end; ++k) {
+        const int64_t outer = k / inner;
+        const int64_t column = k % inner;
+        for (int64_t i = 0; i < m; ++i) {
+          const int64_t at = (outer * m + i) * inner + column;
+          out[(outer * n + index[at]) * inner + column] += data[at];
+        }
+      }
+    });
+  });
+}
+
+void find_outside(const Tensor& indices, int64_t bound, int64_t& position) {
+  const auto* index = indices.data<int64_t>();
+  const int64_t n = indices.numel();
+  const auto outside = [&](int64_t i) { return static_cast<uint64_t>(i) >= static_cast<uint64_t>(bound); };
+  const auto* found = std::find_if(index, index + n, outside);
+  position = found == index + n ? -1 : found - index;
+}
+
+}  // namespace attune::cpu
+#endif
