@@ -1,0 +1,86 @@
+// What the README shows is what is there.
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+#include <regex>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/paths.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using attune::testing::read_bytes;
+using attune::testing::TemporaryDirectory;
+
+const fs::path kRoot = ATTUNE_SOURCE_DIR;
+
+/// Code that the README quotes: a comment <!-- FILE --> or <!-- FILE, all of it -->, then a fenced block.
+struct Quote {
+  std::string file;
+  bool whole;
+  std::string code;
+};
+
+std::vector<Quote> quotes() {
+  static const std::regex kComment("^( *)<!-- ([^, ]+)(, all of it)? -->$");
+  std::vector<Quote> found;
+  std::istringstream in(read_bytes(kRoot / "README.md"));
+  for (std::string line; std::getline(in, line);) {
+    std::smatch match;
+    if (!std::regex_match(line, match, kComment)) continue;
+    Quote quote{match[2], match[3].matched, ""};
+    const auto indent = static_cast<size_t>(match[1].length());
+    std::getline(in, line);
+    REQUIRE(line.find("```") == indent);
+    while (std::getline(in, line) && line.find("```") != indent) {
+      quote.code += (line.empty() ? line : line.substr(indent)) + "\n";
+    }
+    found.push_back(quote);
+  }
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("code in the README is that of the files it names", "[house]") {
+  const std::vector<Quote> all = quotes();
+  REQUIRE(all.size() == 4);
+  for (const Quote& quote : all) {
+    INFO(quote.file << " no longer holds\n" << quote.code);
+    const std::string text = read_bytes(kRoot / quote.file);
+    CHECK_FALSE(quote.code.empty());
+    CHECK((quote.whole ? text == quote.code : text.find(quote.code) != std::string::npos));
+  }
+}
+
+TEST_CASE("links in the READMEs lead somewhere", "[house]") {
+  static const std::regex kLink(R"(\]\(([^)#: ]+)\))");
+  std::vector<fs::path> pages = {kRoot / "README.md"};
+  for (const auto& entry : fs::recursive_directory_iterator(kRoot / "examples")) {
+    if (entry.path().filename() == "README.md") pages.push_back(entry.path());
+  }
+  std::vector<std::string> dead;
+  for (const fs::path& page : pages) {
+    const std::string text = read_bytes(page);
+    for (std::sregex_iterator link(text.begin(), text.end(), kLink), end; link != end; ++link) {
+      if (!fs::exists(page.parent_path() / (*link)[1].str())) dead.push_back(page.string() + ": " + (*link)[1].str());
+    }
+  }
+  CHECK(dead == std::vector<std::string>{});
+}
+
+TEST_CASE("the quickstart learns its task", "[house]") {
+  const TemporaryDirectory scratch;
+  const std::string log = scratch / "log";
+  REQUIRE(std::system((std::string(ATTUNE_PROGRAM_DIR) + "/quickstart >'" + log + "'").c_str()) == 0);
+  const std::string output = read_bytes(log);
+  INFO(output);
+  const size_t last = output.rfind("accuracy ");
+  REQUIRE(last != std::string::npos);
+  CHECK(std::stod(output.substr(last + 9)) > 0.97);
+}
