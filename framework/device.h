@@ -30,8 +30,8 @@ void set_num_threads(int count);
 /// One line about the processor and the kernels in use: "AVX3 kernels, 2 threads, OpenBLAS 0.3.21 (SkylakeX)".
 std::string cpu_summary();
 
-/// Empty, or one line that says that OpenBLAS runs kernels below what the processor offers (an OPENBLAS_CORETYPE set too
-/// low, or a processor newer than the library), and what to do.
+/// Empty, or one line that says that OpenBLAS runs kernels below what the processor offers (an OPENBLAS_CORETYPE set
+/// too low, or a processor newer than the library), and what to do.
 std::string blas_warning();
 
 }  // namespace attune

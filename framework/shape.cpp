@@ -61,9 +61,10 @@ Shape broadcast_shapes(const Shape& a, const Shape& b, const char* who) {
   for (int back = 1; back <= out.rank(); ++back) {
     const int64_t x = back <= a.rank() ? a[a.rank() - back] : 1;
     const int64_t y = back <= b.rank() ? b[b.rank() - back] : 1;
-    require<ShapeError>(x == y || x == 1 || y == 1,
-                        "{}: shapes {} and {} do not broadcast: axis -{} has {} and {}; make them equal or one of them 1",
-                        who, a, b, back, x, y);
+    require<ShapeError>(
+        x == y || x == 1 || y == 1,
+        "{}: shapes {} and {} do not broadcast: axis -{} has {} and {}; make them equal or one of them 1", who, a, b,
+        back, x, y);
     out[out.rank() - back] = x == 1 ? y : x;
   }
   return out;

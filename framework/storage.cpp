@@ -122,8 +122,9 @@ class CpuAllocator {
   std::byte* map(size_t bytes) {
     // Mapping a little more lets the block begin on a huge page.
     void* raw = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    require<DeviceError>(raw != MAP_FAILED, "cpu allocator: the system refused {} bytes ({} in use); use smaller batches",
-                         bytes, stats_.bytes_in_use);
+    require<DeviceError>(raw != MAP_FAILED,
+                         "cpu allocator: the system refused {} bytes ({} in use); use smaller batches", bytes,
+                         stats_.bytes_in_use);
     auto* begin = static_cast<std::byte*>(raw);
     const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
     if (before > 0) munmap(begin, before);

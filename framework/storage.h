@@ -12,10 +12,10 @@ namespace attune {
 /// What the caching allocator of a device holds. Freed blocks are kept for reuse, so that a steady training step makes
 /// no system allocation.
 struct MemoryStats {
-  size_t bytes_in_use = 0;         ///< handed out and not yet freed
-  size_t peak_bytes_in_use = 0;    ///< since the start or the last reset_peak_memory()
-  size_t bytes_reserved = 0;       ///< taken from the system
-  uint64_t system_allocations = 0; ///< how often the system was asked
+  size_t bytes_in_use = 0;          ///< handed out and not yet freed
+  size_t peak_bytes_in_use = 0;     ///< since the start or the last reset_peak_memory()
+  size_t bytes_reserved = 0;        ///< taken from the system
+  uint64_t system_allocations = 0;  ///< how often the system was asked
 };
 
 MemoryStats memory_stats(Device device = Device::cpu());

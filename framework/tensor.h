@@ -123,5 +123,4 @@ class Tensor {
   DType dtype_ = DType::kFloat32;
 };
 
-
 }  // namespace attune

@@ -4,6 +4,7 @@
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/kernels/copy.h"
+#include "framework/kernels/elementwise.h"
 #include "framework/kernels/gemm.h"
 #include "framework/kernels/linear.h"
 #include "framework/kernels/reduce.h"
@@ -47,9 +48,9 @@ double scale_of(Reduction reduction, int64_t count) {
 Tensor scaled_sum(const Tensor& losses, double scale) {
   Tensor total = Tensor::empty({}, losses.dtype(), losses.device());
   kernels::sum_to(losses, total);
-  Tensor out = Tensor::empty({}, losses.dtype(), losses.device());
-  kernels::affine(total, scale, 0, out);
-  return out;
+  Tensor scaled = Tensor::empty_like(total);
+  kernels::affine(total, scale, 0, scaled);
+  return scaled;
 }
 
 }  // namespace

@@ -17,17 +17,9 @@ Tensor with_batch(const Tensor& x, const Shape& shape) {
   return x.shape() == wanted ? x : x.expand(wanted);
 }
 
-// Sums `full` over the leading axes that were broadcast to reach it.
-Tensor reduce_to(Tensor full, const Shape& shape) {
-  if (full.shape() == shape) return full;
-  Tensor out = Tensor::empty(shape, full.dtype(), full.device());
-  kernels::sum_to(full, out);
-  return out;
-}
-
 }  // namespace
 
-Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool transpose_b) {
+Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool transpose_b, bool exact_zeros) {
   require<ShapeError>(a.rank() >= 2 && b.rank() >= 2, "matmul: shapes {} and {} need at least two axes", a.shape(),
                       b.shape());
   check_same_dtype("matmul", a, "a", b, "b");
@@ -51,11 +43,13 @@ Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool tra
   MatmulOptions options;
   options.transpose_a = transpose_a;
   options.transpose_b = transpose_b;
+  options.exact_zeros = exact_zeros;
   kernels::matmul(with_batch(a.value(), shape), with_batch(b.value(), shape), options, y);
   return Tape::current().record(
       "matmul", std::move(y), {&a, &b},
       [a = SavedTensor(a.value()), b = SavedTensor(b.value()), transpose_a, transpose_b](Grads& g) {
-        // Y = A B, dA = dY B^T, dB = A^T dY; a transposed operand gets the transposed gradient.
+        // Y = A B, dA = dY B^T, dB = A^T dY; a transposed operand gets the transposed gradient. Where dY stands on the
+        // left, its zeros contribute nothing: what is not used has no gradient, NaN or not.
         const Tensor& dy = g.dy();
         const Tensor av = with_batch(a.get(), dy.shape());
         const Tensor bv = with_batch(b.get(), dy.shape());
@@ -67,22 +61,22 @@ Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool tra
             o = {.transpose_a = transpose_b, .transpose_b = true};
             kernels::matmul(bv, dy, o, da);
           } else {
-            o = {.transpose_a = false, .transpose_b = !transpose_b};
+            o = {.transpose_a = false, .transpose_b = !transpose_b, .exact_zeros = true};
             kernels::matmul(dy, bv, o, da);
           }
-          g.add(0, reduce_to(std::move(da), a.get().shape()));
+          g.add(0, unbroadcast(std::move(da), a.get().shape()));
         }
         if (g.needs(1)) {
           Tensor db = Tensor::empty(bv.shape(), dy.dtype(), dy.device());
           if (transpose_b) {
             // B^T given: dB = dY^T A
-            o = {.transpose_a = true, .transpose_b = transpose_a};
+            o = {.transpose_a = true, .transpose_b = transpose_a, .exact_zeros = true};
             kernels::matmul(dy, av, o, db);
           } else {
             o = {.transpose_a = !transpose_a, .transpose_b = false};
             kernels::matmul(av, dy, o, db);
           }
-          g.add(1, reduce_to(std::move(db), b.get().shape()));
+          g.add(1, unbroadcast(std::move(db), b.get().shape()));
         }
       });
 }
@@ -123,7 +117,8 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
         kernels::linear_backward(g.dy(), z, kept_y.get(), activation, spec, dz, dbias.tensor, dbias.accumulate);
         const Tensor& w = weight.get();
         const Tensor& x_in = in.get();
-        const Tensor gradient = (dz.defined() ? dz : g.dy()).view({x_in.numel() / std::max<int64_t>(w.dim(1), 1), w.dim(0)});
+        const Tensor gradient =
+            (dz.defined() ? dz : g.dy()).view({x_in.numel() / std::max<int64_t>(w.dim(1), 1), w.dim(0)});
         if (g.needs(0)) {
           GradTarget dx = g.target(0);
           Tensor flat = dx.tensor.view({gradient.dim(0), w.dim(1)});

@@ -3,6 +3,7 @@
 #include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
+#include "framework/kernels/random.h"
 
 namespace attune {
 namespace {
@@ -43,16 +44,16 @@ Variable layer_norm(const Variable& x, const Variable& gain, const Variable& shi
   Tensor stats = Tensor::empty(rows_of(in, 2), in.dtype(), in.device());
   Tensor no_sum;
   kernels::add_layer_norm(in, Tensor(), DropoutSpec(), gain.value(), shift.value(), eps, no_sum, y, stats);
-  return Tape::current().record(
-      "layer_norm", std::move(y), {&x, &gain, &shift},
-      [in = SavedTensor(in), stats, gain = SavedTensor(gain.value())](Grads& g) {
-        AffineTargets to(g, 1, 2);
-        Tensor dx = Tensor::empty_like(in.get());
-        Tensor no_branch;
-        kernels::add_layer_norm_backward(g.dy(), Tensor(), in.get(), stats, gain.get(), DropoutSpec(), dx, no_branch,
-                                         to.gain.tensor, to.gain.accumulate, to.shift.tensor, to.shift.accumulate);
-        g.add(0, std::move(dx));
-      });
+  return Tape::current().record("layer_norm", std::move(y), {&x, &gain, &shift},
+                                [in = SavedTensor(in), stats, gain = SavedTensor(gain.value())](Grads& g) {
+                                  AffineTargets to(g, 1, 2);
+                                  Tensor dx = Tensor::empty_like(in.get());
+                                  Tensor no_branch;
+                                  kernels::add_layer_norm_backward(
+                                      g.dy(), Tensor(), in.get(), stats, gain.get(), DropoutSpec(), dx, no_branch,
+                                      to.gain.tensor, to.gain.accumulate, to.shift.tensor, to.shift.accumulate);
+                                  g.add(0, std::move(dx));
+                                });
 }
 
 std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& branch, const Variable& gain,
@@ -70,31 +71,31 @@ std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& 
   Tensor stats = Tensor::empty(rows_of(in, 2), in.dtype(), in.device());
   kernels::add_layer_norm(in, added, spec, gain.value(), shift.value(), eps, sum, y, stats);
   const SavedTensor kept(sum);
-  return Tape::current().record_pair(
-      "add_layer_norm", std::move(sum), std::move(y), {&x, &branch, &gain, &shift},
-      [kept, stats, gain = SavedTensor(gain.value()), spec](Grads& g) {
-        if (!g.dy(1).defined()) {  // only the sum was used
-          const Tensor& dsum = g.dy(0);
-          if (spec.probability > 0) {
-            Tensor dbranch = Tensor::empty_like(dsum);
-            kernels::dropout(dsum, spec.state, spec.probability, dbranch);
-            g.add(1, std::move(dbranch));
-          } else {
-            g.add(1, dsum);
-          }
-          g.add(0, dsum);
-          return;
-        }
-        AffineTargets to(g, 2, 3);
-        Tensor dsum = Tensor::empty_like(kept.get());
-        Tensor dbranch;
-        if (spec.probability > 0 && g.needs(1)) dbranch = Tensor::empty_like(dsum);
-        kernels::add_layer_norm_backward(g.dy(1), g.dy(0), kept.get(), stats, gain.get(), spec, dsum, dbranch,
-                                         to.gain.tensor, to.gain.accumulate, to.shift.tensor, to.shift.accumulate);
-        // Without dropout both summands share one gradient.
-        g.add(1, dbranch.defined() ? std::move(dbranch) : dsum);
-        g.add(0, std::move(dsum));
-      });
+  return Tape::current().record_pair("add_layer_norm", std::move(sum), std::move(y), {&x, &branch, &gain, &shift},
+                                     [kept, stats, gain = SavedTensor(gain.value()), spec](Grads& g) {
+                                       if (!g.dy(1).defined()) {  // only the sum was used
+                                         const Tensor& dsum = g.dy(0);
+                                         if (spec.probability > 0) {
+                                           Tensor dbranch = Tensor::empty_like(dsum);
+                                           kernels::dropout(dsum, spec.state, spec.probability, dbranch);
+                                           g.add(1, std::move(dbranch));
+                                         } else {
+                                           g.add(1, dsum);
+                                         }
+                                         g.add(0, dsum);
+                                         return;
+                                       }
+                                       AffineTargets to(g, 2, 3);
+                                       Tensor dsum = Tensor::empty_like(kept.get());
+                                       Tensor dbranch;
+                                       if (spec.probability > 0 && g.needs(1)) dbranch = Tensor::empty_like(dsum);
+                                       kernels::add_layer_norm_backward(
+                                           g.dy(1), g.dy(0), kept.get(), stats, gain.get(), spec, dsum, dbranch,
+                                           to.gain.tensor, to.gain.accumulate, to.shift.tensor, to.shift.accumulate);
+                                       // Without dropout both summands share one gradient.
+                                       g.add(1, dbranch.defined() ? std::move(dbranch) : dsum);
+                                       g.add(0, std::move(dsum));
+                                     });
 }
 
 Variable rms_norm(const Variable& x, const Variable& gain, double eps) {
@@ -103,15 +104,14 @@ Variable rms_norm(const Variable& x, const Variable& gain, double eps) {
   Tensor y = Tensor::empty_like(in);
   Tensor rstd = Tensor::empty(rows_of(in, 1), in.dtype(), in.device());
   kernels::rms_norm(in, gain.value(), eps, y, rstd);
-  return Tape::current().record("rms_norm", std::move(y), {&x, &gain},
-                                [in = SavedTensor(in), rstd, gain = SavedTensor(gain.value())](Grads& g) {
-                                  GradTarget dgain;
-                                  if (g.needs(1)) dgain = g.target(1);
-                                  Tensor dx = Tensor::empty_like(in.get());
-                                  kernels::rms_norm_backward(g.dy(), in.get(), rstd, gain.get(), dx, dgain.tensor,
-                                                             dgain.accumulate);
-                                  g.add(0, std::move(dx));
-                                });
+  return Tape::current().record(
+      "rms_norm", std::move(y), {&x, &gain}, [in = SavedTensor(in), rstd, gain = SavedTensor(gain.value())](Grads& g) {
+        GradTarget dgain;
+        if (g.needs(1)) dgain = g.target(1);
+        Tensor dx = Tensor::empty_like(in.get());
+        kernels::rms_norm_backward(g.dy(), in.get(), rstd, gain.get(), dx, dgain.tensor, dgain.accumulate);
+        g.add(0, std::move(dx));
+      });
 }
 
 }  // namespace attune

@@ -98,8 +98,10 @@ Variable gather(const Variable& x, int axis, const Tensor& indices);
 // Products (matmul.cpp).
 
 /// Matrix product over the last two axes, leading axes broadcast: op(a) [..., M, K] x op(b) [..., K, N] -> [..., M, N],
-/// op transposing the last two axes when asked. Rank 2 at least.
-Variable matmul(const Variable& a, const Variable& b, bool transpose_a = false, bool transpose_b = false);
+/// op transposing the last two axes when asked. Rank 2 at least. exact_zeros: a 0 in a contributes nothing even where b
+/// holds NaN or infinity (weights of masked keys).
+Variable matmul(const Variable& a, const Variable& b, bool transpose_a = false, bool transpose_b = false,
+                bool exact_zeros = false);
 
 /// y = activation(x weight^T + bias), then dropout. x [..., K], weight [N, K], bias [N] or undefined -> [..., N].
 /// dropout: probability of zeroing an element, drawn from `stream`; 0 draws nothing.

@@ -51,11 +51,11 @@ constexpr Kernel<Params...> make_kernel(const char* name, void (*cpu)(Params...)
 
 /// Declares cpu::NAME and the callable kernels::NAME. Kernels check nothing but dtypes: ops.h functions check shapes.
 /// Outputs are allocated by the caller. Optional operands are undefined tensors.
-#define ATTUNE_KERNEL(NAME, ...)                                            \
-  namespace cpu {                                                           \
-  void NAME(__VA_ARGS__);                                                   \
-  }                                                                         \
-  namespace kernels {                                                       \
+#define ATTUNE_KERNEL(NAME, ...)                                                   \
+  namespace cpu {                                                                  \
+  void NAME(__VA_ARGS__);                                                          \
+  }                                                                                \
+  namespace kernels {                                                              \
   inline constexpr auto NAME = ::attune::make_kernel(#NAME, &::attune::cpu::NAME); \
-  }                                                                         \
+  }                                                                                \
   static_assert(true)

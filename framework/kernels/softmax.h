@@ -10,8 +10,8 @@ ATTUNE_KERNEL(softmax, const Tensor& x, Tensor& y);
 /// Softmax over the elements with keep != 0; 0 elsewhere and in rows without any. keep: bool [rows, n] contiguous.
 ATTUNE_KERNEL(masked_softmax, const Tensor& x, const Tensor& keep, Tensor& y);
 
-/// dx = y (dy - sum(dy y)), exactly 0 where y is 0, whatever dy holds there. Serves softmax and masked_softmax. dx may be
-/// dy.
+/// dx = y (dy - sum(dy y)), exactly 0 where y is 0, whatever dy holds there. Serves softmax and masked_softmax. dx may
+/// be dy.
 ATTUNE_KERNEL(softmax_backward, const Tensor& y, const Tensor& dy, Tensor& dx);
 
 /// y = x - log(sum(exp(x))) over the last axis.

@@ -27,7 +27,7 @@ constexpr int kRowsNarrow = 8;  // for panels of one or two vectors, which leave
 
 // Block sizes in elements of float32: a packed panel in the first-level cache, a packed block of B and the rows of A
 // that meet it in the second-level cache.
-constexpr int64_t kDepth = 256;
+constexpr int64_t kDepth = kPackedDepth;
 constexpr int64_t kColumns = 1024;
 constexpr int64_t kRowBlock = 240;
 
@@ -257,58 +257,85 @@ void run_exact(const Tile<T>& t, int64_t rows, int64_t width) {
   }
 }
 
+// Columns n0 ... n1 - 1 of C from a packed block of B, rows k0 ... k0 + depth - 1 of it.
 template <class T>
-void run_gemm(const Product<T>& p) {
+void run_packed(const Product<T>& p, const T* packed, int64_t k0, int64_t depth, int64_t n0, int64_t n1, bool exact) {
   const hn::ScalableTag<T> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t panel = kPanel * lanes;
-  const int64_t columns = std::min(kColumns, (p.n + lanes - 1) / lanes * lanes);
-  T* packed = scratch<T>(0, std::min(kDepth, p.k) * columns);
-  T* tail_bias = scratch<T>(1, panel);
+  const bool last = k0 + depth >= p.k;
+  HWY_ALIGN T tail_bias[kPanel * HWY_MAX_BYTES / sizeof(T)];
+  for (int64_t i = 0; i < p.m; i += kRowBlock) {
+    const int64_t rows = std::min(kRowBlock, p.m - i);
+    const T* from = packed;
+    for (int64_t j = n0; j < n1; j += panel) {
+      const int64_t n = std::min(panel, n1 - j);
+      const int64_t vectors = (n + lanes - 1) / lanes;
+      const T* bias = last && p.bias != nullptr ? p.bias + j : nullptr;
+      if (bias != nullptr && n != vectors * lanes) {
+        std::copy(bias, bias + n, tail_bias);
+        bias = tail_bias;
+      }
+      const Operand<T> a = p.a.at(i, k0);
+      const Tile<T> tile{
+          a.data, a.row,         a.col, from, depth, p.c + i * p.ldc + j, p.ldc, n, p.alpha, p.accumulate || k0 > 0,
+          bias,   last && p.relu};
+      if (exact) {
+        run_exact(tile, rows, vectors * lanes);
+      } else {
+        run_panels(tile, rows, static_cast<int>(vectors));
+      }
+      from += depth * vectors * lanes;
+    }
+    if (last && n1 == p.n && p.epilogue.run != nullptr) p.epilogue.run(p.epilogue.context, i, i + rows);
+  }
+}
+
+template <class T>
+void pack_columns(const Operand<T>& b, int64_t depth, int64_t n, T* to) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t panel = kPanel * lanes;
+  for (int64_t j = 0; j < n; j += panel) {
+    const int64_t columns = std::min(panel, n - j);
+    const int64_t width = (columns + lanes - 1) / lanes * lanes;
+    pack_panel(b.at(0, j), depth, columns, width, to);
+    to += depth * width;
+  }
+}
+
+template <class T>
+int64_t packed_size(int64_t depth, int64_t n) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  return depth * ((n + lanes - 1) / lanes * lanes);
+}
+
+template <class T>
+void run_gemm(const Product<T>& p) {
+  if (p.packed != nullptr) return run_packed(p, p.packed, 0, p.k, 0, p.n, p.exact_zeros);
+  T* packed = scratch<T>(0, packed_size<T>(std::min(kDepth, p.k), std::min(kColumns, p.n)));
   for (int64_t n0 = 0; n0 < p.n; n0 += kColumns) {
     const int64_t n1 = std::min(p.n, n0 + kColumns);
     for (int64_t k0 = 0; k0 == 0 || k0 < p.k; k0 += kDepth) {
       const int64_t depth = std::min(p.k - k0, kDepth);
-      const bool last = k0 + depth >= p.k;
-      T* to = packed;
-      bool finite = true;
-      for (int64_t j = n0; j < n1; j += panel) {
-        const int64_t n = std::min(panel, n1 - j);
-        const int64_t width = (n + lanes - 1) / lanes * lanes;
-        pack_panel(p.b.at(k0, j), depth, n, width, to);
-        if (p.exact_zeros) finite = finite && all_finite(to, depth * width);
-        to += depth * width;
-      }
-      for (int64_t i = 0; i < p.m; i += kRowBlock) {
-        const int64_t rows = std::min(kRowBlock, p.m - i);
-        const T* from = packed;
-        for (int64_t j = n0; j < n1; j += panel) {
-          const int64_t n = std::min(panel, n1 - j);
-          const int64_t vectors = (n + lanes - 1) / lanes;
-          const T* bias = last && p.bias != nullptr ? p.bias + j : nullptr;
-          if (bias != nullptr && n != vectors * lanes) {
-            std::copy(bias, bias + n, tail_bias);
-            bias = tail_bias;
-          }
-          const Operand<T> a = p.a.at(i, k0);
-          const Tile<T> tile{
-              a.data, a.row,         a.col, from, depth, p.c + i * p.ldc + j, p.ldc, n, p.alpha, p.accumulate || k0 > 0,
-              bias,   last && p.relu};
-          if (finite) {
-            run_panels(tile, rows, static_cast<int>(vectors));
-          } else {
-            run_exact(tile, rows, vectors * lanes);
-          }
-          from += depth * vectors * lanes;
-        }
-        if (last && n1 == p.n && p.epilogue.run != nullptr) p.epilogue.run(p.epilogue.context, i, i + rows);
-      }
+      pack_columns(p.b.at(k0, n0), depth, n1 - n0, packed);
+      const bool exact = p.exact_zeros && !all_finite(packed, packed_size<T>(depth, n1 - n0));
+      run_packed(p, packed, k0, depth, n0, n1, exact);
     }
   }
 }
 
+template <class T>
+bool run_pack(const Operand<T>& b, int64_t k, int64_t n, T* out) {
+  pack_columns(b, k, n, out);
+  return all_finite(out, packed_size<T>(k, n));
+}
+
 void gemm_float(const Product<float>& p) { run_gemm(p); }
 void gemm_double(const Product<double>& p) { run_gemm(p); }
+bool pack_float(const Operand<float>& b, int64_t k, int64_t n, float* out) { return run_pack(b, k, n, out); }
+bool pack_double(const Operand<double>& b, int64_t k, int64_t n, double* out) { return run_pack(b, k, n, out); }
 
 }  // namespace
 }  // namespace attune::cpu::HWY_NAMESPACE
@@ -319,9 +346,18 @@ namespace attune::cpu {
 
 HWY_EXPORT(gemm_float);
 HWY_EXPORT(gemm_double);
+HWY_EXPORT(pack_float);
+HWY_EXPORT(pack_double);
 
 void gemm(const Product<float>& product) { HWY_DYNAMIC_DISPATCH(gemm_float)(product); }
 void gemm(const Product<double>& product) { HWY_DYNAMIC_DISPATCH(gemm_double)(product); }
+
+bool pack(const Operand<float>& b, int64_t k, int64_t n, float* out) {
+  return HWY_DYNAMIC_DISPATCH(pack_float)(b, k, n, out);
+}
+bool pack(const Operand<double>& b, int64_t k, int64_t n, double* out) {
+  return HWY_DYNAMIC_DISPATCH(pack_double)(b, k, n, out);
+}
 
 namespace {
 

@@ -38,8 +38,22 @@ struct Product {
   bool relu = false;
   /// A zero in A contributes nothing even where B holds NaN or infinity. Costs a look at the packed B.
   bool exact_zeros = false;
+  /// B as pack() left it, instead of `b`; k <= kPackedDepth then. `exact_zeros` then says that it is not finite.
+  const T* packed = nullptr;
   RowEpilogue epilogue;
 };
+
+/// Rows of B that pack() takes at most.
+inline constexpr int64_t kPackedDepth = 256;
+/// Columns at which a packed B may be entered: a multiple of every panel width.
+inline constexpr int64_t kPackedStep = 64;
+
+/// Packs B [k, n] for products that share it: `out` holds k * packed_columns(n) elements; columns from j on (a multiple
+/// of kPackedStep) begin at out + j * k. Returns whether every element is finite.
+bool pack(const Operand<float>& b, int64_t k, int64_t n, float* out);
+bool pack(const Operand<double>& b, int64_t k, int64_t n, double* out);
+/// n rounded up to whole vectors of any instruction set.
+constexpr int64_t packed_columns(int64_t n) { return (n + 15) / 16 * 16; }
 
 /// One product in the calling thread, with kernels of our own: rows of a few registers against panels of B that are
 /// packed once, the instruction set chosen at run time.

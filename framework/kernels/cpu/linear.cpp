@@ -124,7 +124,8 @@ void backward_range(const T* dy, const T* z, const T* y, T* dz, Activation activ
   const hn::ScalableTag<T> d;
   if (activation == Activation::kRelu) {
     // y > 0 exactly where z > 0 and the element was kept: the mask need not be drawn again.
-    const auto scale = hn::Set(d, static_cast<T>(dropout.probability > 0 ? DropoutScale(dropout.probability).scale : 1));
+    const auto scale =
+        hn::Set(d, static_cast<T>(dropout.probability > 0 ? DropoutScale(dropout.probability).scale : 1));
     over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
       store(hn::IfThenElseZero(hn::Gt(load(y + at), hn::Zero(d)), hn::Mul(load(dy + at), scale)), dz + at);
     });
@@ -173,8 +174,8 @@ void backward_float(const float* dy, const float* z, const float* y, float* dz, 
                     int64_t at, int64_t n) {
   backward_range(dy, z, y, dz, a, s, at, n);
 }
-void backward_double(const double* dy, const double* z, const double* y, double* dz, Activation a,
-                     const DropoutSpec& s, int64_t at, int64_t n) {
+void backward_double(const double* dy, const double* z, const double* y, double* dz, Activation a, const DropoutSpec& s,
+                     int64_t at, int64_t n) {
   backward_range(dy, z, y, dz, a, s, at, n);
 }
 void add_row_float(const float* x, float* sums, int64_t n) { add_row(x, sums, n); }

@@ -39,9 +39,8 @@ void backward_row(const T* x, int64_t n, int64_t target, double smoothing, T lse
   const auto base = hn::Set(d, lse);
   const auto factor = hn::Set(d, scale);
   const auto uniform = hn::Set(d, scale * static_cast<T>(smoothing) / static_cast<T>(n));
-  over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
-    store(hn::Sub(hn::Mul(factor, Exp(d, hn::Sub(load(x), base))), uniform), dx);
-  });
+  over_row<T>(n, [&](auto load, auto store, auto)
+                     HWY_ATTR { store(hn::Sub(hn::Mul(factor, Exp(d, hn::Sub(load(x), base))), uniform), dx); });
   dx[target] -= scale * static_cast<T>(1 - smoothing);
 }
 

@@ -41,7 +41,7 @@ struct NormBackward {
   const T* gain;
   T* dx;
   T* dbranch;
-  T* dgain;   // partial sums of this range of rows
+  T* dgain;  // partial sums of this range of rows
   T* dshift;
   int64_t width;
   const DropoutSpec* dropout;
@@ -259,9 +259,18 @@ void add_layer_norm_backward(const Tensor& dy, const Tensor& carried, const Tens
                              Tensor& dgain, bool accumulate_gain, Tensor& dshift, bool accumulate_shift) {
   visit_floating(dy.dtype(), "layer_norm", [&]<class T>(T) {
     const int64_t width = gain.numel();
-    const NormBackward<T> a{dy.data<T>(),   optional<T>(carried), sum.data<T>(),       stats.data<T>(),
-                            gain.data<T>(), dsum.data<T>(),       optional<T>(dbranch), nullptr,
-                            nullptr,        width,                &dropout,             true};
+    const NormBackward<T> a{dy.data<T>(),
+                            optional<T>(carried),
+                            sum.data<T>(),
+                            stats.data<T>(),
+                            gain.data<T>(),
+                            dsum.data<T>(),
+                            optional<T>(dbranch),
+                            nullptr,
+                            nullptr,
+                            width,
+                            &dropout,
+                            true};
     run_backward(a, width == 0 ? 0 : dy.numel() / width, dgain, accumulate_gain, dshift, accumulate_shift);
   });
 }

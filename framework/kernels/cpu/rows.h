@@ -41,31 +41,16 @@ HWY_INLINE T lane_sum(hn::Vec<hn::ScalableTag<T>> v) {
   return hn::GetLane(hn::SumOfLanes(d, v));
 }
 
-/// Largest element; NaN when there is one, since NaN must not vanish. -infinity for an empty row.
+/// Largest element, -infinity for an empty row. NaN may be passed over: what follows turns it up again.
 template <class T>
 HWY_INLINE T row_max(const T* x, int64_t n) {
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   auto largest = hn::Set(d, -std::numeric_limits<T>::infinity());
-  auto nan = hn::Zero(d);
   int64_t j = 0;
-  for (; j + lanes <= n; j += lanes) {
-    const auto v = hn::LoadU(d, x + j);
-    largest = hn::Max(largest, v);
-    nan = hn::Add(nan, hn::Sub(v, v));  // 0 for finite lanes; an infinite one is its row's maximum anyway
-  }
+  for (; j + lanes <= n; j += lanes) largest = hn::Max(largest, hn::LoadU(d, x + j));
   T top = hn::GetLane(hn::MaxOfLanes(d, largest));
-  bool bad = !hn::AllTrue(d, hn::Eq(nan, hn::Zero(d)));
-  for (; j < n; ++j) {
-    top = x[j] > top ? x[j] : top;
-    bad = bad || x[j] != x[j];
-  }
-  if (bad) {
-    for (j = 0; j < n; ++j) {
-      if (x[j] != x[j]) return x[j];
-    }
-    for (j = 0; j < n; ++j) top = x[j] > top ? x[j] : top;
-  }
+  for (; j < n; ++j) top = x[j] > top ? x[j] : top;
   return top;
 }
 

@@ -1,0 +1,45 @@
+#pragma once
+
+#include "autograd/variable.h"
+#include "framework/kernels/attention.h"
+#include "framework/random.h"
+
+namespace attune {
+
+struct AttentionOptions {
+  double scale = 0;                ///< of the scores; 0: 1 / sqrt(K)
+  double softcap = 0;              ///< c tanh(score / c) after scaling and before masks; 0: none
+  double dropout = 0;              ///< of the weights, with inverted scaling
+  RandomStream* stream = nullptr;  ///< for the dropout; null: default_stream()
+  bool want_weights = false;
+};
+
+struct AttentionResult {
+  Variable output;  ///< [B, T, H, Kv]
+  Variable weights; ///< [B, H, T, S] when asked for, before dropout, gradients flow through it; undefined otherwise
+};
+
+/// Scaled dot-product attention (Vaswani et al., 2017, eq. 1), exact, without materialising T x S.
+/// q [B, T, H, K], k [B, S, Hkv, K], v [B, S, Hkv, Kv]; query head h reads key head h / (H / Hkv). bias: broadcast to
+/// [B, H, T, S], added after scaling and softcap, differentiable, may be undefined. A query without an allowed key
+/// gives exactly 0; masked keys take part in nothing, neither in the result nor in a gradient, even when they hold NaN.
+AttentionResult attention(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask = {},
+                          const Variable& bias = {}, const AttentionOptions& options = {});
+
+/// Self-attention on one packed projection qkv [B, T, 3, H, K]: heads are read and gradients written by strides.
+AttentionResult attention_packed(const Variable& qkv, const MaskSpec& mask = {}, const Variable& bias = {},
+                                 const AttentionOptions& options = {});
+
+/// Cross-attention with packed keys and values kv [B, S, 2, H, K].
+AttentionResult attention_packed_kv(const Variable& q, const Variable& kv, const MaskSpec& mask = {},
+                                    const Variable& bias = {}, const AttentionOptions& options = {});
+
+/// The same contract from matmul, masked_softmax and dropout, with T x S in memory: what the fused kernel is tested
+/// against.
+AttentionResult attention_composed(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask = {},
+                                   const Variable& bias = {}, const AttentionOptions& options = {});
+
+/// True where a key may be attended: [B, H, T, S], all parts of the mask combined.
+Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t queries, int64_t keys);
+
+}  // namespace attune

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "framework/kernels/kernel.h"
+#include "framework/kernels/norm.h"
+
+namespace attune {
+
+/// Which keys a query may attend to; all parts must allow it. What layers/attention/mask.h lowers to.
+struct MaskSpec {
+  bool causal = false;  ///< s <= t + causal_offset
+  int64_t causal_offset =
+      0;  ///< key position of query 0: S - T when aligned to the last key, cache length when decoding
+  int64_t window_left = -1;   ///< s >= t + causal_offset - window_left; -1: unbounded
+  int64_t window_right = -1;  ///< s <= t + causal_offset + window_right; -1: unbounded
+  Tensor lengths;             ///< int64 [B]: s < lengths[b]; undefined: all
+  Tensor keep;                ///< bool, expanded to [B, H, T, S], true = may be attended; undefined: all
+};
+
+struct AttentionSpec {
+  MaskSpec mask;
+  double scale = 1;     ///< of the scores
+  double softcap = 0;   ///< c tanh(score / c) after scaling; 0: none
+  DropoutSpec dropout;  ///< of the weights; element ((b H + h) T + t) S + s of the draw
+};
+
+/// Exact attention without materialising T x S: online softmax over blocks of keys (Milakov and Gimelshein, 2018; Dao
+/// et al., "FlashAttention", 2022). y = dropout(softmax(softcap(scale q k^T) + bias)) v. q [B, T, H, K], k [B, S, Hkv,
+/// K], v [B, S, Hkv, Kv]: any strides with unit steps along the last axis; query head h reads key head h / (H / Hkv).
+/// bias: expanded to [B, H, T, S] (optional). y [B, T, H, Kv] contiguous, lse [B, H, T]: log of the sum of
+/// exponentials, -infinity in a row without keys, whose y is 0. weights [B, H, T, S] (optional): before dropout. Masked
+/// keys take part in nothing, NaN or not.
+ATTUNE_KERNEL(attention, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
+              const AttentionSpec& spec, Tensor& y, Tensor& lse, Tensor& weights);
+
+/// Gradients by recomputation of the scores. dq, dk, dv: shapes of q, k, v, any strides with unit steps along the last
+/// axis; written, not added to. dbias (optional): [B, H, T, S] contiguous, before reduction to the bias's shape. A
+/// query whose dy is exactly 0 contributes exactly 0, whatever it holds.
+ATTUNE_KERNEL(attention_backward, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+              const Tensor& bias, const AttentionSpec& spec, const Tensor& y, const Tensor& lse, Tensor& dq, Tensor& dk,
+              Tensor& dv, Tensor& dbias);
+
+}  // namespace attune
