@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+
+#include "autograd/variable.h"
+#include "framework/kernels/attention.h"
+#include "layers/module.h"
+
+namespace attune {
+
+/// Which key the queries' positions are counted from when there are T queries and S keys: query t stands at key t, or
+/// at key t + S - T, so that the last query stands at the last key.
+enum class Align : uint8_t { kFirst, kLast };
+
+/// What a mask comes down to for given extents: `spec` says which keys exist for a query, `bias` is added to their
+/// scores after scaling; undefined: nothing is added.
+struct LoweredMask {
+  MaskSpec spec;
+  Variable bias;
+};
+
+/// Which keys a query may attend to, and what is added to their scores. A tensor alone is not a mask: its sense must be
+/// named, keep(...) or drop(...). Masks compose: a & b allows what both allow and adds both biases.
+///
+///     AttentionMask::causal() & AttentionMask::padding(lengths)
+///
+/// What is not allowed does not exist: NaN and infinity in such keys, values or scores reach neither output nor any
+/// gradient. A query without any key gives output 0, weights 0 and gradients 0.
+class AttentionMask {
+ public:
+  /// Every query attends to every key.
+  AttentionMask() = default;
+
+  /// Query t attends to keys 0 ... t, or 0 ... t + S - T with Align::kLast.
+  static AttentionMask causal(Align align = Align::kFirst);
+  /// Query t attends to keys 0 ... t + offset: when decoding with a cache, `offset` keys come before the first query.
+  static AttentionMask causal(int64_t offset);
+
+  /// Sample b has keys 0 ... lengths[b] - 1. lengths: int64 [B], each 0 ... S. Throws DTypeError, ShapeError.
+  static AttentionMask padding(Tensor lengths);
+
+  /// A query attends to the keys where `allowed` is true, or where `forbidden` is false. bool, [T, S] or [B, H, T, S]
+  /// with any extents 1; kept, not copied. Throws DTypeError, ShapeError.
+  static AttentionMask keep(Tensor allowed);
+  static AttentionMask drop(const Tensor& forbidden);
+
+  /// A query at key p attends to keys p - left ... p + right; -1: no limit on that side. Throws ValueError below -1.
+  static AttentionMask window(int64_t left, int64_t right, Align align = Align::kFirst);
+  /// The same with query t at key t + offset.
+  static AttentionMask window(int64_t left, int64_t right, int64_t offset);
+
+  /// Added to the scores after scaling and softcap; receives a gradient. Floating, [T, S] or [B, H, T, S] with any
+  /// extents 1. Throws DTypeError, ShapeError.
+  static AttentionMask bias(Variable scores);
+
+  friend AttentionMask operator&(const AttentionMask& a, const AttentionMask& b);
+
+  /// For B samples, H heads, T queries and S keys. Throws ShapeError where a part does not fit, and ValueError for a
+  /// length outside 0 ... S, naming the sample. `user` is named in messages.
+  LoweredMask lower(int64_t batch, int64_t heads, int64_t queries, int64_t keys, const Module* user = nullptr) const;
+
+  /// The mask for `count` more keys behind the S that this one was made for: they are always allowed, and their scores
+  /// get nothing added.
+  AttentionMask with_extra_keys(int64_t count, int64_t batch, int64_t heads, int64_t queries, int64_t keys,
+                                const Module* user = nullptr) const;
+
+ private:
+  static constexpr int64_t kFar = int64_t{1} << 40;  // no bound: farther than any sequence is long
+
+  /// Key s is allowed for a query at key p when p + low <= s <= p + high.
+  struct Band {
+    int64_t low = -kFar;
+    int64_t high = kFar;
+  };
+
+  Band first_;
+  Band last_;  // counted from Align::kLast
+  Tensor lengths_;
+  Tensor keep_;
+  Variable bias_;
+};
+
+}  // namespace attune
