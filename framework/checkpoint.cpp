@@ -68,6 +68,27 @@ bool same_memory(const Tensor& a, const Tensor& b) {
          a.shape() == b.shape() && a.strides() == b.strides();
 }
 
+std::string Checkpoint::Entry::dtype() const {
+  const auto* tensor = std::get_if<Tensor>(&value);
+  return tensor != nullptr ? dtype_name(tensor->dtype()) : checkpoint_format::kTextType;
+}
+
+std::vector<int64_t> Checkpoint::Entry::shape() const {
+  if (const auto* tensor = std::get_if<Tensor>(&value)) return {tensor->shape().begin(), tensor->shape().end()};
+  if (const auto* list = std::get_if<std::vector<std::string>>(&value)) return {std::ssize(*list)};
+  return {};
+}
+
+int64_t Checkpoint::Entry::bytes() const {
+  if (const auto* tensor = std::get_if<Tensor>(&value)) {
+    return tensor->numel() * static_cast<int64_t>(dtype_size(tensor->dtype()));
+  }
+  if (const auto* text = std::get_if<std::string>(&value)) return std::ssize(*text);
+  int64_t bytes = 0;
+  for (const auto& text : std::get<std::vector<std::string>>(value)) bytes += std::ssize(text);
+  return bytes;
+}
+
 Checkpoint::Checkpoint() : source_("checkpoint"), library_version_(kVersion) {}
 
 void Checkpoint::add(std::string path, Value value) {

@@ -60,6 +60,12 @@ class Checkpoint {
   struct Entry {
     std::string path;
     Value value;
+
+    /// As in the file's attributes: the dtype's name or "text"; the extents, none for a text.
+    std::string dtype() const;
+    std::vector<int64_t> shape() const;
+    /// Of the elements alone.
+    int64_t bytes() const;
   };
 
   // Filling. Each throws ValueError for a path that is malformed, taken, or inside or above another entry, and for

@@ -127,19 +127,6 @@ void verify_bytes(const std::filesystem::path& path) {
                        "{}: damaged, or changed since it was written: its bytes do not match their SHA-256", name);
 }
 
-std::string dtype_of(const Checkpoint::Value& value) {
-  const auto* tensor = std::get_if<Tensor>(&value);
-  return tensor != nullptr ? dtype_name(tensor->dtype()) : kTextType;
-}
-
-std::vector<int64_t> shape_of(const Checkpoint::Value& value) {
-  if (const auto* tensor = std::get_if<Tensor>(&value)) {
-    return std::vector<int64_t>(tensor->shape().begin(), tensor->shape().end());
-  }
-  if (const auto* list = std::get_if<std::vector<std::string>>(&value)) return {static_cast<int64_t>(list->size())};
-  return {};
-}
-
 std::string content_sha256(const std::vector<Checkpoint::Entry>& entries) {
   std::vector<const Checkpoint::Entry*> ordered;
   for (const auto& entry : entries) ordered.push_back(&entry);
@@ -148,10 +135,9 @@ std::string content_sha256(const std::vector<Checkpoint::Entry>& entries) {
   Sha256 digest;
   const auto add_text = [&](const std::string& text) { digest.update(text.c_str(), text.size() + 1); };
   for (const auto* entry : ordered) {
-    digest.update(
-        fmt::format("{}\n{}\n{}\n", entry->path, dtype_of(entry->value), fmt::join(shape_of(entry->value), ",")));
+    digest.update(fmt::format("{}\n{}\n{}\n", entry->path, entry->dtype(), fmt::join(entry->shape(), ",")));
     if (const auto* tensor = std::get_if<Tensor>(&entry->value)) {
-      digest.update(tensor->raw(), static_cast<size_t>(tensor->numel()) * dtype_size(tensor->dtype()));
+      digest.update(tensor->raw(), static_cast<size_t>(entry->bytes()));
     } else if (const auto* text = std::get_if<std::string>(&entry->value)) {
       add_text(*text);
     } else {

@@ -32,10 +32,6 @@ std::string header(size_t length, const std::string& sha256);
 /// cannot be read and FormatError that says what is wrong.
 void verify_bytes(const std::filesystem::path& path);
 
-/// The `dtype` attribute of an entry and its `shape`.
-std::string dtype_of(const Checkpoint::Value& value);
-std::vector<int64_t> shape_of(const Checkpoint::Value& value);
-
 /// The digest of the content. Tensors: contiguous, on the CPU.
 std::string content_sha256(const std::vector<Checkpoint::Entry>& entries);
 

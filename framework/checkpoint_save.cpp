@@ -85,7 +85,7 @@ class Writer {
   }
 
   void dataset(const Checkpoint::Entry& entry, hid_t type, size_t element_bytes, const void* data, bool checksum) {
-    const std::vector<int64_t> shape = shape_of(entry.value);
+    const std::vector<int64_t> shape = entry.shape();
     // Only datasets with an axis can be chunked.
     std::vector<hsize_t> dims(shape.begin(), shape.end());
     if (dims.empty()) dims = {1};
@@ -106,7 +106,7 @@ class Writer {
       ATTUNE_HDF5(who_, H5Dwrite, set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data);
     }
 
-    attribute(set, kDTypeAttribute, dtype_of(entry.value));
+    attribute(set, kDTypeAttribute, entry.dtype());
     const std::vector<hsize_t> rank = {shape.size()};
     attribute(set, kShapeAttribute, H5T_NATIVE_INT64, &rank, shape.data());
   }
@@ -153,18 +153,10 @@ std::vector<size_t> first_of_same(const std::vector<Checkpoint::Entry>& entries)
   return firsts;
 }
 
+/// A little more than the file will take: elements, checksums, padding of chunks and texts, HDF5's own structures.
 size_t expected_bytes(const std::vector<Checkpoint::Entry>& entries) {
   size_t bytes = size_t{1} << 16;
-  for (const auto& [path, value] : entries) {
-    bytes += 2048;
-    if (const auto* tensor = std::get_if<Tensor>(&value)) {
-      bytes += static_cast<size_t>(tensor->numel()) * dtype_size(tensor->dtype()) * 33 / 32;
-    } else if (const auto* text = std::get_if<std::string>(&value)) {
-      bytes += text->size();
-    } else {
-      for (const auto& item : std::get<std::vector<std::string>>(value)) bytes += 48 + item.size();
-    }
-  }
+  for (const auto& entry : entries) bytes += 2048 + static_cast<size_t>(entry.bytes()) * 33 / 32;
   return bytes;
 }
 

@@ -7,10 +7,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace attune::examples {
 
-/// A number to show beside the progress: {"loss", 0.4321, 4}.
+/// A number to show beside the progress: {"loss", 0.4321, 4}. Names outlive the Progress: they are literals.
 struct Figure {
   std::string_view name;
   double value = 0;
@@ -22,7 +23,7 @@ struct Figure {
 ///
 ///     epoch 2/5 [=========>          ]  47% | loss 0.4321 | accuracy 82.1% | 412k tokens/s | 0:17 left
 ///
-/// elsewhere the same without the bar, as plain lines every few seconds.
+/// elsewhere the same without the bar, as plain lines: every 5 seconds in the first minute, every 20 afterwards.
 class Progress {
  public:
   /// `total` steps; rates are of `unit` per second. `out` is standard error unless a test says otherwise.
@@ -46,6 +47,8 @@ class Progress {
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  std::string line(Clock::time_point now) const;
   void draw(Clock::time_point now);
   void erase();
 
@@ -55,17 +58,15 @@ class Progress {
   int64_t total_;
   int64_t first_ = 0;
   int64_t done_ = 0;
-  double rate_ = 0;  // units per second, smoothed
-  double step_seconds_ = 0;
-  int64_t units_since_ = 0;
-  int64_t done_before_ = 0;
-  std::string text_;  // title and figures of the last update
   std::string title_;
-  bool drawn_ = false;
-  bool fresh_ = false;  // an update that was not drawn yet
+  std::vector<Figure> figures_;
+  int64_t units_ = 0;  // since rated_
+  double rate_ = 0;    // units per second, smoothed
   Clock::time_point started_;
-  Clock::time_point last_draw_;
-  Clock::time_point last_rate_;
+  Clock::time_point rated_;
+  Clock::time_point next_draw_;
+  int drawn_columns_ = 0;  // of the line on the terminal
+  bool current_ = true;    // the last update has been drawn
 };
 
 }  // namespace attune::examples

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace attune::examples {
@@ -38,6 +40,8 @@ class Table {
 std::string with_commas(int64_t value);
 /// 1536 as "1.5 KiB"
 std::string readable_bytes(int64_t bytes);
+/// 412345 as "412k", 1234 as "1.2k"
+std::string readable_count(double value);
 /// 75 seconds as "1:15", 3700 as "1:01:40"
 std::string readable_time(double seconds);
 

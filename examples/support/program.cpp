@@ -1,0 +1,141 @@
+#include "examples/support/program.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <new>
+#include <system_error>
+
+#include "framework/device.h"
+
+namespace attune::examples {
+namespace {
+
+std::atomic<bool> interrupt_seen = false;
+
+int report(const std::string& message, int status) {
+  fmt::print(stderr, "error: {}\n", one_line(message));
+  return status;
+}
+
+/// What was printed must have arrived: a full disk shows only here.
+int flush(int status) {
+  std::cout.flush();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) {
+    return report(fmt::format("standard output: {}", std::generic_category().message(errno)), 1);
+  }
+  return status;
+}
+
+int run(CLI::App& app, int argc, char** argv, const SharedOptions* options, const std::function<int()>& body) {
+  // Beyond a limit on file sizes write() then fails like on a full disk, instead of the process being killed.
+  std::signal(SIGXFSZ, SIG_IGN);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // --help, --version
+    return flush(app.exit(asked));
+  } catch (const CLI::ParseError& error) {
+    return report(fmt::format("{} (see {} --help)", error.what(), app.get_name()), 2);
+  }
+  try {
+    if (options != nullptr) {
+      if (options->threads) set_num_threads(*options->threads);
+      if (const std::string warning = blas_warning(); !warning.empty()) fmt::print(stderr, "warning: {}\n", warning);
+    }
+    return flush(body());
+  } catch (const UsageError& error) {
+    return report(fmt::format("{} (see {} --help)", error.what(), app.get_name()), 2);
+  } catch (const std::bad_alloc&) {
+    return report("out of memory", 1);
+  } catch (const std::exception& error) {
+    return report(error.what(), 1);
+  }
+}
+
+template <class T>
+bool parse(const std::string& text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && at == end;
+}
+
+}  // namespace
+
+void add_threads_option(CLI::App& app, SharedOptions& options) {
+  app.add_option("--threads", options.threads, "Threads to compute with (default: every core)")
+      ->type_name("N")
+      ->check(whole_number(1, 1024));
+}
+
+void add_seed_option(CLI::App& app, SharedOptions& options) {
+  app.add_option("--seed", options.seed, "Seed of everything random")
+      ->type_name("N")
+      ->check(whole_number(0))
+      ->capture_default_str();
+}
+
+CLI::Validator whole_number(int64_t low, int64_t high) {
+  const std::string range =
+      high == INT64_MAX ? fmt::format("of at least {}", low) : fmt::format("from {} to {}", low, high);
+  return CLI::Validator(
+      [low, high, range](std::string& text) {
+        int64_t value = 0;
+        if (parse(text, value) && value >= low && value <= high) return std::string();
+        return fmt::format("expected a whole number {}, got '{}'", range, text);
+      },
+      "");
+}
+
+CLI::Validator positive_number() {
+  return CLI::Validator(
+      [](std::string& text) {
+        double value = 0;
+        if (parse(text, value) && std::isfinite(value) && value > 0) return std::string();
+        return fmt::format("expected a number above 0, got '{}'", text);
+      },
+      "");
+}
+
+int run_program(CLI::App& app, int argc, char** argv, const SharedOptions& options, const std::function<int()>& body) {
+  return run(app, argc, argv, &options, body);
+}
+
+int run_program(CLI::App& app, int argc, char** argv, const std::function<int()>& body) {
+  return run(app, argc, argv, nullptr, body);
+}
+
+void catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupt_seen.store(true, std::memory_order_relaxed); };
+  action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+bool interrupted() { return interrupt_seen.load(std::memory_order_relaxed); }
+
+std::string one_line(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace attune::examples
