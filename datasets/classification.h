@@ -50,7 +50,7 @@ struct ClassificationReadOptions {
   bool require_both_classes = false;
   /// Part of an aclImdb folder that has several; a folder that holds pos/ and neg/ itself is taken as it is.
   std::string split = "train";
-  TextReaderOptions text;
+  TextReaderOptions text = {};
 };
 
 /// Reads labelled texts. What `path` holds is seen from its content, each plain or gzipped:
@@ -73,7 +73,7 @@ struct EncodeOptions {
   /// What is longer is cut off at its end; false: it is an error.
   bool truncate = false;
   /// Number of a token put before every text, such as <cls>.
-  std::optional<int64_t> first;
+  std::optional<int64_t> first = {};
 };
 
 struct EncodedClassification {

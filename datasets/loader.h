@@ -30,7 +30,7 @@ struct DataPosition {
 };
 
 struct LoaderOptions {
-  BatchOptions batches;
+  BatchOptions batches = {};
   /// Fills tokens behind the end of a sequence.
   int64_t pad = 0;
   /// Batches made ahead in a thread of their own; 0: none, no thread.

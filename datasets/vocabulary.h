@@ -57,7 +57,7 @@ struct VocabularyOptions {
   /// Upper limit of size(), special tokens included; 0: none.
   int64_t max_size = 0;
   /// Special tokens after <pad> and <unk>, each in angle brackets: "<bos>", "<eos>".
-  std::vector<std::string> specials;
+  std::vector<std::string> specials = {};
 };
 
 /// Counts words and makes a vocabulary of the frequent ones.
