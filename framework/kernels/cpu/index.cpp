@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "framework/kernels/copy.h"
 #include "framework/kernels/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -99,7 +100,7 @@ void in_float32(const Tensor& x, Tensor& y, F&& f) {
   const Tensor wide_x = x.to(DType::kFloat32);
   Tensor wide_y = y.to(DType::kFloat32);
   f(wide_x, wide_y);
-  y.copy_(wide_y);
+  kernels::copy(wide_y, y);
 }
 
 }  // namespace
