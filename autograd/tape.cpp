@@ -172,6 +172,7 @@ void Tape::backward(const Variable& root, const Tensor& seed) {
     bool wanted = false;
     for (uint32_t k = 0; k < node.outputs; ++k) wanted |= slots_[node.first_output + k].grad.defined();
     if (wanted) {
+      running_node_ = i;
       Grads grads(*this, static_cast<uint32_t>(i));
       node.run(node.closure, grads);
       if (anomaly) {

@@ -104,6 +104,8 @@ class Tape {
   /// Forgets everything recorded; Variables of it become stale.
   void clear();
   size_t size() const { return nodes_.size(); }
+  /// Name of the op whose backward runs; null when none does.
+  const char* running_op() const { return running_ ? nodes_[running_node_].name : nullptr; }
 
   Tape();
   ~Tape();
@@ -164,6 +166,7 @@ class Tape {
   size_t block_ = 0;
   size_t block_used_ = 0;
   uint64_t generation_;
+  size_t running_node_ = 0;
   bool running_ = false;
 };
 

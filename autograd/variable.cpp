@@ -58,10 +58,11 @@ void Variable::backward() const {
 void Variable::backward(const Tensor& seed) const { Tape::current().backward(*this, seed); }
 
 void SavedTensor::fail_changed() const {
+  const char* op = Tape::current().running_op();
   fail<ValueError>(
-      "a tensor ({}) that backward needs was changed in place after it was used: version {} then, {} now; "
+      "{}: a tensor ({}) that backward needs was changed in place after it was used: version {} then, {} now; "
       "change a clone() instead",
-      tensor_, version_, tensor_.version());
+      op != nullptr ? op : "saved tensor", tensor_, version_, tensor_.version());
 }
 
 }  // namespace attune

@@ -1,0 +1,85 @@
+#include "autograd/optim/average.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cmath>
+
+#include "autograd/optim/adam.h"
+#include "framework/error.h"
+#include "framework/random.h"
+#include "tests/support/heap_counter.h"
+
+namespace attune {
+namespace {
+
+using Named = std::vector<std::pair<std::string, Variable>>;
+
+Tensor random(const Shape& shape, uint64_t seed, DType dtype = DType::kFloat64) {
+  return RandomStream(seed).normal(shape, 0, 1, dtype);
+}
+
+TEST_CASE("the average is the weighted mean of all values", "[optim]") {
+  for (const double decay : {0.9, 0.0, 1.0}) {
+    const Variable a(random({5}, 1), true);
+    WeightAverage average(Named{{"a", a}}, decay);
+    CHECK_THROWS_AS(average.swap(), ValueError);
+    double expected = 0;
+    double weights = 0;
+    for (int i = 0; i < 7; ++i) {
+      a.leaf()->value.copy_(random({5}, 10 + static_cast<uint64_t>(i)));
+      average.update();
+      expected = decay * expected + a.value().to_vector<double>()[3];
+      weights = decay * weights + 1;
+    }
+    const std::vector<double> last = a.value().to_vector<double>();
+    const std::byte* where = a.value().raw();
+    {
+      const UseAverage use(average);
+      CHECK(std::abs(a.value().to_vector<double>()[3] - expected / weights) < 1e-14);
+      CHECK(a.value().raw() == where);
+      CHECK_THROWS_AS(average.update(), ValueError);
+      CHECK_THROWS_AS(average.state(), ValueError);
+    }
+    CHECK(a.value().to_vector<double>() == last);
+    CHECK(average.updates() == 7);
+  }
+  CHECK_THROWS_AS(WeightAverage(Named{{"a", Variable(random({5}, 1), true)}}, 1.5), ValueError);
+}
+
+TEST_CASE("the average goes on bitwise after a restart and beside an optimizer", "[optim]") {
+  const auto train = [](Optimizer& optimizer, WeightAverage& average, const Variable& a, uint64_t from, uint64_t to) {
+    for (uint64_t step = from; step < to; ++step) {
+      a.backward(random(a.shape(), step, DType::kFloat32));
+      optimizer.step();
+      average.update();
+    }
+  };
+  const Variable a(random({300, 100}, 1, DType::kFloat32), true);
+  WeightAverage average(Named{{"a", a}}, 0.99);
+  Adam optimizer(Named{{"a", a}});  // moves the values after the average saw them
+  train(optimizer, average, a, 0, 4);
+
+  const Variable b(a.value().clone(), true);
+  WeightAverage restored(Named{{"a", b}}, 0.99);
+  NamedTensors saved;
+  for (const auto& [name, tensor] : average.state()) saved.emplace_back(name, tensor.clone());
+  restored.load_state(saved);
+  Adam other(Named{{"a", b}});
+  NamedTensors moments;
+  for (const auto& [name, tensor] : optimizer.state()) moments.emplace_back(name, tensor.clone());
+  other.load_state(moments);
+  train(optimizer, average, a, 4, 9);
+  train(other, restored, b, 4, 9);
+  CHECK(a.value().to_vector<float>() == b.value().to_vector<float>());
+  CHECK(average.state()[1].second.to_vector<float>() == restored.state()[1].second.to_vector<float>());
+  CHECK_THROWS_AS(restored.load_state({}), ShapeError);
+
+  const uint64_t heap = testing::heap_allocations();
+  average.update();
+  average.swap();
+  average.swap();
+  CHECK(testing::heap_allocations() == heap);
+}
+
+}  // namespace
+}  // namespace attune

@@ -1,0 +1,468 @@
+#include "autograd/optim/optimizer.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <memory>
+
+#include "autograd/optim/adam.h"
+#include "autograd/optim/sgd.h"
+#include "autograd/tape.h"
+#include "framework/device.h"
+#include "framework/error.h"
+#include "framework/random.h"
+#include "tests/autograd/hand_ops.h"
+#include "tests/support/heap_counter.h"
+
+namespace attune {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::MessageMatches;
+using testing::hand_row;
+using testing::hand_sum;
+using Named = std::vector<std::pair<std::string, Variable>>;
+
+Tensor random(const Shape& shape, uint64_t seed, DType dtype = DType::kFloat64) {
+  return RandomStream(seed).normal(shape, 0, 1, dtype);
+}
+
+Variable leaf(const Shape& shape, uint64_t seed, DType dtype = DType::kFloat64) {
+  return Variable(random(shape, seed, dtype), true);
+}
+
+std::vector<double> numbers(const Tensor& x) { return x.to(DType::kFloat64).to_vector<double>(); }
+
+/// The gradient of `parameter` becomes (or grows by) `gradient`.
+void give(const Variable& parameter, const Tensor& gradient) { parameter.backward(gradient); }
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]) / (1 + std::abs(b[i])));
+  return largest;
+}
+
+/// One parameter element, stepped by the papers' formulas.
+struct Scalar {
+  double w = 0;
+  double m = 0;
+  double v = 0;
+};
+using Formula = std::function<void(Scalar&, double g, int step)>;
+using Make = std::function<std::unique_ptr<Optimizer>(const Named&)>;
+
+Formula sgd_formula(const SgdOptions& o) {
+  return [o](Scalar& s, double g, int step) {
+    g += o.weight_decay * s.w;
+    if (o.momentum > 0) {
+      s.m = step == 1 ? g : o.momentum * s.m + (1 - o.dampening) * g;
+      g = o.nesterov ? g + o.momentum * s.m : s.m;
+    }
+    s.w -= o.learning_rate * g;
+  };
+}
+
+Formula adam_formula(const AdamOptions& o, bool decoupled) {
+  return [o, decoupled](Scalar& s, double g, int step) {
+    if (decoupled) {
+      s.w *= 1 - o.learning_rate * o.weight_decay;
+    } else {
+      g += o.weight_decay * s.w;
+    }
+    s.m = o.beta1 * s.m + (1 - o.beta1) * g;
+    s.v = o.beta2 * s.v + (1 - o.beta2) * g * g;
+    const double m = s.m / (1 - std::pow(o.beta1, step));
+    const double v = s.v / (1 - std::pow(o.beta2, step));
+    s.w -= o.learning_rate * m / (std::sqrt(v) + o.epsilon);
+  };
+}
+
+template <class T, class Options>
+Make make(const Options& options) {
+  return [options](const Named& parameters) { return std::make_unique<T>(parameters, options); };
+}
+
+struct Rule {
+  const char* name;
+  Make make;
+  Formula formula;
+};
+
+std::vector<Rule> rules() {
+  const SgdOptions plain{.learning_rate = 0.1, .weight_decay = 0.01};
+  const SgdOptions momentum{.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.01};
+  const SgdOptions dampened{.learning_rate = 0.1, .momentum = 0.9, .dampening = 0.3};
+  const SgdOptions nesterov{.learning_rate = 0.1, .momentum = 0.9, .nesterov = true};
+  const AdamOptions adam{.learning_rate = 0.01, .beta2 = 0.98, .epsilon = 1e-9};
+  const AdamOptions l2{.learning_rate = 0.01, .weight_decay = 0.1};
+  const AdamWOptions adamw{.learning_rate = 0.01, .weight_decay = 0.1};
+  return {{"sgd", make<Sgd>(plain), sgd_formula(plain)},
+          {"momentum", make<Sgd>(momentum), sgd_formula(momentum)},
+          {"dampening", make<Sgd>(dampened), sgd_formula(dampened)},
+          {"nesterov", make<Sgd>(nesterov), sgd_formula(nesterov)},
+          {"adam", make<Adam>(adam), adam_formula(adam, false)},
+          {"adam with L2", make<Adam>(l2), adam_formula(l2, false)},
+          {"adamw", make<AdamW>(adamw), adam_formula(l2, true)}};
+}
+
+TEST_CASE("optimizers follow their formulas for parameters of every size", "[optim]") {
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
+    for (const Rule& rule : rules()) {
+      const std::vector<Shape> shapes{{}, {1}, {3, 5}, {16}, {17}, {0, 4}, {300, 211}};
+      Named parameters;
+      std::vector<std::vector<Scalar>> expected;
+      for (size_t i = 0; i < shapes.size(); ++i) {
+        parameters.emplace_back(fmt::format("p{}", i), leaf(shapes[i], i, dtype));
+        std::vector<Scalar>& scalars = expected.emplace_back();
+        for (const double w : numbers(parameters.back().second.value())) scalars.push_back({w});
+      }
+      const std::unique_ptr<Optimizer> optimizer = rule.make(parameters);
+      for (int step = 1; step <= 5; ++step) {
+        for (size_t i = 0; i < shapes.size(); ++i) {
+          const Tensor gradient = random(shapes[i], 100 * static_cast<uint64_t>(step) + i, dtype);
+          give(parameters[i].second, gradient);
+          const std::vector<double> g = numbers(gradient);
+          for (size_t k = 0; k < g.size(); ++k) rule.formula(expected[i][k], g[k], step);
+        }
+        optimizer->step();
+        for (size_t i = 0; i < shapes.size(); ++i) {
+          std::vector<double> wanted;
+          for (const Scalar& s : expected[i]) wanted.push_back(s.w);
+          INFO(rule.name << ", " << dtype_name(dtype) << ", step " << step << ", shape " << shapes[i].to_string());
+          CHECK(distance(numbers(parameters[i].second.value()), wanted) < (dtype == DType::kFloat32 ? 2e-5 : 1e-14));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("parameters without a gradient and frozen ones are left alone", "[optim]") {
+  for (const Rule& rule : rules()) {
+    Variable a = leaf({20}, 1);
+    Variable b = leaf({20}, 2);
+    const Variable c = leaf({20}, 3);
+    // What b does alone is what it must do beside others that are skipped or stepped more often.
+    const Variable alone(b.value().clone(), true);
+    const auto optimizer = rule.make({{"a", a}, {"b", b}, {"c", c}});
+    const auto reference = rule.make({{"alone", alone}});
+    const std::vector<double> c_before = numbers(c.value());
+    for (int step = 0; step < 6; ++step) {
+      give(a, random({20}, 10));
+      if (step % 2 == 1) {
+        give(b, random({20}, 20));
+        give(alone, random({20}, 20));
+        reference->step();
+      }
+      a.set_requires_grad(step != 3);
+      const std::vector<double> a_before = numbers(a.value());
+      optimizer->step();
+      INFO(rule.name << ", step " << step);
+      CHECK((numbers(a.value()) == a_before) == (step == 3));
+      a.set_requires_grad(true);
+      a.zero_grad();
+    }
+    CHECK(numbers(c.value()) == c_before);
+    CHECK(numbers(b.value()) == numbers(alone.value()));
+  }
+}
+
+TEST_CASE("values and gradients live in flat buffers that handles follow", "[optim]") {
+  const Variable a = leaf({3, 5}, 1, DType::kFloat32);
+  const Variable same = a;
+  const Variable b = leaf({7}, 2, DType::kFloat32);
+  const Variable wide = leaf({7}, 3, DType::kFloat64);
+  const std::vector<double> before = numbers(a.value());
+  give(b, Tensor::full({7}, 2));
+  Sgd optimizer(Named{{"a", a}, {"wide", wide}, {"b", b}, {"again", same}}, {.learning_rate = 1});
+  CHECK(numbers(a.value()) == before);
+  CHECK(same.value().raw() == a.value().raw());
+  CHECK(a.value().storage().get() == b.value().storage().get());
+  CHECK(a.value().storage().get() != wide.value().storage().get());
+  CHECK(b.value().raw() - a.value().raw() == 64);
+  CHECK(reinterpret_cast<uintptr_t>(b.value().raw()) % 64 == 0);
+  CHECK(numbers(b.grad()) == std::vector<double>(7, 2));  // had one before
+  CHECK_FALSE(a.grad().defined());
+
+  hand_sum(same).backward();
+  CHECK(numbers(a.grad()) == std::vector<double>(15, 1));
+  CHECK(a.leaf()->grad.storage().get() == b.leaf()->grad.storage().get());
+  optimizer.step();
+  CHECK(std::abs(numbers(a.value())[4] - (before[4] - 1)) < 1e-6);
+  CHECK_FALSE(a.grad().defined());
+  CHECK(optimizer.state().size() == 4);  // the rate and the steps of three parameters
+
+  // The next backward writes instead of adding to what the last one left.
+  hand_sum(a).backward();
+  CHECK(numbers(a.grad()) == std::vector<double>(15, 1));
+  hand_sum(a).backward();  // a second micro-batch
+  CHECK(numbers(a.grad()) == std::vector<double>(15, 2));
+  optimizer.zero_grad();
+  CHECK_FALSE(a.grad().defined());
+  hand_sum(a).backward();
+  CHECK(numbers(a.grad()) == std::vector<double>(15, 1));
+}
+
+TEST_CASE("scattered gradients find zeros after a step", "[optim]") {
+  const Variable table = leaf({4, 3}, 1);
+  const Variable weight = leaf({3}, 2);
+  Sgd optimizer(Named{{"table", table}, {"weight", weight}}, {.learning_rate = 1});
+  const std::vector<double> before = numbers(table.value());
+  for (const int64_t row : {1, 2}) {
+    hand_sum(hand_row(table, row)).backward();
+    hand_sum(weight).backward();
+    std::vector<double> expected(12, 0);
+    std::fill_n(expected.begin() + 3 * row, 3, 1);
+    CHECK(numbers(table.grad()) == expected);
+    optimizer.step();
+    CHECK(table.leaf()->grad_state == Leaf::GradState::kZero);
+    CHECK(weight.leaf()->grad_state == Leaf::GradState::kEmpty);
+    CHECK(numbers(table.leaf()->grad) == std::vector<double>(12, 0));
+  }
+  const std::vector<double> after = numbers(table.value());
+  for (size_t i = 0; i < 12; ++i) {
+    CHECK(std::abs(after[i] - (before[i] - (i >= 3 && i < 9 ? 1 : 0))) < 1e-12);
+  }
+  // Dropped gradients are zero-filled again, not taken for zeros.
+  hand_sum(hand_row(table, 0)).backward();
+  optimizer.zero_grad();
+  hand_sum(hand_row(table, 3)).backward();
+  CHECK(numbers(table.grad()) == std::vector<double>{0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1});
+}
+
+TEST_CASE("optimizers that share leaves, and new ones for old leaves, work", "[optim]") {
+  const Variable a = leaf({5}, 1);
+  const Variable alone(a.value().clone(), true);
+  const Named parameters{{"a", a}};
+  Sgd reference(Named{{"a", alone}}, {.learning_rate = 0.1});
+  auto first = std::make_unique<Sgd>(parameters, SgdOptions{.learning_rate = 0.1});
+  Sgd second(parameters, {.learning_rate = 0.1});
+  for (int step = 0; step < 4; ++step) {
+    give(a, random({5}, 9));
+    give(alone, random({5}, 9));
+    reference.step();
+    if (step == 2) {
+      first->step();
+      first.reset();
+    } else {
+      second.step();
+    }
+    CHECK(numbers(a.value()) == numbers(alone.value()));
+  }
+}
+
+TEST_CASE("a parameter that changed its dtype needs a new optimizer", "[optim]") {
+  const Variable a = leaf({5}, 1);
+  Sgd optimizer(Named{{"a", a}});
+  a.leaf()->value = a.value().to(DType::kFloat32);
+  a.leaf()->grad = Tensor();
+  give(a, random({5}, 9, DType::kFloat32));
+  CHECK_THROWS_MATCHES(optimizer.step(), ShapeError,
+                       MessageMatches(ContainsSubstring("parameter 'a'") && ContainsSubstring("float64 [5]") &&
+                                      ContainsSubstring("float32 [5]")));
+}
+
+TEST_CASE("groups have their own learning rate and weight decay", "[optim]") {
+  const Variable weight = leaf({4, 4}, 1);
+  const Variable bias = leaf({4}, 2);
+  const Variable head = leaf({4, 2}, 3);
+  const std::vector<double> w = numbers(weight.value());
+  const std::vector<double> b = numbers(bias.value());
+  const std::vector<double> h = numbers(head.value());
+  Sgd optimizer(
+      Named{{"weight", weight}, {"bias", bias}, {"head.weight", head}},
+      {.learning_rate = 0.5,
+       .weight_decay = 0.1,
+       .groups = {no_decay_of_vectors(),
+                  {.contains = [](const std::string& name, const Variable&) { return name.starts_with("head"); },
+                   .learning_rate_factor = 2}}});
+  for (const Variable& p : {weight, bias, head}) give(p, Tensor::full(p.shape(), 1, DType::kFloat64));
+  optimizer.step();
+  CHECK(std::abs(numbers(weight.value())[5] - (w[5] - 0.5 * (1 + 0.1 * w[5]))) < 1e-14);
+  CHECK(std::abs(numbers(bias.value())[1] - (b[1] - 0.5)) < 1e-14);
+  CHECK(std::abs(numbers(head.value())[3] - (h[3] - 1.0 * (1 + 0.1 * h[3]))) < 1e-14);
+}
+
+TEST_CASE("gradients are scaled and clipped within the step", "[optim]") {
+  const Variable a = leaf({30, 7}, 1);
+  const Variable b = leaf({5}, 2, DType::kFloat32);
+  Sgd optimizer(Named{{"a", a}, {"b", b}}, {.learning_rate = 1});
+  const std::vector<double> ga = numbers(random({30, 7}, 3));
+  const std::vector<double> gb = numbers(random({5}, 4, DType::kFloat32));
+  double norm = 0;
+  for (const double g : ga) norm += g * g;
+  for (const double g : gb) norm += g * g;
+  norm = std::sqrt(norm);
+
+  const auto change = [&](const StepOptions& options) {
+    const std::vector<double> before = numbers(a.value());
+    give(a, random({30, 7}, 3));
+    give(b, random({5}, 4, DType::kFloat32));
+    CHECK(std::abs(optimizer.gradient_norm() - norm) < 1e-9);
+    const double returned = optimizer.step(options);
+    CHECK(std::abs(returned - (options.clip_norm > 0 ? norm * std::abs(options.gradient_scale) : 0)) < 1e-9);
+    std::vector<double> after = numbers(a.value());
+    for (size_t i = 0; i < after.size(); ++i) after[i] = before[i] - after[i];
+    return after;
+  };
+  const auto expected = [&](double scale, double limit = HUGE_VAL) {
+    std::vector<double> result;
+    for (const double g : ga) result.push_back(std::clamp(g * scale, -limit, limit));
+    return result;
+  };
+  CHECK(distance(change({}), ga) < 1e-14);
+  CHECK(distance(change({.gradient_scale = 0.25}), expected(0.25)) < 1e-14);
+  CHECK(distance(change({.clip_norm = 0.5}), expected(0.5 / (norm + 1e-6))) < 1e-13);
+  CHECK(distance(change({.gradient_scale = 0.25, .clip_norm = 0.5}), expected(0.5 / (norm + 4e-6))) < 1e-8);
+  CHECK(distance(change({.clip_norm = 2 * norm}), ga) < 1e-14);
+  CHECK(distance(change({.clip_value = 0.3}), expected(1, 0.3)) < 1e-14);
+  CHECK(distance(change({.gradient_scale = 2, .clip_value = 0.3}), expected(2, 0.3)) < 1e-14);
+  CHECK_THROWS_AS(optimizer.step({.clip_norm = -1}), ValueError);
+}
+
+TEST_CASE("the gradient norm is exact for large and many numbers and any number of threads", "[optim]") {
+  const Variable a = leaf({1000, 1001}, 1, DType::kFloat32);
+  Sgd optimizer(Named{{"a", a}});
+  give(a, Tensor::full({1000, 1001}, 1e30));
+  CHECK(std::abs(optimizer.gradient_norm() / (1e30 * std::sqrt(1001000.0)) - 1) < 1e-6);
+  optimizer.zero_grad();
+  give(a, random({1000, 1001}, 5, DType::kFloat32));
+  const int threads = num_threads();
+  set_num_threads(1);
+  const double one = optimizer.gradient_norm();
+  set_num_threads(3);
+  const double three = optimizer.gradient_norm();
+  set_num_threads(threads);
+  CHECK(one == three);
+}
+
+TEST_CASE("a gradient that is not finite stops a clipped step before it changes anything", "[optim]") {
+  const Variable a = leaf({3}, 1);
+  const Variable b = leaf({3}, 2);
+  const std::vector<double> before = numbers(a.value());
+  AdamW optimizer(Named{{"a", a}, {"decoder.b", b}});
+  give(a, random({3}, 3));
+  give(b, Tensor::full({3}, std::nan(""), DType::kFloat64));
+  CHECK_THROWS_MATCHES(optimizer.step({.clip_norm = 1}), ValueError,
+                       MessageMatches(ContainsSubstring("AdamW") && ContainsSubstring("'decoder.b'")));
+  CHECK(numbers(a.value()) == before);
+  b.leaf()->grad_state = Leaf::GradState::kEmpty;
+  give(b, random({3}, 3));
+  CHECK(optimizer.step({.clip_norm = 1}) > 0);
+  // Without clipping nobody looks, but NaN stays NaN under a limit.
+  give(a, Tensor::full({3}, std::nan(""), DType::kFloat64));
+  optimizer.step({.clip_value = 1});
+  CHECK(std::isnan(numbers(a.value())[0]));
+}
+
+TEST_CASE("a step raises the version of the values", "[optim]") {
+  const Variable a = leaf({3}, 1);
+  Sgd optimizer(Named{{"a", a}});
+  give(a, random({3}, 3));
+  const Variable y = hand_sum(testing::hand_mul(a, a));
+  optimizer.step();
+  CHECK_THROWS_MATCHES(y.backward(), ValueError, MessageMatches(ContainsSubstring("changed in place")));
+}
+
+TEST_CASE("saved state goes on bitwise", "[optim]") {
+  for (const Rule& rule : rules()) {
+    const auto train = [](Optimizer& optimizer, const Variable& a, const Variable& b, int from, int to) {
+      for (int step = from; step < to; ++step) {
+        give(a, random({9, 3}, 50 + static_cast<uint64_t>(step)));
+        if (step % 3 != 1) give(b, random({4}, 70 + static_cast<uint64_t>(step)));
+        optimizer.step({.clip_norm = 2});
+      }
+    };
+    const Variable a = leaf({9, 3}, 1);
+    const Variable b = leaf({4}, 2);
+    const auto optimizer = rule.make({{"enc.a", a}, {"b", b}});
+    optimizer->set_learning_rate(0.03);
+    train(*optimizer, a, b, 0, 5);
+
+    const Variable a2(a.value().clone(), true);
+    const Variable b2(b.value().clone(), true);
+    NamedTensors saved;
+    for (const auto& [name, tensor] : optimizer->state()) saved.emplace_back(name, tensor.clone());
+    const auto restored = rule.make({{"enc.a", a2}, {"b", b2}});
+    restored->load_state(saved);
+    CHECK(restored->learning_rate() == 0.03);
+    train(*optimizer, a, b, 5, 12);
+    train(*restored, a2, b2, 5, 12);
+    INFO(rule.name);
+    CHECK(numbers(a.value()) == numbers(a2.value()));
+    CHECK(numbers(b.value()) == numbers(b2.value()));
+  }
+}
+
+TEST_CASE("a state that does not fit is described at once and changes nothing", "[optim]") {
+  const Variable a = leaf({2, 3}, 1);
+  const Variable b = leaf({4}, 2);
+  Adam optimizer(Named{{"a", a}, {"b", b}});
+  give(a, random({2, 3}, 3));
+  give(b, random({4}, 4));
+  optimizer.step();
+  NamedTensors state;
+  for (const auto& [name, tensor] : optimizer.state()) {
+    if (name == "a.m") continue;
+    state.emplace_back(name, name == "b.v" ? Tensor::zeros({5}, DType::kFloat64) : Tensor::zeros_like(tensor));
+  }
+  state.emplace_back("c.m", Tensor::zeros({7}));
+  CHECK_THROWS_MATCHES(
+      optimizer.load_state(state), ShapeError,
+      MessageMatches(ContainsSubstring("a.m [2, 3] is missing") && ContainsSubstring("b.v is [5], expected [4]") &&
+                     ContainsSubstring("c.m [7] is unexpected")));
+  CHECK(optimizer.state()[1].second.item() == 1);
+  CHECK(optimizer.learning_rate() == 1e-3);
+}
+
+TEST_CASE("optimizers refuse options and parameters that make no sense", "[optim]") {
+  const Variable a = leaf({3}, 1);
+  const Named good{{"a", a}};
+  CHECK_THROWS_AS(Sgd(good, {.learning_rate = -1}), ValueError);
+  CHECK_THROWS_AS(Sgd(good, {.learning_rate = std::nan("")}), ValueError);
+  CHECK_THROWS_AS(Sgd(good, {.momentum = -0.1}), ValueError);
+  CHECK_THROWS_AS(Sgd(good, {.nesterov = true}), ValueError);
+  CHECK_THROWS_AS(Sgd(good, {.momentum = 0.9, .dampening = 0.1, .nesterov = true}), ValueError);
+  CHECK_THROWS_AS(Adam(good, {.beta1 = 1}), ValueError);
+  CHECK_THROWS_AS(Adam(good, {.beta2 = -0.5}), ValueError);
+  CHECK_THROWS_AS(Adam(good, {.epsilon = -1}), ValueError);
+  CHECK_THROWS_AS(AdamW(good, {.weight_decay = -1}), ValueError);
+  CHECK_THROWS_AS(Sgd(Named{}), ValueError);
+  CHECK_THROWS_MATCHES(Sgd(Named{{"x", hand_sum(a)}}), ValueError, MessageMatches(ContainsSubstring("'x'")));
+  CHECK_THROWS_MATCHES(Sgd(Named{{"x", a}, {"x", leaf({2}, 1)}}), ValueError, MessageMatches(ContainsSubstring("'x'")));
+  Tape::current().clear();
+  CHECK_THROWS_AS(Sgd(Named{{"h", Variable(a.value().to(DType::kBFloat16), true)}}), DTypeError);
+  CHECK(ParameterList(std::vector<Variable>{a, leaf({2}, 1)}).entries()[1].first == "parameter1");
+}
+
+TEST_CASE("a steady step allocates nothing", "[optim][memory]") {
+  for (const Rule& rule : rules()) {
+    Named parameters;
+    for (int i = 0; i < 20; ++i) {
+      parameters.emplace_back(fmt::format("p{}", i), leaf(i % 2 == 0 ? Shape{100, 100} : Shape{100}, 1));
+    }
+    const auto optimizer = rule.make(parameters);
+    const auto give_all = [&] {
+      for (const auto& [name, parameter] : parameters) give(parameter, parameter.value());
+    };
+    give_all();
+    optimizer->step({.clip_norm = 1});
+    give_all();
+    const uint64_t heap = testing::heap_allocations();
+    const MemoryStats before = memory_stats();
+    optimizer->set_learning_rate(0.02);
+    optimizer->step({.gradient_scale = 0.5, .clip_norm = 1, .clip_value = 0.1});
+    optimizer->zero_grad();
+    CHECK(testing::heap_allocations() == heap);
+    CHECK(memory_stats().system_allocations == before.system_allocations);
+    CHECK(memory_stats().bytes_in_use == before.bytes_in_use);
+  }
+}
+
+}  // namespace
+}  // namespace attune
