@@ -50,18 +50,22 @@ fs::path resolve(const fs::path& path) {
 
 /// Opens the temporary file, empty, and holds it against other writers of the same file.
 Descriptor open_temporary(const fs::path& temporary, const fs::path& path) {
+  const auto expect = [&](bool ok, int error, const char* instead = nullptr) {
+    require<IoError>(ok, "{}: cannot be written: {}", path.string(), instead != nullptr ? instead : reason(error));
+  };
   for (;;) {
     Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
-    require<IoError>(file.get() >= 0, "{}: cannot be written: {}", path.string(), reason(errno));
-    require<IoError>(::flock(file.get(), LOCK_EX | LOCK_NB) == 0, "{}: cannot be written: {}", path.string(),
-                     errno == EWOULDBLOCK ? "another process is writing it" : reason(errno));
+    expect(file.get() >= 0, errno);
+    const bool held = ::flock(file.get(), LOCK_EX | LOCK_NB) == 0;
+    expect(held, errno, errno == EWOULDBLOCK ? "another process is writing it" : nullptr);
     // Between our open and our lock the previous holder may have renamed the file away: then it is no longer ours.
-    struct stat held {};
+    struct stat ours {};
     struct stat named {};
-    if (::fstat(file.get(), &held) != 0 || ::stat(temporary.c_str(), &named) != 0 || held.st_ino != named.st_ino) {
+    if (::fstat(file.get(), &ours) != 0 || ::stat(temporary.c_str(), &named) != 0 || ours.st_ino != named.st_ino) {
       continue;
     }
-    require<IoError>(::ftruncate(file.get(), 0) == 0, "{}: cannot be written: {}", path.string(), reason(errno));
+    const bool emptied = ::ftruncate(file.get(), 0) == 0;
+    expect(emptied, errno);
     return file;
   }
 }

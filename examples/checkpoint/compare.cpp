@@ -82,7 +82,8 @@ std::vector<std::pair<std::string, std::string>> settings(const Checkpoint& chec
     if (path != kConfig || text == nullptr) continue;
     const auto json = nlohmann::json::parse(*text, nullptr, false);
     if (!json.is_object()) return {{kConfig, *text}};
-    for (const auto& [pointer, setting] : json.flatten().items()) {
+    const auto flat = json.flatten();
+    for (const auto& [pointer, setting] : flat.items()) {
       std::string key = pointer.substr(1);
       std::replace(key.begin(), key.end(), '/', '.');
       out.emplace_back(std::move(key), setting.dump());

@@ -86,9 +86,11 @@ Json contents(const std::string& file, const Checkpoint& checkpoint) {
                {"library_version", checkpoint.library_version()},
                {"sha256", checkpoint.sha256()},
                {"parameters", model_size(entries).parameters}};
-  Json config = Json::object();
-  for (const auto& [key, value] : settings(checkpoint)) config[key] = Json::parse(value, nullptr, false);
-  json["config"] = std::move(config);
+  if (checkpoint.contains("config")) {
+    const std::string& text = checkpoint.text("config");
+    const Json config = Json::parse(text, nullptr, false);
+    json["config"] = config.is_discarded() ? Json(text) : config;
+  }
   json["entries"] = Json::array();
   for (const auto& [entry, same_as] : entries) {
     Json item = {

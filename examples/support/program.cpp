@@ -37,12 +37,20 @@ int flush(int status) {
 int run(CLI::App& app, int argc, char** argv, const SharedOptions* options, const std::function<int()>& body) {
   // Beyond a limit on file sizes write() then fails like on a full disk, instead of the process being killed.
   std::signal(SIGXFSZ, SIG_IGN);
+  const auto usage = [&](const std::string& message) {
+    return fmt::format("{} (see {} --help)", message, app.get_name());
+  };
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version
     return flush(app.exit(asked));
+  } catch (const CLI::RequiredError& error) {
+    // What is not known explains better what is missing: a misspelt subcommand, say.
+    const auto unknown = app.remaining(true);
+    return report(unknown.empty() ? usage(error.what()) : usage(fmt::format("not known: {}", fmt::join(unknown, " "))),
+                  2);
   } catch (const CLI::ParseError& error) {
-    return report(fmt::format("{} (see {} --help)", error.what(), app.get_name()), 2);
+    return report(usage(error.what()), 2);
   }
   try {
     if (options != nullptr) {
@@ -51,7 +59,7 @@ int run(CLI::App& app, int argc, char** argv, const SharedOptions* options, cons
     }
     return flush(body());
   } catch (const UsageError& error) {
-    return report(fmt::format("{} (see {} --help)", error.what(), app.get_name()), 2);
+    return report(usage(error.what()), 2);
   } catch (const std::bad_alloc&) {
     return report("out of memory", 1);
   } catch (const std::exception& error) {

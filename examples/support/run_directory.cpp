@@ -30,10 +30,11 @@ RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)) {
   }
   // The folder itself is locked: no file is left behind.
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const int locked = lock_ < 0 ? -1 : ::flock(lock_, LOCK_EX | LOCK_NB);
+  const bool locked = lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0;
+  const int problem = errno;
   try {
-    require<IoError>(locked == 0, "--out {}: {}", path_.string(),
-                     errno == EWOULDBLOCK ? "another process is training into it" : reason(errno));
+    require<IoError>(locked, "--out {}: {}", path_.string(),
+                     problem == EWOULDBLOCK ? "another process is training into it" : reason(problem));
     // The same way that checkpoints take, and large enough to notice a full disk.
     const fs::path probe = path_ / ".probe";
     write_file_atomically(probe, std::string(4096, ' '));
