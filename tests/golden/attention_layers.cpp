@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "autograd/ops/ops.h"
+#include "autograd/tape.h"
 #include "framework/fail.h"
 #include "layers/attention/multi_head.h"
 #include "layers/transformer/encoder.h"
@@ -43,10 +44,18 @@ void run_scaled_dot_product(Session& session, Options& options, AttentionPath pa
   const auto heads_inside = [](const Variable& x) { return permute(x, {0, 2, 1, 3}); };
   ScaledDotProduct attention(core);
   attention.eval();
+  const Variable q = heads_inside(query);
+  const Variable k = heads_inside(key);
+  const Variable v = heads_inside(value);
   const bool weights = find(session.given().outputs, "weights") != nullptr;
-  const AttentionResult result = attention(heads_inside(query), heads_inside(key), heads_inside(value), mask, weights);
+  const bool trained = find(session.given().grad_outputs, "weights") != nullptr;
+  const AttentionResult result = attention(q, k, v, mask, trained);
   session.output("output", heads_inside(result.output));
-  if (weights) session.output("weights", result.weights);
+  if (weights && trained) session.output("weights", result.weights);
+  if (weights && !trained) {
+    const NoGrad values_only;  // so that the fused kernel's weights are looked at
+    session.output("weights", attention(q, k, v, mask, true).weights);
+  }
 }
 
 /// A mask in the sense of PyTorch's modules: boolean, true = may not be attended to; or floating, added to the scores.

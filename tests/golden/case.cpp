@@ -1,5 +1,9 @@
 #include "tests/golden/case.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -14,6 +18,14 @@ namespace {
 constexpr const char* kFormat = "attune-golden-1";
 // A damaged header may claim any size.
 constexpr int64_t kMaxElements = int64_t{1} << 27;
+constexpr unsigned kMaxSeconds = 60;
+
+/// Names and texts are printed: what is no text comes from a damaged file.
+std::string checked(std::string text, const std::string& who) {
+  const bool printable = std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  require<FormatError>(printable, "{}: holds a name or text with bytes outside printable ASCII", who);
+  return text;
+}
 
 std::string read_text(hid_t object, const char* name, const std::string& who) {
   require<FormatError>(ATTUNE_HDF5(who, H5Aexists, object, name) > 0, "{}: the attribute '{}' is missing", who, name);
@@ -26,11 +38,11 @@ std::string read_text(hid_t object, const char* name, const std::string& who) {
     char* text = nullptr;
     ATTUNE_HDF5(who, H5Aread, attribute, type, &text);
     const std::unique_ptr<char, herr_t (*)(void*)> owner(text, &H5free_memory);
-    return text == nullptr ? std::string() : std::string(text);
+    return checked(text == nullptr ? "" : text, who);
   }
   std::string text(H5Tget_size(type), '\0');
   ATTUNE_HDF5(who, H5Aread, attribute, type, text.data());
-  return text.substr(0, text.find('\0'));
+  return checked(text.substr(0, text.find('\0')), who);
 }
 
 Tensor read_tensor(hid_t group, const std::string& name, const std::string& who) {
@@ -82,7 +94,7 @@ void for_links(hid_t group, const std::string& who, F&& f) {
     std::string name(static_cast<size_t>(length), '\0');
     ATTUNE_HDF5(who, H5Lget_name_by_idx, group, ".", H5_INDEX_NAME, H5_ITER_INC, i, name.data(), name.size() + 1,
                 H5P_DEFAULT);
-    f(name);
+    f(checked(std::move(name), who));
   }
 }
 
@@ -115,6 +127,51 @@ Case read_case(hid_t file, const std::string& name, const std::string& path) {
   return read;
 }
 
+std::vector<Case> read_file(const std::string& who) {
+  const hdf5::Silence silence;
+  const auto file = ATTUNE_HDF5_OPEN(File, who, H5Fopen, who.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  const std::string format = read_text(file, "format", who);
+  require<FormatError>(format == kFormat, "{}: the format is '{}', expected '{}'", who, format, kFormat);
+  std::vector<Case> cases;
+  for_links(file, who, [&](const std::string& name) { cases.push_back(read_case(file, name, who)); });
+  require<FormatError>(!cases.empty(), "{}: holds no cases", who);
+  return cases;
+}
+
+/// Reads the file in a process of its own first: HDF5 crashes or hangs on some damaged files. Throws FormatError with
+/// what went wrong there.
+void try_in_child(const std::string& who) {
+  int ends[2];
+  require<IoError>(pipe(ends) == 0, "{}: pipe failed: {}", who, std::strerror(errno));
+  const pid_t child = fork();
+  if (child == 0) {
+    close(ends[0]);
+    alarm(kMaxSeconds);
+    std::string problem;
+    try {
+      read_file(who);
+    } catch (const std::exception& error) {
+      problem = error.what();
+    }
+    const ssize_t written = write(ends[1], problem.data(), problem.size());
+    _exit(written == static_cast<ssize_t>(problem.size()) ? 0 : 1);  // HDF5 may hang in its own exit handler
+  }
+  close(ends[1]);
+  std::string problem;
+  char buffer[512];
+  for (ssize_t n = 1; child > 0 && (n = read(ends[0], buffer, sizeof buffer)) > 0;) {
+    problem.append(buffer, static_cast<size_t>(n));
+  }
+  close(ends[0]);
+  require<IoError>(child > 0, "{}: fork failed: {}", who, std::strerror(errno));
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  require<FormatError>(problem.empty(), "{}", problem);
+  require<FormatError>(WIFEXITED(status) && WEXITSTATUS(status) == 0, "{}: damaged: HDF5 does not survive reading it",
+                       who);
+}
+
 }  // namespace
 
 const Tensor* find(const Tensors& tensors, const std::string& name) {
@@ -131,15 +188,8 @@ std::vector<Case> read_cases(const std::filesystem::path& path) {
   require<IoError>(readable != nullptr, "{}: cannot be opened: {}", who, std::strerror(errno));
   char byte;
   require<IoError>(std::fread(&byte, 1, 1, readable.get()) == 1, "{}: cannot be read, or is empty", who);
-
-  const hdf5::Silence silence;
-  const auto file = ATTUNE_HDF5_OPEN(File, who, H5Fopen, who.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
-  const std::string format = read_text(file, "format", who);
-  require<FormatError>(format == kFormat, "{}: the format is '{}', expected '{}'", who, format, kFormat);
-  std::vector<Case> cases;
-  for_links(file, who, [&](const std::string& name) { cases.push_back(read_case(file, name, who)); });
-  require<FormatError>(!cases.empty(), "{}: holds no cases", who);
-  return cases;
+  try_in_child(who);
+  return read_file(who);
 }
 
 }  // namespace attune::golden
