@@ -1,0 +1,63 @@
+#include "autograd/ops/attention.h"
+#include "autograd/ops/ops.h"
+#include "tests/ops/cases.h"
+
+namespace attune::testing {
+namespace {
+
+using Vars = std::span<const Variable>;
+
+constexpr int64_t kBatch = 2, kQueries = 3, kKeys = 4, kHeads = 2, kSize = 5;
+
+MaskSpec causal() { return {.causal = true, .causal_offset = kKeys - kQueries}; }
+
+MaskSpec padded() {
+  MaskSpec mask;
+  mask.lengths = Tensor::from(std::vector<int64_t>{3, 0}, {kBatch});
+  return mask;
+}
+
+Outputs results(const AttentionResult& result) {
+  return result.weights.defined() ? Outputs{result.output, result.weights} : Outputs{result.output};
+}
+
+}  // namespace
+
+void add_attention_cases(std::vector<OpCase>& cases) {
+  const auto row = [&](const char* op, const char* what, std::vector<Input> inputs, auto call) {
+    cases.push_back({op, what, std::move(inputs), [call](Vars x) { return results(call(x)); }});
+  };
+  const Input q{{kBatch, kQueries, kHeads, kSize}};
+  const Input k{{kBatch, kKeys, kHeads, kSize}};
+  const Input v{{kBatch, kKeys, kHeads, 3}};
+  const Input bias{{kHeads, kQueries, kKeys}};
+
+  using Function = AttentionResult (*)(const Variable&, const Variable&, const Variable&, const MaskSpec&,
+                                       const Variable&, const AttentionOptions&);
+  const std::pair<const char*, Function> functions[] = {{"attention", attention},
+                                                        {"attention_composed", attention_composed}};
+  for (const auto& [op, function] : functions) {
+    const Function f = function;
+    row(op, "no mask", {q, k, v}, [f](Vars x) { return f(x[0], x[1], x[2], {}, {}, {}); });
+    row(op, "causal, aligned to the last key", {q, k, v},
+        [f](Vars x) { return f(x[0], x[1], x[2], causal(), {}, {}); });
+    row(op, "padding, one sample without keys", {q, k, v},
+        [f](Vars x) { return f(x[0], x[1], x[2], padded(), {}, {}); });
+    row(op, "bias, softcap, weights", {q, k, v, bias},
+        [f](Vars x) { return f(x[0], x[1], x[2], {}, x[3], {.scale = 0.7, .softcap = 2, .want_weights = true}); });
+    row(op, "shared keys, dropout", {q, {{kBatch, kKeys, 1, kSize}}, {{kBatch, kKeys, 1, 3}}}, [f](Vars x) {
+      RandomStream stream(9);
+      return f(x[0], x[1], x[2], causal(), {}, {.dropout = 0.3, .stream = &stream});
+    });
+    row(op, "no queries", {{{kBatch, 0, kHeads, kSize}}, k, v},
+        [f](Vars x) { return f(x[0], x[1], x[2], {}, {}, {}); });
+    row(op, "no keys", {q, {{kBatch, 0, kHeads, kSize}}, {{kBatch, 0, kHeads, 3}}},
+        [f](Vars x) { return f(x[0], x[1], x[2], {}, {}, {}); });
+  }
+  row("attention_packed", "causal", {{{kBatch, kQueries, 3, kHeads, kSize}}},
+      [](Vars x) { return attention_packed(x[0], {.causal = true}); });
+  row("attention_packed_kv", "padding", {q, {{kBatch, kKeys, 2, kHeads, kSize}}},
+      [](Vars x) { return attention_packed_kv(x[0], x[1], padded()); });
+}
+
+}  // namespace attune::testing

@@ -1,0 +1,148 @@
+#include "tests/ops/cases.h"
+
+#include "autograd/ops/attention.h"
+#include "autograd/ops/ops.h"
+
+namespace attune::testing {
+
+const std::vector<OpCase>& op_cases() {
+  static const std::vector<OpCase> cases = [] {
+    std::vector<OpCase> all;
+    add_elementwise_cases(all);
+    add_shape_cases(all);
+    add_product_cases(all);
+    add_attention_cases(all);
+    return all;
+  }();
+  return cases;
+}
+
+const std::vector<OpError>& op_errors() {
+  static const std::vector<OpError> errors = [] {
+    const auto leaf = [](const Shape& shape, DType dtype = DType::kFloat32) {
+      return Variable(Tensor::zeros(shape, dtype));
+    };
+    const auto integers = [](std::vector<int64_t> values) {
+      const auto n = static_cast<int64_t>(values.size());
+      return Tensor::from(values, {n});
+    };
+    const Variable a = leaf({2, 3});
+    const Variable b = leaf({4, 3});
+    const Variable wide = leaf({2, 3}, DType::kFloat64);
+    const Variable tokens = leaf({2, 3}, DType::kInt64);
+    std::vector<OpError> all;
+    const auto row = [&](const char* op, std::function<void()> call, std::vector<std::string> says) {
+      all.push_back({op, std::move(call), std::move(says)});
+    };
+
+    // Two operands that do not fit: both are named.
+    using Binary = Variable (*)(const Variable&, const Variable&);
+    const std::pair<const char*, Binary> binaries[] = {{"add", add}, {"sub", sub},         {"mul", mul},
+                                                       {"div", div}, {"maximum", maximum}, {"minimum", minimum}};
+    for (const auto& [op, function] : binaries) {
+      const Binary f = function;
+      row(op, [=] { f(a, b); }, {"[2, 3]", "[4, 3]"});
+      row(op, [=] { f(a, wide); }, {"float32", "float64", "cast"});
+      row(op, [=] { f(a, {}); }, {"b is undefined"});
+      row(op, [=] { f(tokens, a); }, {"int64", "floating"});
+    }
+    using Unary = Variable (*)(const Variable&);
+    const std::pair<const char*, Unary> unaries[] = {{"exp", exp},
+                                                     {"log", log},
+                                                     {"sqrt", sqrt},
+                                                     {"square", square},
+                                                     {"reciprocal", reciprocal},
+                                                     {"abs", abs},
+                                                     {"sin", sin},
+                                                     {"cos", cos},
+                                                     {"tanh", tanh},
+                                                     {"sigmoid", sigmoid},
+                                                     {"softplus", softplus},
+                                                     {"relu", relu},
+                                                     {"elu", elu},
+                                                     {"silu", silu},
+                                                     {"gelu", gelu},
+                                                     {"gelu_tanh", gelu_tanh}};
+    for (const auto& [op, function] : unaries) {
+      const Unary f = function;
+      row(op, [=] { f({}); }, {"x is undefined"});
+      row(op, [=] { f(tokens); }, {"int64 [2, 3]", "floating"});
+    }
+    row("affine", [=] { affine({}, 1, 0); }, {"undefined"});
+    row("clamp", [=] { clamp(a, 2, 1); }, {"low 2", "high 1"});
+    row("where", [=] { where(a.value(), a, a); }, {"float32", "bool"});
+    row("where", [=] { where(Tensor::zeros({3, 3}, DType::kBool), a, a); }, {"[2, 3]", "[3, 3]"});
+    row("cast", [=] { cast(a, DType::kInt64); }, {"int64", "floating"});
+
+    row("sum", [=] { sum(a, {2}); }, {"axis 2", "[2, 3]"});
+    row("sum", [=] { sum(a, {1, -1}); }, {"axis -1", "[2, 3]", "twice"});
+    row("mean", [=] { mean(a, {-3}); }, {"axis -3", "[2, 3]"});
+    row("max", [=] { max(a, 5); }, {"axis 5", "[2, 3]"});
+    row("max", [=] { max(leaf({2, 0}), 1); }, {"axis 1", "[2, 0]", "empty"});
+    row("masked_mean", [=] { masked_mean(a, integers({1, 1})); }, {"[2, 3]", "[B, T, D]"});
+    row("masked_mean", [=] { masked_mean(leaf({2, 3, 4}), integers({1})); }, {"[1]", "[2]", "[2, 3, 4]"});
+    row("masked_mean", [=] { masked_mean(leaf({2, 3, 4}), integers({1, 4})); }, {"length 4", "position [1]", "3"});
+    row("masked_mean", [=] { masked_mean(leaf({2, 3, 4}), integers({-1, 2})); }, {"length -1", "position [0]"});
+
+    row("reshape", [=] { reshape(a, {4, -1}); }, {"[2, 3]", "4, -1"});
+    row("reshape", [=] { reshape(a, {-1, -1}); }, {"-1", "twice"});
+    row("reshape", [=] { reshape(a, {-2, 3}); }, {"-2", "negative"});
+    row("reshape", [=] { reshape(a, Shape{5}); }, {"[2, 3]", "[5]"});
+    row("permute", [=] { permute(a, {0}); }, {"[0]", "[2, 3]"});
+    row("permute", [=] { permute(a, {0, 0}); }, {"0, 0", "[2, 3]", "twice"});
+    row("transpose", [=] { transpose(a, 0, 2); }, {"axis 2", "[2, 3]"});
+    row("slice", [=] { slice(a, 1, 2, 4); }, {"2 ... 4", "axis 1", "[2, 3]"});
+    row("slice", [=] { slice(a, 1, 2, 1); }, {"2 ... 1"});
+    row("select", [=] { select(a, 0, 2); }, {"index 2", "axis 0", "[2, 3]"});
+    row("expand", [=] { expand(a, {4, 3}); }, {"[2, 3]", "[4, 3]"});
+    row("expand", [=] { expand(a, {1, 3}); }, {"[2, 3]", "[1, 3]"});
+    row("concat", [=] { concat({}, 0); }, {"no parts"});
+    row("concat", [=] { concat({a, b}, 1); }, {"[2, 3]", "[4, 3]", "axis 1"});
+    row("concat", [=] { concat({a, leaf({2})}, 0); }, {"[2, 3]", "[2]", "rank"});
+    row("concat", [=] { concat({a, wide}, 0); }, {"float32", "float64"});
+    row("concat", [=] { concat({a, Variable()}, 0); }, {"undefined"});
+    row("stack", [=] { stack(std::vector<Variable>{a, b}, 0); }, {"[2, 3]", "[4, 3]"});
+    row("stack", [=] { stack(std::vector<Variable>{a, a}, 3); }, {"axis 3", "[2, 3]"});
+    row("index_select", [=] { index_select(a, 1, integers({0, 3})); }, {"index 3", "position [1]", "0 ... 2"});
+    row("index_select", [=] { index_select(a, 1, a.value()); }, {"[2, 3]", "[n]"});
+    row("index_select", [=] { index_select(a, 0, Tensor::zeros({2})); }, {"float32", "int64"});
+    row("gather", [=] { gather(a, 1, integers({0, 1})); }, {"[2]", "[2, 3]"});
+    row("gather", [=] { gather(a, 1, Tensor::full({2, 1}, -1, DType::kInt64)); }, {"index -1", "position [0, 0]"});
+
+    row("embedding", [=] { embedding(leaf({3}), integers({0})); }, {"[3]", "[V, D]"});
+    row("embedding", [=] { embedding(b, integers({0, 4, 2})); }, {"id 4", "position [1]", "0 ... 3"});
+    row("embedding", [=] { embedding(b, Tensor::full({2, 2}, -7, DType::kInt64)); }, {"id -7", "position [0, 0]"});
+    row("embedding", [=] { embedding(b, a.value()); }, {"float32", "int64"});
+    row("dropout", [=] { dropout(a, 1); }, {"1", "p < 1"});
+    row("dropout", [=] { dropout(a, -0.1); }, {"-0.1"});
+    row("dropout", [=] { dropout(tokens, 0.5); }, {"int64"});
+
+    row("matmul", [=] { matmul(a, b); }, {"[2, 3]", "[4, 3]"});
+    row("matmul", [=] { matmul(a, leaf({3})); }, {"[2, 3]", "[3]"});
+    row("matmul", [=] { matmul(a, wide, false, true); }, {"float32", "float64"});
+    row("matmul", [=] { matmul(leaf({2, 2, 3}), leaf({3, 3, 1})); }, {"[2, ", "[3, "});
+    row("linear", [=] { linear(a, leaf({5, 4}), {}); }, {"[2, 3]", "[5, 4]"});
+    row("linear", [=] { linear(a, b, leaf({3})); }, {"bias", "[3]", "[4, 3]"});
+    row("linear", [=] { linear(a, b, {}, Activation::kNone, 1.0); }, {"1", "p < 1"});
+    row("layer_norm", [=] { layer_norm(a, leaf({2}), {}); }, {"gain", "[2]", "[2, 3]"});
+    row("layer_norm", [=] { layer_norm(a, leaf({3}), leaf({1})); }, {"shift", "[1]"});
+    row("rms_norm", [=] { rms_norm(a, leaf({2})); }, {"gain", "[2]", "[2, 3]"});
+    row("add_layer_norm", [=] { add_layer_norm(a, b, leaf({3}), {}); }, {"[2, 3]", "[4, 3]"});
+    row("softmax", [=] { softmax(leaf({})); }, {"[]"});
+    row("log_softmax", [=] { log_softmax(leaf({})); }, {"[]"});
+    row("masked_softmax", [=] { masked_softmax(a, a.value()); }, {"float32", "bool"});
+    row("masked_softmax", [=] { masked_softmax(a, Tensor::zeros({4, 3}, DType::kBool)); }, {"[4, 3]", "[2, 3]"});
+    row("cross_entropy", [=] { cross_entropy(a, integers({0, 3})); }, {"3", "1"});
+    row("cross_entropy", [=] { cross_entropy(a, integers({0})); }, {"[1]", "[2, 3]"});
+    row("linear_cross_entropy", [=] { linear_cross_entropy(a, b, {}, integers({0, 4})); }, {"4", "1"});
+    row("linear_cross_entropy",
+        [=] {
+          linear_cross_entropy(a, leaf({4, 2}), {}, integers({0, 1}));
+        },
+        {"[2, 3]", "[4, 2]"});
+    return all;
+  }();
+  return errors;
+}
+
+}  // namespace attune::testing

@@ -1,0 +1,49 @@
+#pragma once
+
+// One table of ops: every function of autograd/ops has rows here, and ops_test.cpp puts every row through every check.
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "autograd/variable.h"
+
+namespace attune::testing {
+
+/// A differentiable operand: distinct values, evenly spaced in (low, high), shuffled. None is 0 or within 0.02 of it.
+struct Input {
+  Shape shape;
+  double low = -2;
+  double high = 2;
+};
+
+using Outputs = std::vector<Variable>;
+using OpCall = std::function<Outputs(std::span<const Variable>)>;
+
+struct OpCase {
+  std::string op;    ///< name as declared
+  std::string what;  ///< what is special about the row
+  std::vector<Input> inputs;
+  OpCall call;
+  bool bfloat16 = false;  ///< also computes in bfloat16
+  bool numeric = true;    ///< has a numeric derivative in float64
+};
+
+/// A call that must fail, and what the message must say besides the op's name.
+struct OpError {
+  std::string op;
+  std::function<void()> call;
+  std::vector<std::string> says;
+};
+
+const std::vector<OpCase>& op_cases();
+const std::vector<OpError>& op_errors();
+
+// The rows by file of autograd/ops.
+void add_elementwise_cases(std::vector<OpCase>& cases);
+void add_shape_cases(std::vector<OpCase>& cases);
+void add_product_cases(std::vector<OpCase>& cases);
+void add_attention_cases(std::vector<OpCase>& cases);
+
+}  // namespace attune::testing

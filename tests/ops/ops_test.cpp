@@ -1,0 +1,276 @@
+#include "autograd/ops/ops.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <numeric>
+#include <regex>
+#include <set>
+
+#include "autograd/gradcheck.h"
+#include "autograd/tape.h"
+#include "framework/fail.h"
+#include "tests/ops/cases.h"
+#include "tests/support/errors.h"
+
+namespace attune::testing {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+// f(row) for every row; a row that throws is a failure of its own.
+template <class F>
+void for_each_case(F f) {
+  for (const OpCase& row : op_cases()) {
+    INFO(row.op << ": " << row.what);
+    try {
+      f(row);
+    } catch (const Error& error) {
+      Tape::current().clear();
+      FAIL_CHECK(error.what());
+    }
+  }
+}
+
+Tensor values(const Input& input, size_t which) {
+  const int64_t n = input.shape.numel();
+  std::vector<int64_t> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  RandomStream(100 + which).shuffle(std::span(order));
+  std::vector<double> out;
+  for (const int64_t k : order) {
+    const double at = (static_cast<double>(k) + 0.3 + 0.13 * static_cast<double>(which)) / static_cast<double>(n);
+    out.push_back(input.low + (input.high - input.low) * at);
+  }
+  return Tensor::from(out, input.shape);
+}
+
+std::vector<Tensor> operands(const OpCase& row) {
+  std::vector<Tensor> out;
+  for (size_t i = 0; i < row.inputs.size(); ++i) out.push_back(values(row.inputs[i], i));
+  return out;
+}
+
+struct Result {
+  std::vector<Tensor> outputs;
+  std::vector<Tensor> gradients;
+};
+
+// Values of the outputs, and gradients of their sum under fixed weights of both signs.
+Result run(const OpCase& row, const std::vector<Tensor>& inputs, unsigned wanted = ~0u) {
+  Outputs leaves;
+  for (size_t i = 0; i < inputs.size(); ++i) leaves.emplace_back(inputs[i], (wanted >> i & 1u) != 0);
+  const Outputs outputs = row.call(leaves);
+  Result result;
+  Variable total;
+  RandomStream weights(5);
+  for (const Variable& y : outputs) {
+    result.outputs.push_back(y.value());
+    const Variable weight(weights.normal(y.shape(), 0, 1, DType::kFloat64).to(y.dtype()));
+    const Variable part = sum(y * weight);
+    total = total.defined() ? total + part : part;
+  }
+  if (total.requires_grad()) total.backward();
+  for (const Variable& leaf : leaves) result.gradients.push_back(leaf.grad());
+  return result;
+}
+
+// Largest difference, relative to the largest value (at least 1). NaN agrees with NaN.
+double difference(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  const std::vector<double> x = a.to(DType::kFloat64).to_vector<double>();
+  const std::vector<double> y = b.to(DType::kFloat64).to_vector<double>();
+  double largest = 1;
+  double apart = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (std::isnan(x[i]) && std::isnan(y[i])) continue;
+    largest = std::max(largest, std::abs(y[i]));
+    apart = std::max(apart, std::isnan(x[i]) || std::isnan(y[i]) ? kInfinity : std::abs(x[i] - y[i]));
+  }
+  return apart / largest;
+}
+
+void check_equal(const Result& a, const Result& b, double tolerance) {
+  REQUIRE(a.outputs.size() == b.outputs.size());
+  for (size_t i = 0; i < a.outputs.size(); ++i) {
+    INFO("output " << i);
+    CHECK(difference(a.outputs[i], b.outputs[i]) <= tolerance);
+  }
+  for (size_t i = 0; i < a.gradients.size(); ++i) {
+    INFO("gradient " << i);
+    REQUIRE(a.gradients[i].defined() == b.gradients[i].defined());
+    if (a.gradients[i].defined()) CHECK(difference(a.gradients[i], b.gradients[i]) <= tolerance);
+  }
+}
+
+// The same elements between NaNs in a larger storage.
+Tensor padded(const Tensor& x) {
+  Shape outer = x.shape();
+  for (int axis = 0; axis < outer.rank(); ++axis) outer[axis] += 3;
+  Tensor view = Tensor::full(outer, kNan, x.dtype());
+  for (int axis = 0; axis < outer.rank(); ++axis) view = view.slice(axis, 2, 2 + x.dim(axis));
+  view.copy_(x);
+  return view;
+}
+
+// The same elements, stored with the last axis outermost.
+Tensor reversed(const Tensor& x) {
+  std::vector<int> axes(static_cast<size_t>(x.rank()));
+  std::iota(axes.rbegin(), axes.rend(), 0);
+  return x.permute(axes).clone().permute(axes);
+}
+
+// The same elements, every second of a storage with NaNs between.
+Tensor spread(const Tensor& x) {
+  Shape wide = x.shape();
+  wide.push_back(2);
+  Tensor all = Tensor::full(wide, kNan, x.dtype());
+  Tensor view = all.select(-1, 1);
+  view.copy_(x);
+  return view;
+}
+
+std::string without_comments(const std::string& path) {
+  std::ifstream file(path);
+  REQUIRE(file);
+  std::string text;
+  for (std::string line; std::getline(file, line);) text += line.substr(0, line.find("//")) + '\n';
+  return text;
+}
+
+TEST_CASE("every op has rows in the table", "[ops]") {
+  std::set<std::string> tested;
+  for (const OpCase& row : op_cases()) tested.insert(row.op);
+  std::set<std::string> declared;
+  for (const char* header : {"ops.h", "attention.h"}) {
+    const std::string text = without_comments(std::string(ATTUNE_SOURCE_DIR "/autograd/ops/") + header);
+    const std::regex declaration(
+        R"(\n(?:inline )?(?:Variable|std::pair<Variable, Variable>|AttentionResult) (operator.|\w+)\()");
+    for (std::sregex_iterator at(text.begin(), text.end(), declaration), end; at != end; ++at) {
+      declared.insert((*at)[1].str());
+    }
+  }
+  CHECK(declared.size() > 50);
+  for (const std::string& op : declared) {
+    INFO(op);
+    CHECK(tested.contains(op));
+  }
+  for (const std::string& op : tested) {
+    INFO(op);
+    CHECK(declared.contains(op));
+  }
+}
+
+TEST_CASE("gradients agree with difference quotients", "[ops][gradcheck]") {
+  for_each_case([](const OpCase& row) {
+    if (!row.numeric) return;
+    const GradcheckReport report =
+        gradcheck(row.call, operands(row), {.absolute = 1e-9, .relative = 1e-8, .max_elements = 40});
+    INFO(report.to_string());
+    CHECK(report.ok);
+  });
+}
+
+TEST_CASE("float32 agrees with float64", "[ops]") {
+  for_each_case([](const OpCase& row) {
+    std::vector<Tensor> narrow, wide;
+    for (const Tensor& x : operands(row)) {
+      narrow.push_back(x.to(DType::kFloat32));
+      wide.push_back(narrow.back().to(DType::kFloat64));
+    }
+    check_equal(run(row, narrow), run(row, wide), 4e-6);
+  });
+}
+
+TEST_CASE("bfloat16 is float32, rounded", "[ops]") {
+  for_each_case([](const OpCase& row) {
+    if (!row.bfloat16) return;
+    std::vector<Tensor> narrow, wide;
+    for (const Tensor& x : operands(row)) {
+      narrow.push_back(x.to(DType::kBFloat16));
+      wide.push_back(narrow.back().to(DType::kFloat32));
+    }
+    const Result result = run(row, narrow);
+    for (const Tensor& y : result.outputs) CHECK(y.dtype() == DType::kBFloat16);
+    check_equal(result, run(row, wide), 0.02);
+  });
+}
+
+TEST_CASE("strided, padded and transposed operands give what contiguous ones give", "[ops]") {
+  for_each_case([](const OpCase& row) {
+    using Layout = Tensor (*)(const Tensor&);
+    const std::pair<Layout, const char*> layouts[] = {{padded, "padded"}, {reversed, "reversed"}, {spread, "spread"}};
+    for (const auto& [layout, name] : layouts) {
+      INFO(name);
+      const std::vector<Tensor> plain = operands(row);
+      std::vector<Tensor> strided;
+      for (const Tensor& x : plain) strided.push_back(layout(x));
+      check_equal(run(row, strided), run(row, plain), 1e-13);
+    }
+  });
+}
+
+TEST_CASE("operands that want no gradient get none and change nothing for the others", "[ops]") {
+  for_each_case([](const OpCase& row) {
+    const std::vector<Tensor> inputs = operands(row);
+    const Result all = run(row, inputs);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      INFO("input " << i << " alone");
+      const Result alone = run(row, inputs, 1u << i);
+      for (size_t k = 0; k < inputs.size(); ++k) {
+        if (k != i) CHECK_FALSE(alone.gradients[k].defined());
+      }
+      REQUIRE(alone.gradients[i].defined() == all.gradients[i].defined());
+      if (all.gradients[i].defined()) CHECK(difference(alone.gradients[i], all.gradients[i]) <= 1e-13);
+    }
+  });
+}
+
+TEST_CASE("gradients add up over two uses and two backward passes", "[ops]") {
+  for_each_case([](const OpCase& row) {
+    const std::vector<Tensor> inputs = operands(row);
+    const Result once = run(row, inputs);
+    // Every operand reaches the op through two paths with a shared upstream gradient: 2 x = x + x.
+    OpCase twice = row;
+    twice.call = [&row](std::span<const Variable> x) {
+      Outputs sums;
+      for (const Variable& v : x) sums.push_back(v * 0.5 + v * 0.5);
+      Outputs y = row.call(sums);
+      for (Variable& v : y) v = v * 0.25 + v * 0.75;
+      return y;
+    };
+    check_equal(run(twice, inputs), once, 1e-12);
+  });
+}
+
+TEST_CASE("results do not depend on the number of threads beyond rounding", "[ops][threads]") {
+  const int before = num_threads();
+  for_each_case([](const OpCase& row) {
+    const std::vector<Tensor> inputs = operands(row);
+    set_num_threads(1);
+    const Result one = run(row, inputs);
+    set_num_threads(3);
+    check_equal(run(row, inputs), one, 1e-12);
+  });
+  set_num_threads(before);
+}
+
+TEST_CASE("wrong operands are refused by name", "[ops][errors]") {
+  for (const OpError& row : op_errors()) {
+    const std::string text = error_text<Error>(row.call);
+    INFO(row.op << ": " << text);
+    CHECK(text.starts_with(row.op + ":"));
+    for (const std::string& part : row.says) {
+      INFO("expected: " << part);
+      CHECK(text.find(part) != std::string::npos);
+    }
+  }
+  CHECK(Tape::current().size() == 0);
+}
+
+}  // namespace
+}  // namespace attune::testing
