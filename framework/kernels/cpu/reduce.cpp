@@ -275,12 +275,14 @@ void sum_outer(const T* x, const Reduction& r, T* y) {
 
 template <class T>
 void sum_contiguous(const Tensor& x, Tensor& y) {
-  const Reduction r(x.shape(), y.shape());
   T* to = y.data<T>();
   const T* from = x.data<T>();
   if (x.numel() == 0) {
     std::fill_n(to, y.numel(), T{0});
-  } else if (r.last_reduced) {
+    return;
+  }
+  const Reduction r(x.shape(), y.shape());
+  if (r.last_reduced) {
     sum_inner(from, r, to);
   } else if (r.reduced.rank > 0) {
     sum_outer(from, r, to);
