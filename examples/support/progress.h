@@ -15,8 +15,8 @@ namespace attune::examples {
 struct Figure {
   std::string_view name;
   double value = 0;
-  int digits = 3;           ///< after the point
-  std::string_view suffix;  ///< "%" or nothing
+  int digits = 3;                ///< after the point
+  std::string_view suffix = {};  ///< "%" or nothing
 };
 
 /// How far a long piece of work is, on standard error. On a terminal one line that is redrawn ten times a second:
