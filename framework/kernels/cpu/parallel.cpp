@@ -6,9 +6,11 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "framework/device.h"
@@ -39,8 +41,8 @@ int available_cores() {
 // True inside a chunk: nested runs stay in their thread.
 thread_local bool inside_run = false;
 
-// Workers spin on a cache line of their own for a while after the last run, because a training step hands out work every
-// few microseconds and waking a sleeping thread costs more than most of its chunks; then they sleep.
+// Workers spin on a cache line of their own for a while after the last run, because a training step hands out work
+// every few microseconds and waking a sleeping thread costs more than most of its chunks; then they sleep.
 class Pool {
  public:
   explicit Pool(int threads) : slots_(static_cast<size_t>(threads)) {
@@ -67,6 +69,7 @@ class Pool {
     chunks_ = chunks;
     next_.store(threads, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
+    failed_.store(false, std::memory_order_relaxed);
     ++generation_;
     for (int64_t i = 1; i < threads; ++i) publish(slots_[static_cast<size_t>(i)], 2 * generation_);
     share(0);
@@ -81,6 +84,7 @@ class Pool {
         std::this_thread::yield();
       }
     }
+    if (failed_.load(std::memory_order_relaxed)) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
  private:
@@ -101,11 +105,16 @@ class Pool {
     return slot.state.compare_exchange_strong(open, open + 1, std::memory_order_acq_rel);
   }
 
-  // Chunk `first`, then whatever is left.
+  // Chunk `first`, then whatever is left. The first exception of all is kept for the caller and ends the run early.
   void share(int64_t first) {
     inside_run = true;
-    for (int64_t chunk = first; chunk < chunks_; chunk = next_.fetch_add(1, std::memory_order_relaxed)) {
-      task_(context_, chunk);
+    try {
+      for (int64_t chunk = first; chunk < chunks_; chunk = next_.fetch_add(1, std::memory_order_relaxed)) {
+        task_(context_, chunk);
+      }
+    } catch (...) {
+      next_.store(chunks_, std::memory_order_relaxed);
+      if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
     }
     inside_run = false;
     done_.fetch_add(1, std::memory_order_release);
@@ -143,6 +152,8 @@ class Pool {
   void* context_ = nullptr;
   int64_t chunks_ = 0;
   uint64_t generation_ = 0;
+  std::atomic<bool> failed_{false};
+  std::exception_ptr error_;  // written by whoever set failed_, read behind done_
   alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<int64_t> done_{0};
 };

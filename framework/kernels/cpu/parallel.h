@@ -9,7 +9,8 @@ namespace attune::cpu {
 namespace detail {
 using Task = void (*)(void* context, int64_t chunk);
 /// Runs task(context, 0 ... chunks - 1), every chunk once, on the pool; the caller takes part. Chunks are handed out in
-/// order (chunk i first to thread i). Inside another run, or while another thread has the pool, all in the caller.
+/// order (chunk i first to thread i). Inside another run, or while another thread has the pool, all in the caller. When
+/// a task throws, tasks not yet begun may be left out, and the first exception comes out of this call.
 void run_chunks(int64_t chunks, Task task, void* context);
 /// Number of chunks for n items when a chunk should hold at least `grain` of them: at most num_threads().
 int64_t chunk_count(int64_t n, int64_t grain);
