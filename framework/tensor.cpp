@@ -9,11 +9,16 @@
 namespace attune {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
+  auto bytes = static_cast<int64_t>(dtype_size(dtype));
+  for (int64_t dim : shape) {
+    require<ShapeError>(!__builtin_mul_overflow(bytes, dim, &bytes),
+                        "Tensor::empty: shape {} of {} has more bytes than can be counted", shape, dtype_name(dtype));
+  }
   Tensor out;
   out.shape_ = shape;
   out.strides_ = contiguous_strides(shape);
   out.dtype_ = dtype;
-  out.storage_ = StorageRef::allocate(static_cast<size_t>(shape.numel()) * dtype_size(dtype), device);
+  out.storage_ = StorageRef::allocate(static_cast<size_t>(bytes), device);
   return out;
 }
 
