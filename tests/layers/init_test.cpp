@@ -1,0 +1,84 @@
+#include "layers/init.h"
+
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+#include "framework/error.h"
+#include "tests/support/tensors.h"
+
+using namespace attune;
+using namespace attune::testing;
+using Catch::Approx;
+
+namespace {
+
+struct Moments {
+  double mean = 0;
+  double stddev = 0;
+  double lowest = 0;
+  double highest = 0;
+};
+
+Moments moments(const Tensor& tensor) {
+  const std::vector<double> x = values(tensor);
+  Moments m;
+  for (double v : x) m.mean += v / static_cast<double>(x.size());
+  for (double v : x) m.stddev += (v - m.mean) * (v - m.mean) / static_cast<double>(x.size());
+  m.stddev = std::sqrt(m.stddev);
+  const auto [low, high] = std::minmax_element(x.begin(), x.end());
+  m.lowest = *low;
+  m.highest = *high;
+  return m;
+}
+
+}  // namespace
+
+TEST_CASE("initialisers have the spread of their formulas", "[init]") {
+  RandomStream stream(5);
+  const Shape shape{60, 40, 3, 2};  // fan in 240, fan out 360
+  const double n = 60 * 40 * 6;
+  const auto check = [&](const Tensor& tensor, double stddev) {
+    const Moments m = moments(tensor);
+    CHECK(std::abs(m.mean) < 5 * stddev / std::sqrt(n));
+    CHECK(m.stddev == Approx(stddev).epsilon(0.03));
+    return m;
+  };
+  const Moments xavier = check(init::xavier_uniform(shape, 2, stream), 2 * std::sqrt(2.0 / 600));
+  CHECK(xavier.highest <= 2 * std::sqrt(6.0 / 600));
+  CHECK(xavier.lowest >= -2 * std::sqrt(6.0 / 600));
+  check(init::xavier_normal(shape, 3, stream), 3 * std::sqrt(2.0 / 600));
+  const Moments kaiming = check(init::kaiming_uniform(shape, 1, init::Fan::kOut, stream), std::sqrt(1 / 360.0));
+  CHECK(kaiming.highest <= std::sqrt(3 / 360.0));
+  check(init::kaiming_normal(shape, 1.5, init::Fan::kIn, stream), 1.5 / std::sqrt(240.0));
+  check(init::uniform({20000}, -3, 3, stream), std::sqrt(3.0));
+  const Moments normal = moments(init::normal({20000}, 4, 0.5, stream));
+  CHECK(normal.mean == Approx(4).epsilon(0.01));
+  CHECK(normal.stddev == Approx(0.5).epsilon(0.03));
+}
+
+TEST_CASE("truncated_normal stays inside its bound", "[init]") {
+  RandomStream stream(5);
+  const Moments m = moments(init::truncated_normal({20000}, 1, 0.1, 2, stream));
+  CHECK(m.lowest >= 0.8);
+  CHECK(m.highest <= 1.2);
+  CHECK(m.stddev == Approx(0.1 * 0.8796).epsilon(0.03));  // of a standard normal cut at 2
+  CHECK_THROWS_AS(init::truncated_normal({1}, 0, 1, 0), ValueError);
+}
+
+TEST_CASE("initialisers draw from the stream that is given", "[init]") {
+  RandomStream a(3);
+  RandomStream b(3);
+  CHECK(same_values(init::xavier_uniform({4, 5}, 1, a), init::xavier_uniform({4, 5}, 1, b)));
+  CHECK_FALSE(same_values(init::xavier_uniform({4, 5}, 1, a), init::zeros({4, 5})));
+  manual_seed(3);
+  const Tensor first = init::normal({7}, 0, 1);
+  manual_seed(3);
+  CHECK(same_values(first, init::normal({7}, 0, 1)));
+  CHECK(values(init::ones({2})) == std::vector<double>{1, 1});
+  CHECK(values(init::constant({2}, 3)) == std::vector<double>{3, 3});
+}
+
+TEST_CASE("a scalar has no fans", "[init][errors]") { CHECK_THROWS_AS(init::xavier_uniform({}), ShapeError); }
