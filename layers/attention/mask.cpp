@@ -37,8 +37,10 @@ void check_fits(const Shape& given, const Shape& full, const char* what, const M
 }
 
 void check_lengths(const Tensor& lengths, int64_t batch, int64_t keys, const Module* user) {
-  require<ShapeError>(lengths.dim(0) == batch, "{}: AttentionMask::padding has {} lengths, expected one per sample, {}",
-                      named(user), lengths.dim(0), batch);
+  if (lengths.dim(0) != batch) [[unlikely]] {  // the name is put together only for the message
+    fail<ShapeError>("{}: AttentionMask::padding has {} lengths, expected one per sample, {}", named(user),
+                     lengths.dim(0), batch);
+  }
   const Tensor host = lengths.to(Device::cpu()).contiguous();
   const int64_t* length = host.data<int64_t>();
   for (int64_t b = 0; b < batch; ++b) {

@@ -1,0 +1,28 @@
+#include <CLI/CLI.hpp>
+
+#include "examples/support/program.h"
+#include "tests/benchmarks/benchmarks.h"
+
+int main(int argc, char** argv) {
+  using namespace attune::bench;
+  CLI::App app("Benchmarks of Attune. Ratios are taken side by side in one run; medians.");
+  attune::examples::SharedOptions shared;
+  attune::examples::add_threads_option(app, shared);
+  app.require_subcommand(1);
+  CLI::App* gemm = app.add_subcommand("gemm", "the models' matrix products, as a share of the FMA peak");
+  StepOptions options;
+  CLI::App* step = app.add_subcommand("step", "a training step of the sentiment model, beside PyTorch where it is");
+  step->add_option("--python", options.python, "interpreter that may have torch")->capture_default_str();
+  step->add_option("--rounds", options.rounds, "alternations")->check(CLI::Range(1, 1000))->capture_default_str();
+  step->add_flag("!--no-peer", options.compare, "Attune alone");
+  CLI::App* kernels = app.add_subcommand("kernels", "single kernels (options of Google Benchmark may follow)");
+  kernels->prefix_command();
+  return attune::examples::run_program(app, argc, argv, shared, [&] {
+    if (*gemm) return run_gemm();
+    if (*step) return run_step(options);
+    std::vector<std::string> rest = kernels->remaining();
+    std::vector<char*> arguments{argv[0]};
+    for (std::string& argument : rest) arguments.push_back(argument.data());
+    return run_kernels(static_cast<int>(arguments.size()), arguments.data());
+  });
+}

@@ -1,0 +1,56 @@
+#include "tests/benchmarks/peer.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+
+namespace attune::bench {
+
+Peer::Peer(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
+  int request[2];
+  int answer[2];
+  if (pipe(request) != 0 || pipe(answer) != 0) return;
+  std::signal(SIGPIPE, SIG_IGN);
+  process_ = fork();
+  if (process_ == 0) {
+    dup2(request[0], STDIN_FILENO);
+    dup2(answer[1], STDOUT_FILENO);
+    if (const int silent = open("/dev/null", O_WRONLY); silent >= 0) dup2(silent, STDERR_FILENO);
+    for (const int end : {request[0], request[1], answer[0], answer[1]}) close(end);
+    unsetenv("OPENBLAS_CORETYPE");
+    unsetenv("OPENBLAS_L2_SIZE");
+    for (const std::string& entry : environment) putenv(const_cast<char*>(entry.c_str()));
+    std::vector<char*> arguments;
+    for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    execvp(arguments[0], arguments.data());
+    _exit(127);
+  }
+  close(request[0]);
+  close(answer[1]);
+  to_ = fdopen(request[1], "w");
+  from_ = fdopen(answer[0], "r");
+}
+
+Peer::~Peer() {
+  if (to_ != nullptr) fclose(to_);
+  if (from_ != nullptr) fclose(from_);
+  if (process_ > 0) waitpid(process_, nullptr, 0);
+}
+
+std::optional<std::string> Peer::ask(const std::string& request) {
+  if (to_ == nullptr || from_ == nullptr) return std::nullopt;
+  if (fprintf(to_, "%s\n", request.c_str()) < 0 || fflush(to_) != 0) return std::nullopt;
+  char* line = nullptr;
+  size_t size = 0;
+  const ssize_t length = getline(&line, &size, from_);
+  std::optional<std::string> result;
+  if (length > 0) result = std::string(line, static_cast<size_t>(length));
+  std::free(line);
+  return result;
+}
+
+}  // namespace attune::bench

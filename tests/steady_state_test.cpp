@@ -1,0 +1,74 @@
+// After warm-up a training step asks the system for nothing: no memory, no page, no heap.
+#include <attune.h>
+#include <catch2/catch_test_macros.hpp>
+#include <sys/resource.h>
+
+#include "tests/support/heap_counter.h"
+
+namespace attune {
+namespace {
+
+struct Classifier : Module {
+  Embedding& embed = child<Embedding>("embed", 1000, 64, EmbeddingOptions{.padding_index = 0, .scale = true});
+  LearnedPositions& positions = child<LearnedPositions>("positions", 64, 32);
+  Dropout& drop = child<Dropout>("drop", 0.1);
+  TransformerEncoder& encoder = child<TransformerEncoder>(
+      "encoder", TransformerEncoderOptions{.dim = 64, .heads = 4, .blocks = 2, .ffn_dim = 128, .dropout = 0.1});
+  MeanPooling& pool = child<MeanPooling>("pool");
+  Linear& head = child<Linear>("head", 64, 2);
+
+  Variable operator()(const Tensor& tokens, const Tensor& lengths) const {
+    const Variable x = encoder(drop(positions(embed(tokens))), AttentionMask::padding(lengths));
+    return head(pool(x, lengths));
+  }
+};
+
+int64_t page_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt + usage.ru_majflt;
+}
+
+}  // namespace
+
+TEST_CASE("a steady training step allocates nothing and touches no new page", "[steady]") {
+  RandomStream random(3);
+  std::vector<int64_t> ids(16 * 32), lengths(16, 32), labels(16);
+  for (int64_t& id : ids) id = 1 + static_cast<int64_t>(random.below(999));
+  for (size_t i = 0; i < 16; ++i) {
+    labels[i] = static_cast<int64_t>(random.below(2));
+    lengths[i] = 8 + static_cast<int64_t>(random.below(25));
+  }
+  const Tensor tokens = Tensor::from(ids, {16, 32});
+  const Tensor length_tensor = Tensor::from(lengths, {16});
+  const Tensor label_tensor = Tensor::from(labels, {16});
+  Classifier model;
+  AdamW optimizer(model.named_parameters(), {.learning_rate = 1e-3, .groups = {no_decay_of_vectors()}});
+  double last = 0;
+  const auto step = [&] {
+    const Variable loss = cross_entropy(model(tokens, length_tensor), label_tensor);
+    loss.backward();
+    optimizer.step({.clip_norm = 1});
+    last = loss.item();
+  };
+  for (int i = 0; i < 5; ++i) step();
+  const MemoryStats before = memory_stats();
+  const int64_t faults_before = page_faults();
+  const auto heap_before = testing::heap_allocations();
+  for (int i = 0; i < 10; ++i) step();
+  const auto heap_after = testing::heap_allocations();
+  const int64_t faults_after = page_faults();
+  const MemoryStats after = memory_stats();
+  CHECK(after.system_allocations == before.system_allocations);
+  CHECK(after.bytes_in_use == before.bytes_in_use);
+  CHECK(heap_after - heap_before == 0);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  CHECK(faults_after - faults_before == 0);
+#else
+  (void)faults_before;
+  (void)faults_after;
+#endif
+  CHECK(last > 0);
+}
+
+}  // namespace attune
