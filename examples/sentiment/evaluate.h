@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "datasets/loader.h"
+#include "datasets/metrics.h"
+#include "examples/sentiment/model.h"
+
+namespace attune::examples {
+
+/// How a model does on labelled texts.
+struct Scores {
+  double loss = 0;  ///< mean cross-entropy, without label smoothing
+  ConfusionMatrix confusion{SentimentModel::kClasses};
+
+  /// {"accuracy":0.83,"f1":0.84,"loss":0.41,"count":872}
+  std::string to_json() const;
+};
+
+/// One epoch of `loader`, without gradients and dropout; the model is left in the mode it was in.
+Scores evaluate(SentimentModel& model, Loader& loader);
+
+/// The class with the larger logit in each row of logits [B, 2].
+int64_t predicted_class(const float* logits);
+
+}  // namespace attune::examples

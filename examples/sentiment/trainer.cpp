@@ -1,0 +1,203 @@
+#include "examples/sentiment/trainer.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "autograd/optim/schedule.h"
+#include "examples/sentiment/corpus.h"
+#include "framework/fail.h"
+
+namespace attune::examples {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::unique_ptr<SentimentModel> make_model(const Config& config, const Vocabulary& vocabulary) {
+  manual_seed(config.run.seed);
+  return std::make_unique<SentimentModel>(config.model, vocabulary.size(), config.text.max_length);
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const TrainingConfig& config, const SentimentModel& model) {
+  const auto parameters = model.named_parameters();
+  if (config.optimizer == "adam") {
+    return std::make_unique<Adam>(parameters,
+                                  AdamOptions{.weight_decay = config.weight_decay, .groups = {no_decay_of_vectors()}});
+  }
+  return std::make_unique<AdamW>(parameters,
+                                 AdamWOptions{.weight_decay = config.weight_decay, .groups = {no_decay_of_vectors()}});
+}
+
+}  // namespace
+
+Trainer::Trainer(const Config& config, Vocabulary vocabulary, LabelledSequences train, LabelledSequences dev)
+    : config_(config),
+      vocabulary_(std::move(vocabulary)),
+      model_(make_model(config, vocabulary_)),
+      loss_({.label_smoothing = config.training.label_smoothing}),
+      optimizer_(make_optimizer(config.training, *model_)),
+      train_(std::move(train),
+             {.batches = {.max_examples = config.training.batch_size, .seed = config.run.seed}, .prefetch = 2}),
+      dev_(evaluation_loader(std::move(dev))) {
+  if (config.training.average_decay > 0) average_.emplace(model_->named_parameters(), config.training.average_decay);
+}
+
+int64_t Trainer::total_steps() const {
+  return config_.run.steps > 0 ? config_.run.steps : config_.training.epochs * steps_per_epoch();
+}
+
+bool Trainer::evaluation_due() const {
+  const int64_t every = std::max<int64_t>(steps_per_epoch() / config_.training.evaluations_per_epoch, 1);
+  return step_ % every == 0 || done();
+}
+
+double Trainer::learning_rate() const {
+  const TrainingConfig& c = config_.training;
+  const auto total = static_cast<double>(total_steps());
+  const auto warmup = static_cast<int64_t>(std::llround(c.warmup * total));
+  if (c.schedule == "cosine") {
+    return CosineSchedule{.peak = c.learning_rate, .warmup = warmup, .total = total_steps()}.at(step_);
+  }
+  if (c.schedule == "inverse_sqrt") return InverseSquareRootSchedule{c.learning_rate, warmup}.at(step_);
+  return step_ < warmup ? c.learning_rate * static_cast<double>(step_ + 1) / static_cast<double>(warmup)
+                        : c.learning_rate;
+}
+
+/// Words become unknown at random, so that the vector of unknown words is trained and no word is relied on alone
+/// (Iyyer et al., 2015, section 4.1, drop them; Gal and Ghahramani, 2016, section 4.2).
+Tensor Trainer::with_unknown_words(const Batch& batch) const {
+  const double p = config_.training.word_dropout;
+  if (p == 0) return batch.tokens;
+  const Tensor draws = default_stream().uniform(batch.tokens.shape(), 0, 1);
+  Tensor tokens = Tensor::empty_like(batch.tokens);
+  const float* draw = draws.data<float>();
+  const int64_t* from = batch.tokens.data<int64_t>();
+  int64_t* to = tokens.data<int64_t>();
+  const auto limit = static_cast<float>(p);
+  for (int64_t i = 0; i < tokens.numel(); ++i) to[i] = draw[i] < limit ? Vocabulary::kUnknown : from[i];
+  return tokens;
+}
+
+Trainer::Step Trainer::train_step() {
+  const Batch* batch = train_.next();
+  if (batch == nullptr) batch = train_.next();  // the next epoch
+  optimizer_->set_learning_rate(learning_rate());
+  const Variable logits = (*model_)(with_unknown_words(*batch), batch->lengths);
+  const Variable loss = loss_(logits, batch->labels);
+
+  Step result{.loss = loss.item(), .examples = batch->labels.numel(), .tokens = batch->token_count};
+  const float* row = logits.value().data<float>();
+  const int64_t* label = batch->labels.data<int64_t>();
+  for (int64_t b = 0; b < result.examples; ++b) result.correct += predicted_class(row + 2 * b) == label[b];
+
+  loss.backward();
+  optimizer_->step({.clip_norm = config_.training.clip_norm});
+  if (average_) average_->update();
+
+  ++step_;
+  loss_sum_ += result.loss * static_cast<double>(result.examples);
+  examples_ += result.examples;
+  correct_ += result.correct;
+  return result;
+}
+
+Trainer::Evaluation Trainer::evaluate() {
+  Evaluation result;
+  {
+    std::optional<UseAverage> use;
+    if (average_) use.emplace(*average_);
+    result.scores = examples::evaluate(*model_, dev_);
+  }
+  const double accuracy = result.scores.confusion.accuracy();
+  result.best = accuracy > best_accuracy_ || (accuracy == best_accuracy_ && result.scores.loss < best_loss_);
+  if (result.best) {
+    best_accuracy_ = accuracy;
+    best_loss_ = result.scores.loss;
+    best_step_ = step_;
+  }
+  const auto examples = static_cast<double>(std::max<int64_t>(examples_, 1));
+  result.train_loss = loss_sum_ / examples;
+  result.train_accuracy = static_cast<double>(correct_) / examples;
+  loss_sum_ = 0;
+  examples_ = correct_ = 0;
+  result.log = Json{{"step", step_},
+                    {"epoch", static_cast<double>(step_) / static_cast<double>(steps_per_epoch())},
+                    {"learning_rate", optimizer_->learning_rate()},
+                    {"train_loss", result.train_loss},
+                    {"train_accuracy", result.train_accuracy},
+                    {"loss", result.scores.loss},
+                    {"accuracy", accuracy},
+                    {"f1", result.scores.confusion.f1()},
+                    {"best", result.best}}
+                   .dump();
+  history_.push_back(result.log);
+  return result;
+}
+
+Checkpoint Trainer::checkpoint() const {
+  Checkpoint checkpoint;
+  checkpoint.put_tensors("model", model_->state_dict());
+  checkpoint.put_tensors("optimizer", optimizer_->state());
+  if (average_) checkpoint.put_tensors("average", average_->state());
+  checkpoint.put_text("config", to_json(config_));
+  checkpoint.put_list("vocabulary", vocabulary_.tokens());
+  checkpoint.put_text("state/progress", progress());
+  checkpoint.put_random("state/random/default", default_stream().state());
+  checkpoint.put_list("history", history_);
+  return checkpoint;
+}
+
+Checkpoint Trainer::weights() {
+  std::optional<UseAverage> use;
+  if (average_) use.emplace(*average_);
+  Checkpoint checkpoint;
+  for (const auto& [name, tensor] : model_->state_dict()) checkpoint.put_tensors("model", {{name, tensor.clone()}});
+  checkpoint.put_text("config", to_json(config_));
+  checkpoint.put_list("vocabulary", vocabulary_.tokens());
+  checkpoint.put_list("history", history_);
+  return checkpoint;
+}
+
+std::string Trainer::progress() const {
+  const DataPosition data = train_.position();
+  return Json{
+      {"step", step_},
+      {"data", {{"seed", data.seed}, {"epoch", data.epoch}, {"batch", data.batch}, {"fingerprint", data.fingerprint}}},
+      {"since_evaluation", {{"loss_sum", loss_sum_}, {"examples", examples_}, {"correct", correct_}}},
+      {"best", {{"accuracy", best_accuracy_}, {"loss", best_loss_}, {"step", best_step_}}}}
+      .dump();
+}
+
+void Trainer::restore_progress(const std::string& text) {
+  try {
+    const Json json = Json::parse(text);
+    const Json& data = json.at("data");
+    train_.seek({data.at("seed"), data.at("epoch"), data.at("batch"), data.at("fingerprint")});
+    step_ = json.at("step");
+    const Json& since = json.at("since_evaluation");
+    loss_sum_ = since.at("loss_sum");
+    examples_ = since.at("examples");
+    correct_ = since.at("correct");
+    const Json& best = json.at("best");
+    best_accuracy_ = best.at("accuracy");
+    best_loss_ = best.at("loss");
+    best_step_ = best.at("step");
+  } catch (const Json::exception&) {
+    fail<FormatError>("state/progress is not that of a run of attune-sentiment");
+  }
+  require<FormatError>(step_ >= 0 && step_ <= total_steps(), "state/progress: step {} is outside 0 to {}", step_,
+                       total_steps());
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
+  restore_progress(checkpoint.text("state/progress"));
+  model_->load_state_dict(checkpoint.tensors("model"));
+  optimizer_->load_state(checkpoint.tensors("optimizer"));
+  if (average_) average_->load_state(checkpoint.tensors("average"));
+  default_stream().set_state(checkpoint.random("state/random/default"));
+  history_ = checkpoint.list("history");
+}
+
+}  // namespace attune::examples
