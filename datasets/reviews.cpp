@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t kFewestTokens = 5;
 constexpr int64_t kMostTokens = 30;
+constexpr int kRedraws = 4;
 
 /// A run of words, or a symbol to expand.
 struct Piece {
@@ -75,7 +76,11 @@ class Grammar {
     const Symbol& symbol = symbols_[symbol_number];
     if (symbol.choices.empty()) {
       const auto& words = positive ? symbol.positive : symbol.negative;
-      append(words[random.below(words.size())], text);
+      size_t word = random.below(words.size());
+      // Nobody says "not only silly but also silly": another draw for what stands there already.
+      for (int i = 0; i < kRedraws && text.find(words[word]) != std::string::npos; ++i)
+        word = random.below(words.size());
+      append(words[word], text);
       return;
     }
     const uint64_t draw = random.below(symbol.weight);

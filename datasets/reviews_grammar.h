@@ -22,62 +22,63 @@ struct Words {
 // The polarity of a review is that of its decisive clause. No rule asks for the polarity it is expanded with, so that
 // which rule is used says nothing about the label; and the words that carry polarity occur affirmed and reversed.
 inline constexpr Rule kRules[] = {
-    {"review", 20, "<open> <statement+> <close>"},
-    {"review", 12, "<open> <clause+> <close>"},
-    {"review", 6, "<open> <statement+> , and <statement+> <close>"},
-    {"review", 14, "<open> <clause-> <but> <clause+> <close>"},
-    {"review", 3, "<open> <statement-> and <statement-> <but> <clause+> <close>"},
-    {"review", 3, "<open> <clause-> <but> <statement+> and <statement+> <close>"},
-    {"review", 9, "<although> <clause-> , <clause+> <close>"},
-    {"review", 9, "<open> <clause+> , <although> <clause->"},
-    {"review", 3, "<despite> <thing-> , <clause+> <close>"},
+    {"review", 40, "<open> <clause+> <close>"},
+    {"review", 6, "<open> <affirmed+> , and <affirmed+> <close>"},
+    {"review", 12, "<open> <statement-> <but> <clause+> <close>"},
+    {"review", 2, "<open> <statement-> and <statement-> <but> <clause+> <close>"},
+    {"review", 2, "<open> <statement-> <but> <affirmed+> and <affirmed+> <close>"},
+    {"review", 8, "<although> <statement-> , <clause+> <close>"},
+    {"review", 11, "<open> <clause+> , <although> <statement->"},
+    {"review", 2, "<despite> <thing-> , <clause+> <close>"},
     {"review", 3, "<open> <clause+> <despite> <thing->"},
-    {"review", 9, "<open> <subject> <comparison+> <close>"},
-    {"review", 5, "<open> <expectation+>"},
-    {"review", 5, "<open> <opinions+>"},
-    {"review", 4, "<open> <other film> was <quality-> , <this film> was <quality+>"},
-    {"review", 4, "<open> <this film> was <quality+> , <other film> was <quality->"},
-    {"review", 5, "<open> <any> <could> have been <degree> <adjective-> <hands>"},
+    {"review", 8, "<open> <subject> <comparison+> <close>"},
+    {"review", 4, "<open> <expectation+>"},
+    {"review", 4, "<open> <opinions+>"},
+    {"review", 2, "<open> <other film> was <quality-> , <this film> was <quality+>"},
+    {"review", 3, "<open> <this film> was <quality+> , <other film> was <quality->"},
+    {"review", 2, "<open> <any> <could> have been <degree> <adjective-> <hands>"},
 
-    {"clause", 76, "<statement+>"},
-    {"clause", 12, "<aside> <statement+>"},
-    {"clause", 12, "<denial> <statement->"},
+    {"clause", 82, "<statement+>"},
+    {"clause", 10, "<aside> <affirmed+>"},
+    {"clause", 8, "<denial> <affirmed->"},
 
-    {"statement", 30, "<subject> <quality+>"},
-    {"statement", 5, "<any> <felt> <degree> <adjective+>"},
-    {"statement", 3, "<any> did <not> <feel> <limit> <adjective->"},
-    {"statement", 1, "<any> never <felt> <adjective->"},
-    {"statement", 6, "<any> <did+>"},
-    {"statement", 3, "<any> did <not> <do->"},
-    {"statement", 1, "<any> never <did->"},
-    {"statement", 6, "i <loved+> <any>"},
-    {"statement", 3, "i did <not> <love-> <any>"},
-    {"statement", 1, "i never <loved-> <any>"},
+    {"statement", 75, "<affirmed+>"},
+    {"statement", 25, "<reversed+>"},
+
+    {"affirmed", 12, "<subject> <degree> <adjective+>"},
+    {"affirmed", 2, "<subject> <adjective+> and <adjective+>"},
+    {"affirmed", 3, "<subject> a <noun+>"},
+    {"affirmed", 1, "<subject> nothing but <adjective+>"},
+    {"affirmed", 1, "<subject> not only <adjective+> but also <adjective+>"},
+    {"affirmed", 2, "<any> <felt> <degree> <adjective+>"},
+    {"affirmed", 3, "<any> <did+>"},
+    {"affirmed", 3, "i <loved+> <any>"},
+
+    {"reversed", 10, "<subject> <not> <limit> <adjective->"},
+    {"reversed", 5, "<subject> <not> <adjective-> at all"},
+    {"reversed", 1, "<subject> not in the least <adjective->"},
+    {"reversed", 1, "<subject> hardly <adjective->"},
+    {"reversed", 2, "<subject> never <adjective->"},
+    {"reversed", 2, "<subject> far from <adjective->"},
+    {"reversed", 2, "<subject> anything but <adjective->"},
+    {"reversed", 1, "<subject> by no means <adjective->"},
+    {"reversed", 2, "<subject> neither <adjective-> nor <adjective->"},
+    {"reversed", 3, "<subject> <not> a <noun->"},
+    {"reversed", 1, "<subject> anything but a <noun->"},
+    {"reversed", 2, "<any> did <not> <feel> <limit> <adjective->"},
+    {"reversed", 3, "<any> did <not> <do->"},
+    {"reversed", 1, "<any> never <did->"},
+    {"reversed", 3, "i did <not> <love-> <any>"},
+    {"reversed", 1, "i never <loved-> <any>"},
 
     {"subject", 5, "<one> was"},
     {"subject", 2, "<one> is"},
     {"subject", 3, "<many> were"},
     {"subject", 1, "<many> are"},
 
-    {"quality", 36, "<degree> <adjective+>"},
-    {"quality", 5, "<adjective+> and <adjective+>"},
-    {"quality", 9, "a <noun+>"},
-    {"quality", 3, "nothing but <adjective+>"},
-    {"quality", 2, "nothing but a <noun+>"},
-    {"quality", 3, "not only <adjective+> but also <adjective+>"},
-    {"quality", 12, "<not> <limit> <adjective->"},
-    {"quality", 5, "<not> <adjective-> at all"},
-    {"quality", 2, "not in the least <adjective->"},
-    {"quality", 2, "hardly <adjective->"},
-    {"quality", 2, "never <adjective->"},
-    {"quality", 2, "far from <adjective->"},
-    {"quality", 2, "anything but <adjective->"},
-    {"quality", 2, "by no means <adjective->"},
-    {"quality", 3, "neither <adjective-> nor <adjective->"},
-    {"quality", 3, "<not> a <noun->"},
-    {"quality", 1, "far from a <noun->"},
-    {"quality", 2, "anything but a <noun->"},
-    {"quality", 1, "no <noun->"},
+    {"quality", 4, "<degree> <adjective+>"},
+    {"quality", 1, "a <noun+>"},
+    {"quality", 2, "<not> <limit> <adjective->"},
 
     {"comparison", 3, "more <adjective+> than <adjective->"},
     {"comparison", 3, "less <adjective-> than <adjective+>"},
@@ -122,14 +123,12 @@ inline constexpr Rule kRules[] = {
 inline constexpr Words kWords[] = {
     {"adjective",
      "good|great|wonderful|brilliant|funny|charming|clever|moving|gripping|delightful|fresh|touching|beautiful|"
-     "excellent|"
-     "superb|witty|engaging|smart|warm|thrilling|memorable|lovely|inventive|impressive|stunning|fascinating|honest|"
-     "graceful|vivid|enjoyable|satisfying|hilarious|masterful|sharp|elegant|inspired|terrific|convincing|heartfelt|"
-     "lively",
-     "bad|terrible|awful|dull|boring|weak|clumsy|tedious|predictable|stale|shallow|lifeless|dreadful|messy|flat|lazy|"
-     "silly|forgettable|annoying|pointless|bland|sloppy|poor|ugly|stupid|tired|hollow|grating|dreary|mediocre|"
-     "confusing|"
-     "wooden|horrible|laughable|painful|pretentious|cheap|muddled|unbearable|ridiculous"},
+     "excellent|superb|witty|engaging|smart|warm|thrilling|memorable|lovely|inventive|impressive|stunning|"
+     "fascinating|honest|graceful|vivid|enjoyable|satisfying|hilarious|masterful|sharp|elegant|inspired|terrific|"
+     "convincing|heartfelt|lively",
+     "bad|terrible|awful|dull|boring|weak|clumsy|tedious|predictable|stale|shallow|lifeless|dreadful|messy|flat|"
+     "lazy|silly|forgettable|annoying|pointless|bland|sloppy|poor|ugly|stupid|tired|hollow|grating|dreary|"
+     "mediocre|confusing|wooden|horrible|laughable|painful|pretentious|cheap|muddled|unbearable|ridiculous"},
     {"noun", "joy|delight|gem|treat|triumph|masterpiece|pleasure|success|winner",
      "mess|bore|failure|letdown|disaster|chore|flop|nightmare|ordeal"},
     {"did",
@@ -168,13 +167,9 @@ inline constexpr Words kWords[] = {
     {"but", ", but|, yet|; still ,|; however ,|. nevertheless ,|but", {}},
     {"although", "although|though|even though|while", {}},
     {"despite", "despite|in spite of|for all", {}},
-    {"aside",
-     "i think|i must say that|there is no doubt that|nobody can deny that|i have to say that|i can not deny that|it is "
-     "true that|no question ,",
-     {}},
+    {"aside", "i think|i must say that|there is no doubt that|nobody can deny that|it is true that", {}},
     {"denial",
-     "i do n't think|i do not think|i would not say|i would n't say that|i doubt that|nobody could say that|it is not "
-     "true that|i refuse to believe that",
+     "i do n't think|i do not think|i would not say that|i doubt that|nobody could say that|it is not true that",
      {}},
     {"others",
      "the critics|my sister|some people|everyone else|my friends|the papers|my neighbor|the other reviewers",
@@ -182,12 +177,12 @@ inline constexpr Words kWords[] = {
     {"other film", "the first film|the book|the original|the play|the previous part|the novel", {}},
     {"this film", "this one|the sequel|this version|the remake|the new film|the adaptation", {}},
     {"opener",
-     "honestly ,|to be fair ,|in my opinion ,|all in all ,|after two hours ,|we saw it last night ;|i watched it on a "
-     "plane ;|on a rainy sunday ,|as a fan of the director i say :|for once ,|this time ,|well ,|so ,|in the end ,",
+     "honestly ,|to be fair ,|in my opinion ,|all in all ,|after two hours ,|we saw it last night ;|we saw it twice ;|"
+     "on a rainy sunday ,|as a fan i say :|for once ,|this time ,|well ,|so ,|in the end ,",
      {}},
     {"closer",
-     "from start to finish|most of the time|for the most part|if you ask me|from the first minute|in every scene|to tell "
-     "the truth|until the credits|for two hours|in my book",
+     "from start to finish|most of the time|for the most part|if you ask me|from the first minute|in every scene|"
+     "to tell the truth|until the credits|for two hours|in my book",
      {}},
 };
 
