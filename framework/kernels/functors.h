@@ -29,7 +29,7 @@ namespace functors {
 
 using std::abs;
 using std::cos;
-using std::erf;
+using std::erfc;
 using std::exp;
 using std::expm1;
 using std::log;
@@ -46,6 +46,12 @@ ATTUNE_HD T select(bool condition, T a, T b) {
 template <class T>
 ATTUNE_HD T sigmoid(T x) {
   return T(1) / (T(1) + exp(-x));
+}
+
+/// Distribution function of the standard normal distribution.
+template <class T>
+ATTUNE_HD T normal_cdf(T x) {
+  return T(0.5) * erfc(x * T(-0.70710678118654752440));
 }
 
 /// Numbers that an op takes besides its operands.
@@ -230,17 +236,11 @@ struct Silu {  // of x
 struct Gelu {  // of x: (x Phi(x))' = Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)
   template <class T>
   ATTUNE_HD T forward(T x) const {
-    return x * cumulative(x);
+    return x * normal_cdf(x);
   }
   template <class T>
   ATTUNE_HD T derivative(T x) const {
-    return cumulative(x) + x * exp(x * x * T(-0.5)) * T(0.39894228040143267794);
-  }
-
- private:
-  template <class T>
-  ATTUNE_HD static T cumulative(T x) {
-    return T(0.5) + T(0.5) * erf(x * T(0.70710678118654752440));
+    return normal_cdf(x) + x * exp(x * x * T(-0.5)) * T(0.39894228040143267794);
   }
 };
 

@@ -13,8 +13,10 @@
 #include "autograd/gradcheck.h"
 #include "autograd/tape.h"
 #include "framework/fail.h"
+#include "tests/framework/kernels/targets.h"
 #include "tests/ops/cases.h"
 #include "tests/support/errors.h"
+#include "tests/support/heap_counter.h"
 
 namespace attune::testing {
 namespace {
@@ -257,6 +259,40 @@ TEST_CASE("results do not depend on the number of threads beyond rounding", "[op
     check_equal(run(row, inputs), one, 1e-12);
   });
   set_num_threads(before);
+}
+
+TEST_CASE("ops on the hot path ask neither heap nor system for memory in the steady state", "[ops][memory]") {
+  RandomStream stream(1);
+  const Variable table(stream.normal({500, 128}, 0, 1), true);
+  const Variable gain(stream.normal({128}, 0, 1), true);
+  std::vector<int64_t> ids;
+  for (int i = 0; i < 2048; ++i) ids.push_back(static_cast<int64_t>(stream.below(500)));
+  const Tensor tokens = Tensor::from(ids, {64, 32});
+  const Tensor lengths = Tensor::full({64}, 20, DType::kInt64);
+  const auto step = [&] {
+    table.leaf()->grad_state = gain.leaf()->grad_state = Leaf::GradState::kEmpty;
+    const Variable x = embedding(table, tokens, 0, 2);
+    const Variable y = dropout(gelu(x * gain + x), 0.1, stream);
+    const Variable half = slice(y, 2, 0, 64) + tanh(slice(y, 2, 64, 128));
+    mean(masked_mean(half, lengths)).backward();
+  };
+  for (int i = 0; i < 3; ++i) step();
+  const uint64_t heap = heap_allocations();
+  const uint64_t system = memory_stats().system_allocations;
+  for (int i = 0; i < 10; ++i) step();
+  CHECK(heap_allocations() == heap);
+  CHECK(memory_stats().system_allocations == system);
+}
+
+TEST_CASE("results are the same on every instruction set", "[ops]") {
+  for_each_case([](const OpCase& row) {
+    const std::vector<Tensor> inputs = operands(row);
+    const Result best = run(row, inputs);
+    for_each_instruction_set([&](const char* name) {
+      INFO(name);
+      check_equal(run(row, inputs), best, 1e-12);
+    });
+  });
 }
 
 TEST_CASE("wrong operands are refused by name", "[ops][errors]") {

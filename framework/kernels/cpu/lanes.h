@@ -51,7 +51,7 @@ struct Lanes {
   friend HWY_INLINE Lanes log(Lanes x) { return Lanes(Log(D(), x.v)); }
   friend HWY_INLINE Lanes log1p(Lanes x) { return Lanes(Log1p(D(), x.v)); }
   friend HWY_INLINE Lanes tanh(Lanes x) { return Lanes(Tanh(D(), x.v)); }
-  friend HWY_INLINE Lanes erf(Lanes x) { return Lanes(Erf(D(), x.v)); }
+  friend HWY_INLINE Lanes normal_cdf(Lanes x) { return Lanes(NormalCdf(D(), x.v)); }
   friend HWY_INLINE Lanes sin(Lanes x) {
     return Lanes(MapLanes(D(), x.v, [](T lane) { return std::sin(lane); }));
   }

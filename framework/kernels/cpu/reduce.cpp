@@ -17,10 +17,11 @@ HWY_BEFORE_NAMESPACE();
 namespace attune::cpu::HWY_NAMESPACE {
 namespace {
 
-// Partial sums of the element type grow to at most this many terms; behind that they are added up in double precision
-// or in a second level.
+// Partial sums of the element type take at most so many terms; then they are added up in double precision (along a row)
+// or level by level (down the columns).
 constexpr int64_t kBlockVectors = 256;
 constexpr int64_t kBlockRows = 128;
+constexpr int64_t kSuperBlockRows = 64 * kBlockRows;
 
 template <class T>
 double sum_of(const T* x, int64_t n) {
@@ -84,14 +85,20 @@ template <class T>
 void sum_rows(const T* x, int64_t rows, int64_t row, int64_t columns, T scale, bool accumulate, T* y) {
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t c = 0;
-  for (; c + 4 * lanes <= columns; c += 4 * lanes) {
-    add_rows<4>(x + c, rows, row, hn::Lanes(d), scale, accumulate, y + c);
-  }
-  for (; c < columns; c += lanes) {
-    const auto width = static_cast<size_t>(std::min(lanes, columns - c));
-    add_rows<1>(x + c, rows, row, width, scale, accumulate, y + c);
-  }
+  int64_t r = 0;
+  do {
+    const int64_t n = std::min(kSuperBlockRows, rows - r);
+    const T* from = x + r * row;
+    int64_t c = 0;
+    for (; c + 4 * lanes <= columns; c += 4 * lanes) {
+      add_rows<4>(from + c, n, row, hn::Lanes(d), scale, accumulate || r > 0, y + c);
+    }
+    for (; c < columns; c += lanes) {
+      const auto width = static_cast<size_t>(std::min(lanes, columns - c));
+      add_rows<1>(from + c, n, row, width, scale, accumulate || r > 0, y + c);
+    }
+    r += n;
+  } while (r < rows);
 }
 
 double sum_float(const float* x, int64_t n) { return sum_of(x, n); }

@@ -145,6 +145,12 @@ inline constexpr float kErfP[] = {1.128379146e+00f, 1.903950402e-01f, 5.27472206
 inline constexpr float kErfQ[] = {
     1.0f, 5.020659546e-01f, 1.141043965e-01f, 1.496824149e-02f, 1.162419777e-03f, 3.809221365e-05f};
 
+// Phi(-a) = exp(-a^2 / 2) P(a) / Q(a) for 0 <= a <= 13.3: rational minimax, relative error 5e-9.
+inline constexpr float kCdfP[] = {5.000000025e-01f, 4.356829948e-01f, 1.813041131e-01f, 3.998322641e-02f,
+                                  4.020033626e-03f};
+inline constexpr float kCdfQ[] = {
+    1.0f, 1.669250908e+00f, 1.194473623e+00f, 4.643732986e-01f, 1.002304675e-01f, 1.007658673e-02f};
+
 }  // namespace detail
 
 /// exp(x), float or double: relative error below 1.2e-7 or 4e-16. 0 where the result would be denormal, infinity where
@@ -242,10 +248,27 @@ HWY_INLINE hn::Vec<D> Erf(D d, hn::Vec<D> x) {
     return MapLanes(d, x, [](double lane) { return std::erf(lane); });
   } else {
     const auto limit = hn::Set(d, 3.92f);
-    const auto in = hn::IfThenElse(hn::Gt(hn::Abs(x), limit), hn::CopySign(limit, x), x);
-    const auto z = hn::Mul(in, in);
-    const auto y = hn::Mul(in, detail::Polynomial(d, z, detail::kErfP));
-    return hn::Div(y, detail::Polynomial(d, z, detail::kErfQ));
+    const auto z = hn::Mul(x, x);
+    const auto y = hn::Mul(x, detail::Polynomial(d, z, detail::kErfP));
+    const auto inner = hn::Div(y, detail::Polynomial(d, z, detail::kErfQ));
+    return hn::IfThenElse(hn::Gt(hn::Abs(x), limit), hn::CopySign(hn::Set(d, 1.0f), x), inner);
+  }
+}
+
+/// Distribution function of the standard normal distribution, (1 + erf(x / sqrt(2))) / 2, with a small relative error
+/// also where it is close to 0.
+template <class D>
+HWY_INLINE hn::Vec<D> NormalCdf(D d, hn::Vec<D> x) {
+  if constexpr (sizeof(hn::TFromD<D>) == 8) {
+    return MapLanes(d, x, [](double lane) { return 0.5 * std::erfc(lane * -0.70710678118654752440); });
+  } else {
+    const auto limit = hn::Set(d, 14.0f);  // exp is 0 from 13.3 on
+    const auto distance = hn::Abs(x);
+    const auto a = hn::IfThenElse(hn::Gt(distance, limit), limit, distance);
+    const auto bell = Exp(d, hn::Mul(hn::Mul(a, a), hn::Set(d, -0.5f)));
+    const auto tail =
+        hn::Mul(bell, hn::Div(detail::Polynomial(d, a, detail::kCdfP), detail::Polynomial(d, a, detail::kCdfQ)));
+    return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), hn::Sub(hn::Set(d, 1.0f), tail), tail);
   }
 }
 
