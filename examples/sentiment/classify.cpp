@@ -1,7 +1,6 @@
 #include "examples/sentiment/classify.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "autograd/tape.h"
 #include "datasets/utf8.h"
@@ -12,21 +11,31 @@
 namespace attune::examples {
 namespace {
 
-/// Attention that each of S tokens got in the last look: weights [1, H, T, S].
-std::vector<double> attention_received(const Tensor& weights, bool first_only) {
+/// Adds the attention that each of S tokens got, averaged over heads and queries, times `share`: weights [1, H, T, S].
+void add_attention(const Tensor& weights, bool first_only, double share, std::vector<double>& received) {
   const int64_t heads = weights.dim(1);
   const int64_t queries = first_only ? 1 : weights.dim(2);
   const int64_t keys = weights.dim(3);
   const Tensor dense = weights.contiguous();
   const float* w = dense.data<float>();
-  std::vector<double> received(static_cast<size_t>(keys));
   for (int64_t h = 0; h < heads; ++h) {
     for (int64_t t = 0; t < queries; ++t) {
       const float* row = w + (h * weights.dim(2) + t) * keys;
-      for (size_t s = 0; s < received.size(); ++s) received[s] += static_cast<double>(row[s]);
+      for (int64_t s = 0; s < keys; ++s) {
+        received[static_cast<size_t>(s)] += share * static_cast<double>(row[s]) / static_cast<double>(heads * queries);
+      }
     }
   }
-  for (double& share : received) share /= static_cast<double>(heads * queries);
+}
+
+/// Of the last attention of every member.
+std::vector<double> attention_received(const AttentionRecorder& recorder, const Snapshot& snapshot, size_t tokens) {
+  std::vector<double> received(tokens);
+  const auto per_member = recorder.records().size() / static_cast<size_t>(snapshot.model->members());
+  for (size_t last = per_member; last <= recorder.records().size(); last += per_member) {
+    add_attention(recorder.records()[last - 1].weights, snapshot.config.model.pooling == "first",
+                  1 / static_cast<double>(snapshot.model->members()), received);
+  }
   return received;
 }
 
@@ -48,10 +57,10 @@ Prediction classify(const Snapshot& snapshot, const std::string& text, const std
       (*snapshot.model)(Tensor::from(ids, {1, length}), Tensor::from(std::vector<int64_t>{length}, {1}));
 
   Prediction prediction;
-  const float* z = logits.value().data<float>();
-  prediction.label = z[1] > z[0] ? 1 : 0;
-  prediction.probability = 1 / (1 + std::exp(-std::abs(static_cast<double>(z[1]) - static_cast<double>(z[0]))));
-  const auto received = attention_received(recorder.records().back().weights, snapshot.config.model.pooling == "first");
+  const double positive = SentimentModel::probability(logits.value(), 0);
+  prediction.label = positive > 0.5 ? 1 : 0;
+  prediction.probability = std::max(positive, 1 - positive);
+  const std::vector<double> received = attention_received(recorder, snapshot, ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
     prediction.tokens.push_back({words[i], ids[i] != Vocabulary::kUnknown, received[i]});
   }

@@ -22,8 +22,8 @@ struct Prediction {
 
 /// Throws FormatError that begins with `origin` for a text that the model cannot take.
 ///
-/// A token's attention is the weight of attention pooling, averaged over its heads; with other pooling that of the last
-/// block: averaged over heads and over the positions that are pooled.
+/// A token's attention is the weight of attention pooling, averaged over heads and members; with other pooling that
+/// of the last block, averaged over the positions that are pooled as well.
 Prediction classify(const Snapshot& snapshot, const std::string& text, const std::string& origin);
 
 }  // namespace attune::examples

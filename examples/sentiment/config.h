@@ -20,13 +20,15 @@ struct TextConfig {
 };
 
 struct ModelConfig {
+  int64_t members = 1;  ///< classifiers whose probabilities are averaged
   int64_t dim = 128;
   int64_t heads = 4;
   int64_t blocks = 2;
   int64_t ffn_dim = 256;
   bool norm_first = true;
-  std::string positions = "learned";  ///< learned, sinusoidal or none
-  std::string pooling = "attention";  ///< attention, mean or first
+  int64_t neighbours = 0;                ///< words on either side that are mixed in first; 0: none
+  std::string positions = "sinusoidal";  ///< learned, sinusoidal or none
+  std::string pooling = "attention";     ///< attention, mean or first
   double embedding_dropout = 0.1;
   double dropout = 0.1;
   double head_dropout = 0.1;
@@ -39,6 +41,7 @@ struct TrainingConfig {
   int64_t batch_size = 64;
   std::string optimizer = "adamw";  ///< adam or adamw
   double learning_rate = 1e-3;
+  double beta2 = 0.98;              ///< of Adam
   std::string schedule = "cosine";  ///< cosine, inverse_sqrt or constant
   double warmup = 0.05;             ///< share of all steps
   double weight_decay = 0.01;

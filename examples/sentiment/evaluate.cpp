@@ -2,7 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "autograd/ops/ops.h"
+#include <algorithm>
+#include <cmath>
+
 #include "autograd/tape.h"
 
 namespace attune::examples {
@@ -13,21 +15,21 @@ std::string Scores::to_json() const {
       .dump();
 }
 
-int64_t predicted_class(const float* logits) { return logits[1] > logits[0] ? 1 : 0; }
-
 Scores evaluate(SentimentModel& model, Loader& loader) {
   const NoGrad no_grad;
   const bool training = model.training();
   model.eval();
+  constexpr double kLeast = 1e-12;  // of a probability, so that one error cannot make the mean infinite
   Scores scores;
   Mean loss;
   while (const Batch* batch = loader.next()) {
     const Variable logits = model(batch->tokens, batch->lengths);
-    const auto rows = batch->labels.numel();
-    loss.add(cross_entropy(logits, batch->labels).item(), static_cast<double>(rows));
-    const float* row = logits.value().data<float>();
     const int64_t* label = batch->labels.data<int64_t>();
-    for (int64_t b = 0; b < rows; ++b) scores.confusion.add(label[b], predicted_class(row + 2 * b));
+    for (int64_t b = 0; b < batch->labels.numel(); ++b) {
+      const double positive = SentimentModel::probability(logits.value(), b);
+      loss.add(-std::log(std::max(label[b] == 1 ? positive : 1 - positive, kLeast)));
+      scores.confusion.add(label[b], positive > 0.5 ? 1 : 0);
+    }
   }
   scores.loss = loss.value();
   model.train(training);

@@ -10,7 +10,7 @@ namespace attune::examples {
 
 /// How a model does on labelled texts.
 struct Scores {
-  double loss = 0;  ///< mean cross-entropy, without label smoothing
+  double loss = 0;  ///< mean of -log(probability of the label)
   ConfusionMatrix confusion{SentimentModel::kClasses};
 
   /// {"accuracy":0.83,"f1":0.84,"loss":0.41,"count":872}
@@ -19,8 +19,5 @@ struct Scores {
 
 /// One epoch of `loader`, without gradients and dropout; the model is left in the mode it was in.
 Scores evaluate(SentimentModel& model, Loader& loader);
-
-/// The class with the larger logit in each row of logits [B, 2].
-int64_t predicted_class(const float* logits);
 
 }  // namespace attune::examples

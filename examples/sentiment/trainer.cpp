@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "autograd/ops/ops.h"
 #include "autograd/optim/schedule.h"
 #include "examples/sentiment/corpus.h"
 #include "framework/fail.h"
@@ -23,11 +24,13 @@ std::unique_ptr<SentimentModel> make_model(const Config& config, const Vocabular
 std::unique_ptr<Optimizer> make_optimizer(const TrainingConfig& config, const SentimentModel& model) {
   const auto parameters = model.named_parameters();
   if (config.optimizer == "adam") {
-    return std::make_unique<Adam>(parameters,
-                                  AdamOptions{.weight_decay = config.weight_decay, .groups = {no_decay_of_vectors()}});
+    return std::make_unique<Adam>(
+        parameters,
+        AdamOptions{.beta2 = config.beta2, .weight_decay = config.weight_decay, .groups = {no_decay_of_vectors()}});
   }
-  return std::make_unique<AdamW>(parameters,
-                                 AdamWOptions{.weight_decay = config.weight_decay, .groups = {no_decay_of_vectors()}});
+  return std::make_unique<AdamW>(
+      parameters,
+      AdamWOptions{.beta2 = config.beta2, .weight_decay = config.weight_decay, .groups = {no_decay_of_vectors()}});
 }
 
 }  // namespace
@@ -36,7 +39,6 @@ Trainer::Trainer(const Config& config, Vocabulary vocabulary, LabelledSequences 
     : config_(config),
       vocabulary_(std::move(vocabulary)),
       model_(make_model(config, vocabulary_)),
-      loss_({.label_smoothing = config.training.label_smoothing}),
       optimizer_(make_optimizer(config.training, *model_)),
       train_(std::move(train),
              {.batches = {.max_examples = config.training.batch_size, .seed = config.run.seed}, .prefetch = 2}),
@@ -76,24 +78,37 @@ Tensor Trainer::with_unknown_words(const Batch& batch) const {
   const int64_t* from = batch.tokens.data<int64_t>();
   int64_t* to = tokens.data<int64_t>();
   const auto limit = static_cast<float>(p);
-  for (int64_t i = 0; i < tokens.numel(); ++i) to[i] = draw[i] < limit ? Vocabulary::kUnknown : from[i];
+  for (int64_t i = 0; i < tokens.numel(); ++i) {
+    to[i] = draw[i] < limit && from[i] != Vocabulary::kPad ? Vocabulary::kUnknown : from[i];
+  }
   return tokens;
+}
+
+/// Sum over the members of their mean losses: each learns as if it were alone.
+Variable Trainer::loss_of(const Variable& logits, const Tensor& labels) const {
+  const int64_t members = logits.dim(0);
+  const Tensor targets = labels.unsqueeze(0).expand({members, labels.dim(0)}).contiguous();
+  const CrossEntropyOptions options{.label_smoothing = config_.training.label_smoothing};
+  return cross_entropy(logits, targets, options) * static_cast<double>(members);
 }
 
 Trainer::Step Trainer::train_step() {
   const Batch* batch = train_.next();
   if (batch == nullptr) batch = train_.next();  // the next epoch
   optimizer_->set_learning_rate(learning_rate());
-  const Variable logits = (*model_)(with_unknown_words(*batch), batch->lengths);
-  const Variable loss = loss_(logits, batch->labels);
+  const Variable logits = (*model_)(with_unknown_words(*batch), batch->lengths);  // [M, B, 2]
+  const Variable loss = loss_of(logits, batch->labels);
 
-  Step result{.loss = loss.item(), .examples = batch->labels.numel(), .tokens = batch->token_count};
-  const float* row = logits.value().data<float>();
+  const auto members = static_cast<double>(model_->members());
+  Step result{.loss = loss.item() / members, .examples = batch->labels.numel(), .tokens = batch->token_count};
   const int64_t* label = batch->labels.data<int64_t>();
-  for (int64_t b = 0; b < result.examples; ++b) result.correct += predicted_class(row + 2 * b) == label[b];
+  for (int64_t b = 0; b < result.examples; ++b) {
+    result.correct += (SentimentModel::probability(logits.value(), b) > 0.5) == (label[b] == 1);
+  }
 
   loss.backward();
-  optimizer_->step({.clip_norm = config_.training.clip_norm});
+  // Gradients of M members side by side are sqrt(M) times as long as those of one.
+  optimizer_->step({.clip_norm = config_.training.clip_norm * std::sqrt(members)});
   if (average_) average_->update();
 
   ++step_;

@@ -13,7 +13,6 @@
 #include "examples/sentiment/evaluate.h"
 #include "examples/sentiment/model.h"
 #include "framework/checkpoint.h"
-#include "layers/loss.h"
 
 namespace attune::examples {
 
@@ -69,13 +68,13 @@ class Trainer {
  private:
   double learning_rate() const;
   Tensor with_unknown_words(const Batch& batch) const;
+  Variable loss_of(const Variable& logits, const Tensor& labels) const;
   std::string progress() const;
   void restore_progress(const std::string& json);
 
   Config config_;
   Vocabulary vocabulary_;
   std::unique_ptr<SentimentModel> model_;
-  CrossEntropyLoss loss_;
   std::unique_ptr<Optimizer> optimizer_;
   std::optional<WeightAverage> average_;
   Loader train_;
