@@ -113,7 +113,8 @@ Tensor Optimizer::piece(const Tensor& flat, const Entry& entry) const {
   return flat.as_strided(shape, contiguous_strides(shape), entry.begin);
 }
 
-/// Makes the leaf's value and gradient views of the flat buffers.
+/// Makes the leaf's value and gradient views of the flat buffers. Either it holds a gradient, or the buffer is new and
+/// zero: its gradient state stays true.
 void Optimizer::take(Entry& entry) {
   Leaf& leaf = *entry.leaf;
   if (leaf.value.raw() != entry.value.raw() || leaf.value.dtype() != entry.value.dtype()) {
@@ -124,11 +125,7 @@ void Optimizer::take(Entry& entry) {
     leaf.value = entry.value;
   }
   if (leaf.grad.raw() == entry.gradient.raw()) return;
-  if (leaf.grad_state == Leaf::GradState::kHeld) {
-    kernels::copy(leaf.grad, entry.gradient);
-  } else {
-    leaf.grad_state = Leaf::GradState::kEmpty;
-  }
+  if (leaf.grad_state == Leaf::GradState::kHeld) kernels::copy(leaf.grad, entry.gradient);
   leaf.grad = entry.gradient;
 }
 

@@ -121,6 +121,10 @@ TEST_CASE("gradcheck treats masked NaN and empty inputs", "[gradcheck]") {
   x.data<double>()[1] = HUGE_VAL;
   CHECK(gradcheck(masked, {x}).ok);
   CHECK(gradcheck([](std::span<const Variable> v) { return hand_sum(v[0]); }, {random({3, 0})}).ok);
+  const auto beside_infinity = [](std::span<const Variable> v) {
+    return std::vector<Variable>{hand_sin(v[0]), Variable(Tensor::full({2}, HUGE_VAL, DType::kFloat64))};
+  };
+  CHECK(gradcheck(beside_infinity, {random({4})}).ok);
 }
 
 TEST_CASE("gradcheck takes named leaves in place and restores them", "[gradcheck]") {

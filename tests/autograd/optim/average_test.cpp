@@ -33,10 +33,12 @@ TEST_CASE("the average is the weighted mean of all values", "[optim]") {
     }
     const std::vector<double> last = a.value().to_vector<double>();
     const std::byte* where = a.value().raw();
+    const uint32_t version = a.value().version();
     {
       const UseAverage use(average);
       CHECK(std::abs(a.value().to_vector<double>()[3] - expected / weights) < 1e-14);
       CHECK(a.value().raw() == where);
+      CHECK(a.value().version() != version);
       CHECK_THROWS_AS(average.update(), ValueError);
       CHECK_THROWS_AS(average.state(), ValueError);
     }

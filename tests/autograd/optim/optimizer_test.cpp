@@ -146,14 +146,16 @@ TEST_CASE("parameters without a gradient and frozen ones are left alone", "[opti
   for (const Rule& rule : rules()) {
     Variable a = leaf({20}, 1);
     Variable b = leaf({20}, 2);
-    const Variable c = leaf({20}, 3);
+    const Variable c = leaf({20}, 3);  // never
+    const Variable d = leaf({20}, 4);  // in step with a, behind c in memory
     // What b does alone is what it must do beside others that are skipped or stepped more often.
     const Variable alone(b.value().clone(), true);
-    const auto optimizer = rule.make({{"a", a}, {"b", b}, {"c", c}});
+    const auto optimizer = rule.make({{"a", a}, {"c", c}, {"d", d}, {"b", b}});
     const auto reference = rule.make({{"alone", alone}});
     const std::vector<double> c_before = numbers(c.value());
     for (int step = 0; step < 6; ++step) {
       give(a, random({20}, 10));
+      if (step != 3) give(d, random({20}, 11));
       if (step % 2 == 1) {
         give(b, random({20}, 20));
         give(alone, random({20}, 20));
@@ -211,7 +213,7 @@ TEST_CASE("values and gradients live in flat buffers that handles follow", "[opt
 TEST_CASE("scattered gradients find zeros after a step", "[optim]") {
   const Variable table = leaf({4, 3}, 1);
   const Variable weight = leaf({3}, 2);
-  Sgd optimizer(Named{{"table", table}, {"weight", weight}}, {.learning_rate = 1});
+  Sgd optimizer(Named{{"weight", weight}, {"table", table}}, {.learning_rate = 1});
   const std::vector<double> before = numbers(table.value());
   for (const int64_t row : {1, 2}) {
     hand_sum(hand_row(table, row)).backward();
@@ -286,6 +288,16 @@ TEST_CASE("groups have their own learning rate and weight decay", "[optim]") {
   CHECK(std::abs(numbers(weight.value())[5] - (w[5] - 0.5 * (1 + 0.1 * w[5]))) < 1e-14);
   CHECK(std::abs(numbers(bias.value())[1] - (b[1] - 0.5)) < 1e-14);
   CHECK(std::abs(numbers(head.value())[3] - (h[3] - 1.0 * (1 + 0.1 * h[3]))) < 1e-14);
+
+  // Neighbours that differ in nothing but the weight decay.
+  const std::vector<double> w1 = numbers(weight.value());
+  const std::vector<double> b1 = numbers(bias.value());
+  Sgd two(Named{{"weight", weight}, {"bias", bias}},
+          {.learning_rate = 0.5, .weight_decay = 0.1, .groups = {no_decay_of_vectors()}});
+  for (const Variable& p : {weight, bias}) give(p, Tensor::full(p.shape(), 1, DType::kFloat64));
+  two.step();
+  CHECK(std::abs(numbers(weight.value())[5] - (w1[5] - 0.5 * (1 + 0.1 * w1[5]))) < 1e-14);
+  CHECK(std::abs(numbers(bias.value())[1] - (b1[1] - 0.5)) < 1e-14);
 }
 
 TEST_CASE("gradients are scaled and clipped within the step", "[optim]") {

@@ -53,6 +53,10 @@ TEST_CASE("the rate falls when a metric stops improving", "[optim]") {
   CHECK(observe(8.9999) == 1);  // within the threshold: no progress, 1
   CHECK(observe(9) == 1);       // 2
   CHECK(observe(std::nan("")) == 0.5);
+  ReduceOnPlateau cooling({.initial = 7, .factor = 0.5, .patience = 2, .cooldown = 1});
+  cooling.load_state(schedule.state());
+  for (int i = 0; i < 3; ++i) cooling.observe(9);
+  CHECK(cooling.at(0) == 0.5);
   CHECK(observe(9) == 0.5);  // cools down
   CHECK(observe(9) == 0.5);
   CHECK(observe(9) == 0.5);
