@@ -139,6 +139,9 @@ Verdict Session::verdict() {
     compare(verdict, "grad_inputs/" + name, gradient(leaf->second), expected);
   }
   for (const auto& [name, expected] : case_.grad_params) {
+    const Tensor* parameter = find(case_.params, name);
+    require<FormatError>(parameter != nullptr && parameter->shape() == expected.shape(),
+                         "grad_params/{} has shape {}, which is no parameter's", name, expected.shape());
     bool compared = false;
     for (const auto& [link, leaf] : parameters_) {
       if (link.torch != name) continue;
@@ -149,7 +152,7 @@ Verdict Session::verdict() {
       compare(verdict, "grad_params/" + name + range, ours.numel() == part.numel() ? ours.reshape(part.shape()) : ours,
               part);
     }
-    require<FormatError>(compared, "grad_params/{} belongs to no parameter", name);
+    require<FormatError>(compared, "grad_params/{} belongs to a parameter that Attune does not have", name);
   }
   return verdict;
 }

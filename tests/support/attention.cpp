@@ -212,6 +212,9 @@ Attended attend_by_formula(const Tensor& q_in, const Tensor& k_in, const Tensor&
   if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(width));
   Attended result{Tensor::zeros({e.batch, e.queries, e.heads, out_width}, DType::kFloat64),
                   Tensor::zeros({e.batch, e.heads, e.queries, e.keys}, DType::kFloat64)};
+  const double* query = q.data<double>();
+  const double* key = k.data<double>();
+  const double* value = v.data<double>();
   for (int64_t b = 0; b < e.batch; ++b) {
     for (int64_t h = 0; h < e.heads; ++h) {
       const int64_t hk = h / (e.heads / key_heads);
@@ -222,8 +225,8 @@ Attended attend_by_formula(const Tensor& q_in, const Tensor& k_in, const Tensor&
         for (int64_t s = 0; s < e.keys; ++s) {
           double score = 0;
           for (int64_t i = 0; i < width; ++i) {
-            score += q.data<double>()[((b * e.queries + t) * e.heads + h) * width + i] *
-                     k.data<double>()[((b * e.keys + s) * key_heads + hk) * width + i];
+            score += query[((b * e.queries + t) * e.heads + h) * width + i] *
+                     key[((b * e.keys + s) * key_heads + hk) * width + i];
           }
           score *= scale;
           if (softcap > 0) score = softcap * std::tanh(score / softcap);
@@ -238,8 +241,7 @@ Attended attend_by_formula(const Tensor& q_in, const Tensor& k_in, const Tensor&
         for (int64_t s = 0; s < e.keys && total > 0; ++s) {
           weights[s] /= total;
           for (int64_t i = 0; i < out_width; ++i) {
-            if (weights[s] != 0)
-              y[i] += weights[s] * v.data<double>()[((b * e.keys + s) * key_heads + hk) * out_width + i];
+            if (weights[s] != 0) y[i] += weights[s] * value[((b * e.keys + s) * key_heads + hk) * out_width + i];
           }
         }
       }
