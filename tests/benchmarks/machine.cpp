@@ -29,7 +29,10 @@ double multiply_add(int64_t rounds, float& sink) {
   using V = hn::Vec<decltype(d)>;
   const V x = hn::Set(d, 0.999f);
   const V y = hn::Set(d, 0.001f);
-  V a0 = x, a1 = y, a2 = x, a3 = y, a4 = x, a5 = y, a6 = x, a7 = y, a8 = x, a9 = y, a10 = x, a11 = y;
+  // Different starts, or the compiler computes equal chains once.
+  const auto start = [&](int i) HWY_ATTR { return hn::Set(d, 0.01f * static_cast<float>(i)); };
+  V a0 = start(0), a1 = start(1), a2 = start(2), a3 = start(3), a4 = start(4), a5 = start(5), a6 = start(6);
+  V a7 = start(7), a8 = start(8), a9 = start(9), a10 = start(10), a11 = start(11);
   for (int64_t i = 0; i < rounds; ++i) {
     a0 = hn::MulAdd(a0, x, y);
     a1 = hn::MulAdd(a1, x, y);

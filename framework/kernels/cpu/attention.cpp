@@ -484,6 +484,16 @@ HWY_EXPORT(backward_double);
 
 namespace {
 
+// Many tasks are dealt out in ranges, as rows are in products: a thread then reads what it wrote itself. Few of them go
+// to whoever is free.
+template <class F>
+void share_heads(int64_t tasks, F&& f) {
+  if (tasks < 16 * num_threads()) return parallel_tasks(tasks, f);
+  parallel_for(tasks, 1, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t task = begin; task < end; ++task) f(task);
+  });
+}
+
 // Rows of head h of sample b in a tensor [B, rows, heads, width].
 template <class T>
 Rows<const T> rows_of(const Tensor& x, int64_t b, int64_t h) {
@@ -538,7 +548,7 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
     const int64_t parts = count >= 4 * num_threads() || weights.defined()
                               ? 1
                               : std::min((queries + kQueries - 1) / kQueries, 4 * int64_t{num_threads()});
-    parallel_tasks(count * parts, [&](int64_t task) {
+    share_heads(count * parts, [&](int64_t task) {
       const int64_t b = task / parts / heads;
       const int64_t h = task / parts % heads;
       Head<T> head = head_of<T>(q, k, v, bias, spec, b, h);
@@ -568,7 +578,7 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
     Tensor outputs = y;
     Tensor sums = lse;
     // All query heads that share a key head in one task, one after the other: their dk and dv add up.
-    parallel_tasks(q.shape()[0] * key_heads, [&](int64_t task) {
+    share_heads(q.shape()[0] * key_heads, [&](int64_t task) {
       const int64_t b = task / key_heads;
       const int64_t group = heads / key_heads;
       for (int64_t i = 0; i < group; ++i) {

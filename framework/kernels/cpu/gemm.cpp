@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/kernels/cpu/parallel.h"
+#include "framework/storage.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "framework/kernels/cpu/gemm.cpp"
@@ -332,6 +333,14 @@ bool run_pack(const Operand<T>& b, int64_t k, int64_t n, T* out) {
   return all_finite(out, packed_size<T>(k, n));
 }
 
+// to += from
+template <class T>
+void add_to(const T* HWY_RESTRICT from, T* HWY_RESTRICT to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] += from[i];
+}
+
+void add_float(const float* from, float* to, int64_t n) { add_to(from, to, n); }
+void add_double(const double* from, double* to, int64_t n) { add_to(from, to, n); }
 void gemm_float(const Product<float>& p) { run_gemm(p); }
 void gemm_double(const Product<double>& p) { run_gemm(p); }
 bool pack_float(const Operand<float>& b, int64_t k, int64_t n, float* out) { return run_pack(b, k, n, out); }
@@ -344,6 +353,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace attune::cpu {
 
+HWY_EXPORT(add_float);
+HWY_EXPORT(add_double);
 HWY_EXPORT(gemm_float);
 HWY_EXPORT(gemm_double);
 HWY_EXPORT(pack_float);
@@ -361,26 +372,14 @@ bool pack(const Operand<double>& b, int64_t k, int64_t n, double* out) {
 
 namespace {
 
+// Below some 100 k multiplications a hand-off costs more than it saves.
+constexpr int64_t kWork = 100'000;
+
+int64_t grain_of(int64_t work) { return std::max<int64_t>(1, kWork / std::max<int64_t>(work, 1)); }
+
 template <class T>
-void split(const Product<T>& p) {
-  // Below some 100 k multiplications a hand-off costs more than it saves.
-  const int64_t work_per_row = std::max<int64_t>(p.n * p.k, 1);
-  if (p.n > p.m && p.epilogue.run == nullptr) {
-    constexpr int64_t kStep = 64;
-    const int64_t steps = (p.n + kStep - 1) / kStep;
-    const int64_t grain = std::max<int64_t>(1, 100'000 / std::max<int64_t>(p.m * p.k * kStep, 1));
-    parallel_for(steps, grain, [&](int64_t begin, int64_t end, int64_t) {
-      Product<T> part = p;
-      const int64_t j = begin * kStep;
-      part.n = std::min(end * kStep, p.n) - j;
-      part.b = p.b.at(0, j);
-      part.c = p.c + j;
-      if (p.bias != nullptr) part.bias = p.bias + j;
-      gemm(part);
-    });
-    return;
-  }
-  parallel_for(p.m, std::max<int64_t>(1, 100'000 / work_per_row), [&](int64_t begin, int64_t end, int64_t) {
+void split_rows(const Product<T>& p) {
+  parallel_for(p.m, grain_of(p.n * p.k), [&](int64_t begin, int64_t end, int64_t) {
     Product<T> part = p;
     part.m = end - begin;
     part.a = p.a.at(begin, 0);
@@ -398,6 +397,71 @@ void split(const Product<T>& p) {
     }
     gemm(part);
   });
+}
+
+template <class T>
+void split_columns(const Product<T>& p) {
+  constexpr int64_t kStep = 64;
+  parallel_for((p.n + kStep - 1) / kStep, grain_of(p.m * p.k * kStep), [&](int64_t begin, int64_t end, int64_t) {
+    Product<T> part = p;
+    const int64_t j = begin * kStep;
+    part.n = std::min(end * kStep, p.n) - j;
+    part.b = p.b.at(0, j);
+    part.c = p.c + j;
+    if (p.bias != nullptr) part.bias = p.bias + j;
+    gemm(part);
+  });
+}
+
+// A long sum with a small result, the gradient of a weight: slices of the sum, added in order. Every thread then reads
+// rows that it wrote itself a moment ago, and nothing is packed twice. How many slices there are depends on the product
+// alone, and so do the sums.
+template <class T>
+void split_depth(const Product<T>& p, int64_t slices) {
+  const int64_t size = p.m * p.n;
+  const StorageRef memory = StorageRef::allocate(static_cast<size_t>((slices - 1) * size) * sizeof(T), Device::cpu());
+  T* partial = reinterpret_cast<T*>(memory->data);
+  parallel_for(slices, 1, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t slice = begin; slice < end; ++slice) {
+      const int64_t from = p.k * slice / slices;
+      Product<T> part = p;
+      part.k = p.k * (slice + 1) / slices - from;
+      part.a = p.a.at(0, from);
+      part.b = p.b.at(from, 0);
+      if (slice > 0) {
+        part.c = partial + (slice - 1) * size;
+        part.ldc = p.n;
+        part.accumulate = false;
+      }
+      gemm(part);
+    }
+  });
+  parallel_for(p.m, std::max<int64_t>(1, 16384 / p.n), [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t slice = 0; slice + 1 < slices; ++slice) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T* from = partial + slice * size + i * p.n;
+        if constexpr (sizeof(T) == 4) {
+          HWY_DYNAMIC_DISPATCH(add_float)(from, p.c + i * p.ldc, p.n);
+        } else {
+          HWY_DYNAMIC_DISPATCH(add_double)(from, p.c + i * p.ldc, p.n);
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void split(const Product<T>& p) {
+  constexpr int64_t kSlice = 1024;
+  const bool plain = p.bias == nullptr && !p.relu && p.epilogue.run == nullptr;
+  const int64_t slices = std::min<int64_t>(p.k / kSlice / 2 * 2, 16);
+  if (plain && slices >= 2 && p.k >= 2 * std::max(p.m, p.n)) {
+    split_depth(p, slices);
+  } else if (p.n > p.m && p.epilogue.run == nullptr) {
+    split_columns(p);
+  } else {
+    split_rows(p);
+  }
 }
 
 }  // namespace

@@ -209,16 +209,29 @@ TEST_CASE("the epilogue sees every row once, finished", "[gemm]") {
 
 TEST_CASE("the number of threads does not change a product", "[gemm]") {
   const int before = num_threads();
-  for (const auto& [m, n] : {std::pair<int64_t, int64_t>{300, 70}, {70, 300}}) {
-    const Problem<float> problem(m, n, 400, false, true);
-    std::vector<float> one(problem.c.size());
-    set_num_threads(1);
-    parallel_gemm(problem.product(one));
-    for (const int threads : {2, 5}) {
-      std::vector<float> many(problem.c.size());
-      set_num_threads(threads);
-      parallel_gemm(problem.product(many));
-      CHECK(one == many);
+  struct Shape {
+    int64_t m, n, k;
+    bool transpose_a;
+  };
+  for (const auto& [m, n, k, transpose_a] :
+       {Shape{300, 70, 400, false}, Shape{70, 300, 400, false}, Shape{40, 70, 5000, true}}) {
+    const Problem<float> problem(m, n, k, transpose_a, !transpose_a);
+    for (const bool accumulate : {false, true}) {
+      const auto run = [&](int threads) {
+        set_num_threads(threads);
+        std::vector<float> out = problem.c;
+        Product<float> p = problem.product(out);
+        p.accumulate = accumulate;
+        parallel_gemm(p);
+        return out;
+      };
+      const std::vector<float> one = run(1);
+      for (int64_t i = 0; i < m * n; i += 17) {
+        const auto at = static_cast<size_t>(i);
+        const double wanted = problem.exact(i / n, i % n) + (accumulate ? problem.c[at] : 0);
+        REQUIRE(std::abs(one[at] - wanted) <= problem.tolerance());
+      }
+      for (const int threads : {2, 5}) CHECK(one == run(threads));
     }
   }
   set_num_threads(before);
