@@ -13,9 +13,15 @@ if(ATTUNE_WERROR)
   add_compile_options(-Werror)
 endif()
 
-# What every x86-64 processor since 2009 has. Kernels choose wider instructions at run time (Highway).
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-  add_compile_options(-march=x86-64-v2)
+  if(ATTUNE_SANITIZE)
+    # Runs where it was built: kernels for that processor alone take half the time to compile.
+    add_compile_options(-march=native)
+    add_compile_definitions(HWY_COMPILE_ONLY_STATIC)
+  else()
+    # What every x86-64 processor since 2009 has. Kernels choose wider instructions at run time (Highway).
+    add_compile_options(-march=x86-64-v2)
+  endif()
   # Of Highway's targets: SSE4 (the baseline, without asking for AES), AVX2, AVX3. More cost only time to build.
   add_compile_definitions(HWY_DISABLE_PCLMUL_AES HWY_DISABLED_TARGETS=0x50FF)
 endif()
@@ -23,6 +29,10 @@ endif()
 if(ATTUNE_SANITIZE)
   add_compile_options(-fsanitize=${ATTUNE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${ATTUNE_SANITIZE})
+  if(ATTUNE_SANITIZE MATCHES undefined)
+    # Null pointers and sizes of objects: the address sanitizer finds what they lead to, and they double compile times.
+    add_compile_options(-fno-sanitize=null,object-size,vptr)
+  endif()
 endif()
 
 if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
