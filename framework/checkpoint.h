@@ -1,8 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -94,10 +92,10 @@ class Checkpoint {
 
   /// Writes a temporary file beside `path`, flushes it to the disk and renames it: a crash at any moment, or a full
   /// disk, leaves the old file or the new one. The bytes depend on nothing but the content. Throws IoError.
-  void save(const std::filesystem::path& path) const;
+  void save(const std::string& path) const;
   /// Throws IoError when the file cannot be read, FormatError when it is not a checkpoint, was cut, was damaged or is
   /// of a newer format.
-  static Checkpoint load(const std::filesystem::path& path);
+  static Checkpoint load(const std::string& path);
 
   /// Version of the library that wrote the file this was loaded from; otherwise this library's.
   const std::string& library_version() const { return library_version_; }

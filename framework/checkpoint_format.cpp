@@ -23,7 +23,7 @@ constexpr std::string_view kHdf5Signature = "\x89HDF\r\n\x1a\n";
 /// A file open for reading.
 class Reader {
  public:
-  explicit Reader(const std::filesystem::path& path) : name_(path.string()) {
+  explicit Reader(const std::string& path) : name_(path) {
     // O_NONBLOCK: opening a pipe must not wait for its other end.
     fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd_ < 0) fail_errno();
@@ -112,19 +112,18 @@ std::string header(size_t length, const std::string& sha256) {
   return text + '\n';
 }
 
-void verify_bytes(const std::filesystem::path& path) {
+void verify_bytes(const std::string& path) {
   const Reader file(path);
-  const std::string name = path.string();
   const size_t size = file.size();
   std::string found(kHeaderBytes, '\0');
   found.resize(file.read(found.data(), found.size()));
-  verify_header(name, found, size);
+  verify_header(path, found, size);
 
   Sha256 digest;
   std::vector<char> buffer(kChunkBytes);
   while (const size_t got = file.read(buffer.data(), buffer.size())) digest.update(buffer.data(), got);
   require<FormatError>(found == header(size - kHeaderBytes, digest.finish()),
-                       "{}: damaged, or changed since it was written: its bytes do not match their SHA-256", name);
+                       "{}: damaged, or changed since it was written: its bytes do not match their SHA-256", path);
 }
 
 std::string content_sha256(const std::vector<Checkpoint::Entry>& entries) {

@@ -3,7 +3,6 @@
 // Internal to checkpoint_*.cpp: what reading and writing must agree on. The format is described at Checkpoint.
 
 #include <cstddef>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,7 +29,7 @@ std::string header(size_t length, const std::string& sha256);
 
 /// Checks the bytes of a file before HDF5 sees them: the header, the length and the digest. Throws IoError when it
 /// cannot be read and FormatError that says what is wrong.
-void verify_bytes(const std::filesystem::path& path);
+void verify_bytes(const std::string& path);
 
 /// The digest of the content. Tensors: contiguous, on the CPU.
 std::string content_sha256(const std::vector<Checkpoint::Entry>& entries);

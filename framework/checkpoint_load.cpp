@@ -196,29 +196,28 @@ class TreeReader {
 
 }  // namespace
 
-Checkpoint Checkpoint::load(const std::filesystem::path& path) {
+Checkpoint Checkpoint::load(const std::string& path) {
   verify_bytes(path);
   const hdf5::Silence silence;
   Checkpoint out;
-  out.source_ = path.string();
-  const std::string& who = out.source_;
-  const hdf5::Properties access = ATTUNE_HDF5_OPEN(Properties, who, H5Pcreate, H5P_FILE_ACCESS);
+  out.source_ = path;
+  const hdf5::Properties access = ATTUNE_HDF5_OPEN(Properties, path, H5Pcreate, H5P_FILE_ACCESS);
   // Files are replaced, never changed: no lock is needed, and not every file system has them.
-  ATTUNE_HDF5(who, H5Pset_file_locking, access, false, true);
-  const hdf5::File file = ATTUNE_HDF5_OPEN(File, who, H5Fopen, path.c_str(), H5F_ACC_RDONLY, access);
+  ATTUNE_HDF5(path, H5Pset_file_locking, access, false, true);
+  const hdf5::File file = ATTUNE_HDF5_OPEN(File, path, H5Fopen, path.c_str(), H5F_ACC_RDONLY, access);
 
-  out.library_version_ = text_attribute(who, file, kLibraryAttribute);
-  TreeReader tree(who, file);
+  out.library_version_ = text_attribute(path, file, kLibraryAttribute);
+  TreeReader tree(path, file);
   for (auto& [entry_path, value] : tree.entries()) {
     try {
       out.add(std::move(entry_path), std::move(value));
     } catch (const ValueError& error) {
-      fail<FormatError>("{}: {}", who, error.what());
+      fail<FormatError>("{}: {}", path, error.what());
     }
   }
-  const std::string expected = text_attribute(who, file, kDigestAttribute);
+  const std::string expected = text_attribute(path, file, kDigestAttribute);
   const std::string found = content_sha256(out.entries_);
-  require<FormatError>(found == expected, "{}: its content has the SHA-256 {}, expected {}", who, found, expected);
+  require<FormatError>(found == expected, "{}: its content has the SHA-256 {}, expected {}", path, found, expected);
   return out;
 }
 

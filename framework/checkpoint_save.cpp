@@ -162,13 +162,12 @@ size_t expected_bytes(const std::vector<Checkpoint::Entry>& entries) {
 
 }  // namespace
 
-void Checkpoint::save(const std::filesystem::path& path) const {
+void Checkpoint::save(const std::string& path) const {
   const hdf5::Silence silence;
-  const std::string who = path.string();
   const Checkpoint content = host();
   const std::vector<size_t> firsts = first_of_same(entries_);
-  const hdf5::Image image(who, kHeaderBytes, expected_bytes(content.entries_), [&](hid_t file) {
-    Writer writer(file, who);
+  const hdf5::Image image(path, kHeaderBytes, expected_bytes(content.entries_), [&](hid_t file) {
+    Writer writer(file, path);
     const int version = kFormatVersion;
     writer.attribute(file, kVersionAttribute, H5T_NATIVE_INT, nullptr, &version);
     writer.attribute(file, kLibraryAttribute, kVersion);
