@@ -51,6 +51,12 @@ Optimizer::Optimizer(const char* who, const ParameterList& parameters, const Com
     return decay;
   };
   valid_decay(options.weight_decay);
+  for (const ParameterGroup& group : options.groups) {
+    require<ValueError>(static_cast<bool>(group.contains),
+                        "{}: a parameter group says not which parameters it contains", who_);
+    require<ValueError>(group.learning_rate_factor >= 0 && std::isfinite(group.learning_rate_factor),
+                        "{}: learning rate factor {} is not a finite number >= 0", who_, group.learning_rate_factor);
+  }
   std::vector<size_t> group_of;
   for (const auto& [name, parameter] : parameters.entries()) {
     require<DTypeError>(parameter.dtype() == DType::kFloat32 || parameter.dtype() == DType::kFloat64,

@@ -21,7 +21,10 @@ double CosineSchedule::at(int64_t step) const {
   return final + (peak - final) * (1 + std::cos(std::numbers::pi * progress)) / 2;
 }
 
-double StepSchedule::at(int64_t step) const { return initial * std::pow(factor, static_cast<double>(step / every)); }
+double StepSchedule::at(int64_t step) const {
+  require<ValueError>(every >= 1, "StepSchedule: a fall every {} steps, expected 1 or more", every);
+  return initial * std::pow(factor, static_cast<double>(step / every));
+}
 
 ReduceOnPlateau::ReduceOnPlateau(const PlateauOptions& options)
     : options_(options), rate_(options.initial), best_(options.higher_is_better ? -HUGE_VAL : HUGE_VAL) {

@@ -38,7 +38,7 @@ struct CosineSchedule {
   double at(int64_t step) const;
 };
 
-/// initial * factor^(step / every), rounded down.
+/// initial * factor^(step / every), the exponent rounded down. at() throws ValueError for every < 1.
 struct StepSchedule {
   double initial = 1e-3;
   int64_t every = 1000;

@@ -6,17 +6,12 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <functional>
-#include <limits>
 #include <memory>
 
-#include "autograd/optim/adam.h"
-#include "autograd/optim/sgd.h"
-#include "autograd/tape.h"
 #include "framework/device.h"
 #include "framework/error.h"
-#include "framework/random.h"
 #include "tests/autograd/hand_ops.h"
+#include "tests/autograd/optim/rules.h"
 #include "tests/support/heap_counter.h"
 
 namespace attune {
@@ -24,92 +19,7 @@ namespace {
 
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::MessageMatches;
-using testing::hand_row;
-using testing::hand_sum;
-using Named = std::vector<std::pair<std::string, Variable>>;
-
-Tensor random(const Shape& shape, uint64_t seed, DType dtype = DType::kFloat64) {
-  return RandomStream(seed).normal(shape, 0, 1, dtype);
-}
-
-Variable leaf(const Shape& shape, uint64_t seed, DType dtype = DType::kFloat64) {
-  return Variable(random(shape, seed, dtype), true);
-}
-
-std::vector<double> numbers(const Tensor& x) { return x.to(DType::kFloat64).to_vector<double>(); }
-
-/// The gradient of `parameter` becomes (or grows by) `gradient`.
-void give(const Variable& parameter, const Tensor& gradient) { parameter.backward(gradient); }
-
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]) / (1 + std::abs(b[i])));
-  return largest;
-}
-
-/// One parameter element, stepped by the papers' formulas.
-struct Scalar {
-  double w = 0;
-  double m = 0;
-  double v = 0;
-};
-using Formula = std::function<void(Scalar&, double g, int step)>;
-using Make = std::function<std::unique_ptr<Optimizer>(const Named&)>;
-
-Formula sgd_formula(const SgdOptions& o) {
-  return [o](Scalar& s, double g, int step) {
-    g += o.weight_decay * s.w;
-    if (o.momentum > 0) {
-      s.m = step == 1 ? g : o.momentum * s.m + (1 - o.dampening) * g;
-      g = o.nesterov ? g + o.momentum * s.m : s.m;
-    }
-    s.w -= o.learning_rate * g;
-  };
-}
-
-Formula adam_formula(const AdamOptions& o, bool decoupled) {
-  return [o, decoupled](Scalar& s, double g, int step) {
-    if (decoupled) {
-      s.w *= 1 - o.learning_rate * o.weight_decay;
-    } else {
-      g += o.weight_decay * s.w;
-    }
-    s.m = o.beta1 * s.m + (1 - o.beta1) * g;
-    s.v = o.beta2 * s.v + (1 - o.beta2) * g * g;
-    const double m = s.m / (1 - std::pow(o.beta1, step));
-    const double v = s.v / (1 - std::pow(o.beta2, step));
-    s.w -= o.learning_rate * m / (std::sqrt(v) + o.epsilon);
-  };
-}
-
-template <class T, class Options>
-Make make(const Options& options) {
-  return [options](const Named& parameters) { return std::make_unique<T>(parameters, options); };
-}
-
-struct Rule {
-  const char* name;
-  Make make;
-  Formula formula;
-};
-
-std::vector<Rule> rules() {
-  const SgdOptions plain{.learning_rate = 0.1, .weight_decay = 0.01};
-  const SgdOptions momentum{.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.01};
-  const SgdOptions dampened{.learning_rate = 0.1, .momentum = 0.9, .dampening = 0.3};
-  const SgdOptions nesterov{.learning_rate = 0.1, .momentum = 0.9, .nesterov = true};
-  const AdamOptions adam{.learning_rate = 0.01, .beta2 = 0.98, .epsilon = 1e-9};
-  const AdamOptions l2{.learning_rate = 0.01, .weight_decay = 0.1};
-  const AdamWOptions adamw{.learning_rate = 0.01, .weight_decay = 0.1};
-  return {{"sgd", make<Sgd>(plain), sgd_formula(plain)},
-          {"momentum", make<Sgd>(momentum), sgd_formula(momentum)},
-          {"dampening", make<Sgd>(dampened), sgd_formula(dampened)},
-          {"nesterov", make<Sgd>(nesterov), sgd_formula(nesterov)},
-          {"adam", make<Adam>(adam), adam_formula(adam, false)},
-          {"adam with L2", make<Adam>(l2), adam_formula(l2, false)},
-          {"adamw", make<AdamW>(adamw), adam_formula(l2, true)}};
-}
+using namespace testing;
 
 TEST_CASE("optimizers follow their formulas for parameters of every size", "[optim]") {
   for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
@@ -376,80 +286,9 @@ TEST_CASE("a step raises the version of the values", "[optim]") {
   const Variable a = leaf({3}, 1);
   Sgd optimizer(Named{{"a", a}});
   give(a, random({3}, 3));
-  const Variable y = hand_sum(testing::hand_mul(a, a));
+  const Variable y = hand_sum(hand_mul(a, a));
   optimizer.step();
   CHECK_THROWS_MATCHES(y.backward(), ValueError, MessageMatches(ContainsSubstring("changed in place")));
-}
-
-TEST_CASE("saved state goes on bitwise", "[optim]") {
-  for (const Rule& rule : rules()) {
-    const auto train = [](Optimizer& optimizer, const Variable& a, const Variable& b, int from, int to) {
-      for (int step = from; step < to; ++step) {
-        give(a, random({9, 3}, 50 + static_cast<uint64_t>(step)));
-        if (step % 3 != 1) give(b, random({4}, 70 + static_cast<uint64_t>(step)));
-        optimizer.step({.clip_norm = 2});
-      }
-    };
-    const Variable a = leaf({9, 3}, 1);
-    const Variable b = leaf({4}, 2);
-    const auto optimizer = rule.make({{"enc.a", a}, {"b", b}});
-    optimizer->set_learning_rate(0.03);
-    train(*optimizer, a, b, 0, 5);
-
-    const Variable a2(a.value().clone(), true);
-    const Variable b2(b.value().clone(), true);
-    NamedTensors saved;
-    for (const auto& [name, tensor] : optimizer->state()) saved.emplace_back(name, tensor.clone());
-    const auto restored = rule.make({{"enc.a", a2}, {"b", b2}});
-    restored->load_state(saved);
-    CHECK(restored->learning_rate() == 0.03);
-    train(*optimizer, a, b, 5, 12);
-    train(*restored, a2, b2, 5, 12);
-    INFO(rule.name);
-    CHECK(numbers(a.value()) == numbers(a2.value()));
-    CHECK(numbers(b.value()) == numbers(b2.value()));
-  }
-}
-
-TEST_CASE("a state that does not fit is described at once and changes nothing", "[optim]") {
-  const Variable a = leaf({2, 3}, 1);
-  const Variable b = leaf({4}, 2);
-  Adam optimizer(Named{{"a", a}, {"b", b}});
-  give(a, random({2, 3}, 3));
-  give(b, random({4}, 4));
-  optimizer.step();
-  NamedTensors state;
-  for (const auto& [name, tensor] : optimizer.state()) {
-    if (name == "a.m") continue;
-    state.emplace_back(name, name == "b.v" ? Tensor::zeros({5}, DType::kFloat64) : Tensor::zeros_like(tensor));
-  }
-  state.emplace_back("c.m", Tensor::zeros({7}));
-  CHECK_THROWS_MATCHES(
-      optimizer.load_state(state), ShapeError,
-      MessageMatches(ContainsSubstring("a.m [2, 3] is missing") && ContainsSubstring("b.v is [5], expected [4]") &&
-                     ContainsSubstring("c.m [7] is unexpected")));
-  CHECK(optimizer.state()[1].second.item() == 1);
-  CHECK(optimizer.learning_rate() == 1e-3);
-}
-
-TEST_CASE("optimizers refuse options and parameters that make no sense", "[optim]") {
-  const Variable a = leaf({3}, 1);
-  const Named good{{"a", a}};
-  CHECK_THROWS_AS(Sgd(good, {.learning_rate = -1}), ValueError);
-  CHECK_THROWS_AS(Sgd(good, {.learning_rate = std::nan("")}), ValueError);
-  CHECK_THROWS_AS(Sgd(good, {.momentum = -0.1}), ValueError);
-  CHECK_THROWS_AS(Sgd(good, {.nesterov = true}), ValueError);
-  CHECK_THROWS_AS(Sgd(good, {.momentum = 0.9, .dampening = 0.1, .nesterov = true}), ValueError);
-  CHECK_THROWS_AS(Adam(good, {.beta1 = 1}), ValueError);
-  CHECK_THROWS_AS(Adam(good, {.beta2 = -0.5}), ValueError);
-  CHECK_THROWS_AS(Adam(good, {.epsilon = -1}), ValueError);
-  CHECK_THROWS_AS(AdamW(good, {.weight_decay = -1}), ValueError);
-  CHECK_THROWS_AS(Sgd(Named{}), ValueError);
-  CHECK_THROWS_MATCHES(Sgd(Named{{"x", hand_sum(a)}}), ValueError, MessageMatches(ContainsSubstring("'x'")));
-  CHECK_THROWS_MATCHES(Sgd(Named{{"x", a}, {"x", leaf({2}, 1)}}), ValueError, MessageMatches(ContainsSubstring("'x'")));
-  Tape::current().clear();
-  CHECK_THROWS_AS(Sgd(Named{{"h", Variable(a.value().to(DType::kBFloat16), true)}}), DTypeError);
-  CHECK(ParameterList(std::vector<Variable>{a, leaf({2}, 1)}).entries()[1].first == "parameter1");
 }
 
 TEST_CASE("a steady step allocates nothing", "[optim][memory]") {
@@ -465,12 +304,12 @@ TEST_CASE("a steady step allocates nothing", "[optim][memory]") {
     give_all();
     optimizer->step({.clip_norm = 1});
     give_all();
-    const uint64_t heap = testing::heap_allocations();
+    const uint64_t heap = heap_allocations();
     const MemoryStats before = memory_stats();
     optimizer->set_learning_rate(0.02);
     optimizer->step({.gradient_scale = 0.5, .clip_norm = 1, .clip_value = 0.1});
     optimizer->zero_grad();
-    CHECK(testing::heap_allocations() == heap);
+    CHECK(heap_allocations() == heap);
     CHECK(memory_stats().system_allocations == before.system_allocations);
     CHECK(memory_stats().bytes_in_use == before.bytes_in_use);
   }

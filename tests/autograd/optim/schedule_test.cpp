@@ -40,6 +40,7 @@ TEST_CASE("learning rates follow their formulas", "[optim]") {
   CHECK(steps.at(29) == 1);
   CHECK(steps.at(30) == 0.5);
   CHECK(steps.at(95) == 0.125);
+  CHECK_THROWS_AS(StepSchedule{.every = 0}.at(1), ValueError);
 }
 
 TEST_CASE("the rate falls when a metric stops improving", "[optim]") {
