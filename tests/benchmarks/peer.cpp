@@ -12,14 +12,14 @@ namespace attune::bench {
 Peer::Peer(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
   int request[2];
   int answer[2];
-  if (pipe(request) != 0 || pipe(answer) != 0) return;
+  // Closed on exec, or a later peer would hold this one's pipe open and it would never see the end of its input.
+  if (pipe2(request, O_CLOEXEC) != 0 || pipe2(answer, O_CLOEXEC) != 0) return;
   std::signal(SIGPIPE, SIG_IGN);
   process_ = fork();
   if (process_ == 0) {
     dup2(request[0], STDIN_FILENO);
     dup2(answer[1], STDOUT_FILENO);
     if (const int silent = open("/dev/null", O_WRONLY); silent >= 0) dup2(silent, STDERR_FILENO);
-    for (const int end : {request[0], request[1], answer[0], answer[1]}) close(end);
     unsetenv("OPENBLAS_CORETYPE");
     unsetenv("OPENBLAS_L2_SIZE");
     for (const std::string& entry : environment) putenv(const_cast<char*>(entry.c_str()));
