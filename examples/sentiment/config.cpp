@@ -74,6 +74,7 @@ std::vector<Field> fields_of(Config& c) {
       {"model", "neighbours", Whole{&c.model.neighbours, 0, 4}},
       {"model", "positions", Text{&c.model.positions, {"learned", "sinusoidal", "none"}}},
       {"model", "pooling", Text{&c.model.pooling, {"attention", "mean", "first"}}},
+      {"model", "embedding_stddev", Number{&c.model.embedding_stddev, 0}},
       {"model", "embedding_dropout", Number{&c.model.embedding_dropout, 0, 1}},
       {"model", "dropout", Number{&c.model.dropout, 0, 1}},
       {"model", "head_dropout", Number{&c.model.head_dropout, 0, 1}},

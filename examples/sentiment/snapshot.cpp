@@ -39,7 +39,11 @@ Snapshot load_snapshot(const std::string& path) {
   try {
     snapshot.model->load_state_dict(state);
   } catch (const ShapeError& error) {
-    fail<FormatError>("{}: its weights are not those of its configuration: {}", path, error.what());
+    // It lists everything; the first entries say enough here.
+    constexpr size_t kShown = 300;
+    std::string text = error.what();
+    if (text.size() > kShown) text = text.substr(0, kShown) + " ...";
+    fail<FormatError>("{}: its weights are not those of its configuration: {}", path, text);
   }
   snapshot.model->eval();
   return snapshot;

@@ -203,9 +203,6 @@ int train(const TrainOptions& options) {
   session.train = encode(config.text, session.vocabulary, corpus.train).sequences;
   const EncodedClassification dev = encode(config.text, session.vocabulary, corpus.dev);
   session.dev = dev.sequences;
-  fmt::print(stderr, "{}\n{} tokens, vocabulary {}, {:.2f}% of the development words unknown\n", corpus.description,
-             with_commas(session.train.token_count()), with_commas(session.vocabulary.size()),
-             100.0 * static_cast<double>(dev.unknown) / static_cast<double>(dev.sequences.token_count()));
 
   std::unique_ptr<Trainer> trainer = session.trainer();
   if (!saved) {
@@ -226,10 +223,14 @@ int train(const TrainOptions& options) {
     saved.reset();
   }
   folder.reset_log(trainer->history());
+  // Not before everything has been accepted: what is wrong is a line of its own.
+  fmt::print(stderr, "{}\n{} tokens, vocabulary {}, {:.2f}% of the development words unknown\n", corpus.description,
+             with_commas(session.train.token_count()), with_commas(session.vocabulary.size()),
+             100.0 * static_cast<double>(dev.unknown) / static_cast<double>(dev.sequences.token_count()));
   fmt::print(stderr, "{} parameters; {} steps of {} texts, {} an epoch; {}\n",
              with_commas(trainer->model().parameter_count()), with_commas(trainer->total_steps()),
              config.training.batch_size, with_commas(trainer->steps_per_epoch()), cpu_summary());
-  if (options.resume && trainer->step() > 0) fmt::print(stderr, "resumed at step {}\n", trainer->step());
+  if (saved_config) fmt::print(stderr, "resumed at step {}\n", trainer->step());
 
   Run run(options, folder, *trainer, options.budget.value_or(0));
   return run.go(begin);

@@ -2,8 +2,12 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
+
+#include <chrono>
+#include <thread>
 
 #include "tests/support/paths.h"
 
@@ -11,7 +15,12 @@ extern char** environ;
 
 namespace attune::testing {
 
-Finished run(std::string_view program, const std::vector<std::string>& arguments, std::string_view input) {
+namespace {
+
+/// wait: gives the child its time; returns the status as waitpid() does.
+template <class Wait>
+Finished spawn(std::string_view program, const std::vector<std::string>& arguments, std::string_view input,
+               Wait&& wait) {
   const TemporaryDirectory directory;
   const std::string in = directory.write("in", input);
   const std::string out = directory.write("out", "");
@@ -32,9 +41,34 @@ Finished run(std::string_view program, const std::vector<std::string>& arguments
   const int started = posix_spawn(&child, path.c_str(), &files, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&files);
   REQUIRE(started == 0);
+  const int status = wait(child);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_bytes(out), read_bytes(err)};
+}
+
+int wait_for(pid_t child) {
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_bytes(out), read_bytes(err)};
+  return status;
+}
+
+}  // namespace
+
+Finished run(std::string_view program, const std::vector<std::string>& arguments, std::string_view input) {
+  return spawn(program, arguments, input, wait_for);
+}
+
+Finished run_and_signal(std::string_view program, const std::vector<std::string>& arguments, int milliseconds,
+                        int signal) {
+  return spawn(program, arguments, "", [&](pid_t child) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+    while (std::chrono::steady_clock::now() < end) {
+      int status = 0;
+      if (waitpid(child, &status, WNOHANG) == child) return status;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    kill(child, signal);
+    return wait_for(child);
+  });
 }
 
 std::string last_line(std::string_view text) {

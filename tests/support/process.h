@@ -17,6 +17,10 @@ struct Finished {
 /// test when it cannot be started.
 Finished run(std::string_view program, const std::vector<std::string>& arguments, std::string_view input = "");
 
+/// The same, but the program gets `signal` after so many milliseconds unless it has ended before.
+Finished run_and_signal(std::string_view program, const std::vector<std::string>& arguments, int milliseconds,
+                        int signal);
+
 /// The last line without its end.
 std::string last_line(std::string_view text);
 
