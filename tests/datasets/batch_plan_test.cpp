@@ -86,6 +86,15 @@ TEST_CASE("batch plan: an epoch follows from seed and number alone", "[datasets]
   jumping.arrange(0);
   CHECK(batches_of(jumping) == epoch0);
   CHECK(batches_of(BatchPlan(lengths, {.max_examples = 16, .seed = 4})) != epoch0);
+  // Long and short batches come in mixed order, another one in every epoch.
+  const auto longest = [&](const std::vector<Ids>& batches) {
+    Ids longest_each;
+    for (const Ids& batch : batches) longest_each.push_back(lengths[static_cast<size_t>(batch[0])]);
+    return longest_each;
+  };
+  const Ids order = longest(epoch0);
+  CHECK_FALSE(std::is_sorted(order.rbegin(), order.rend()));
+  CHECK(order != longest(epoch1));
   // The company an example is in changes too, not only the order of the batches.
   const std::set<Ids> sets0(epoch0.begin(), epoch0.end());
   CHECK(std::none_of(epoch1.begin(), epoch1.end(), [&](const Ids& batch) { return sets0.contains(batch); }));

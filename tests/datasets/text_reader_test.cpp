@@ -80,7 +80,8 @@ TEST_CASE("text reader: damaged content is named with its line", "[datasets][tex
   CHECK(error_of(folder.write("a",
                               "fine\nca\xC3\xA9\nb\xE9"
                               "d\n")) == ": line 3: byte 2 ('\\xe9') is not valid UTF-8, expected UTF-8 text");
-  for (const char* wrong : {"\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\x80", "\xF0\x8F\xBF\xBF"}) {
+  for (const char* wrong :
+       {"\xC0\x80", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\x80", "\xF0\x8F\xBF\xBF"}) {
     CHECK(error_of(folder.write("b", std::string("12345678") + wrong)).starts_with(": line 1: byte 9 "));
   }
   CHECK(error_of(folder.write("c", std::string_view("one\ntw\0o\n", 9))) == ": line 2: NUL byte, expected a text file");
