@@ -173,14 +173,26 @@ std::vector<std::string> preset_names() { return {"reviews", "sst2"}; }
 
 Config preset(std::string_view name) {
   Config config;
-  if (name == "reviews") return config;
+  if (name == "reviews") {
+    config.training.epochs = 12;
+    config.training.learning_rate = 2e-3;
+    return config;
+  }
   if (name == "sst2") {
     config.text.min_count = 2;
-    config.model.dropout = 0.3;
+    config.model.members = 4;
+    config.model.blocks = 1;
+    config.model.neighbours = 1;
+    config.model.positions = "none";  // neighbours know the order
+    config.model.embedding_stddev = 0.1;
     config.model.embedding_dropout = 0.3;
+    config.model.dropout = 0.3;
     config.model.head_dropout = 0.3;
-    config.training.epochs = 8;
+    config.training.epochs = 2;
+    config.training.weight_decay = 0.1;
+    config.training.word_dropout = 0.2;
     config.training.average_decay = 0.999;
+    config.training.evaluations_per_epoch = 4;
     return config;
   }
   throw UsageError(fmt::format("preset '{}' is not known, expected one of {}", name, fmt::join(preset_names(), ", ")));
