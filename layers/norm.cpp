@@ -7,7 +7,8 @@
 namespace attune {
 
 LayerNorm::LayerNorm(int64_t dim, LayerNormOptions options) : eps_(options.eps) {
-  require<ValueError>(dim > 0 && eps_ >= 0, "LayerNorm: dim {} and eps {} given, expected at least 1 and 0", dim, eps_);
+  require<ValueError>(dim > 0 && eps_ > 0, "LayerNorm: dim {} and eps {} given, expected at least 1, and more than 0",
+                      dim, eps_);
   weight_ = parameter("weight", init::ones({dim}));
   if (options.bias) bias_ = parameter("bias", init::zeros({dim}));
 }
@@ -20,7 +21,8 @@ Variable LayerNorm::operator()(const Variable& x) const {
 }
 
 RMSNorm::RMSNorm(int64_t dim, double eps) : eps_(eps) {
-  require<ValueError>(dim > 0 && eps >= 0, "RMSNorm: dim {} and eps {} given, expected at least 1 and 0", dim, eps);
+  require<ValueError>(dim > 0 && eps > 0, "RMSNorm: dim {} and eps {} given, expected at least 1, and more than 0", dim,
+                      eps);
   weight_ = parameter("weight", init::ones({dim}));
 }
 

@@ -15,7 +15,7 @@ struct LayerNormOptions {
 /// Parameters: weight [dim], one; bias [dim], zero.
 class LayerNorm : public Module {
  public:
-  /// Throws ValueError for dim below 1 and a negative eps.
+  /// Throws ValueError for dim below 1 and an eps not above 0.
   explicit LayerNorm(int64_t dim, LayerNormOptions options = {});
 
   Variable operator()(const Variable& x) const;
@@ -35,7 +35,7 @@ class LayerNorm : public Module {
 /// Parameter: weight [dim], one.
 class RMSNorm : public Module {
  public:
-  /// Throws ValueError for dim below 1 and a negative eps.
+  /// Throws ValueError for dim below 1 and an eps not above 0.
   explicit RMSNorm(int64_t dim, double eps = 1e-6);
 
   Variable operator()(const Variable& x) const;

@@ -107,6 +107,7 @@ TEST_CASE("train and eval reach all modules below, and no gradient", "[module]")
 TEST_CASE("to converts parameters, buffers and constants behind every handle", "[module]") {
   Model model;
   const Variable weight = model.block0.first.weight();
+  sum(weight).backward();  // leaves a gradient in the old dtype behind
   model.to(DType::kFloat64);
   CHECK(weight.dtype() == DType::kFloat64);
   CHECK(model.block0.count.dtype() == DType::kFloat64);
@@ -116,6 +117,13 @@ TEST_CASE("to converts parameters, buffers and constants behind every handle", "
   sum(weight).backward();
   CHECK(weight.grad().dtype() == DType::kFloat64);
   CHECK(error_text<DTypeError>([&] { model.to(DType::kInt64); }).find("int64") != std::string::npos);
+}
+
+TEST_CASE("buffers and constants get no gradient", "[module]") {
+  Block block;
+  CHECK_FALSE(block.count.requires_grad());
+  CHECK_FALSE(block.table.requires_grad());
+  CHECK(block.gain.requires_grad());
 }
 
 TEST_CASE("buffers of integers are saved and stay integers", "[module]") {
@@ -179,11 +187,25 @@ TEST_CASE("the nearest name prefers one that is missing", "[module][errors]") {
         std::string::npos);
 }
 
+TEST_CASE("the nearest name is the fewest edits away", "[module][errors]") {
+  Model model;
+  StateDict state = copy_of(model);
+  state.emplace_back("block1.first.weigth", Tensor::zeros({1}));
+  state.emplace_back("blok1.gain", Tensor::zeros({1}));
+  const std::string text = error_text<ShapeError>([&] { model.load_state_dict(state); });
+  CHECK(text.find("block1.first.weigth [1] (nearest: block1.first.weight [4, 3])") != std::string::npos);
+  CHECK(text.find("blok1.gain [1] (nearest: block1.gain [3])") != std::string::npos);
+}
+
 TEST_CASE("loading another model's state ends soon", "[module][errors]") {
   TransformerEncoder big({.dim = 8, .heads = 2, .blocks = 40, .ffn_dim = 8});
   StateDict state;
   for (int i = 0; i < 2000; ++i) state.emplace_back("another.model.parameter" + std::to_string(i), Tensor::zeros({1}));
-  CHECK(error_text<ShapeError>([&] { big.load_state_dict(state); }).find("2000 unexpected") != std::string::npos);
+  const std::string text = error_text<ShapeError>([&] { big.load_state_dict(state); });
+  CHECK(text.find("2000 unexpected") != std::string::npos);
+  size_t suggestions = 0;
+  for (size_t at = text.find("nearest"); at != std::string::npos; at = text.find("nearest", at + 1)) ++suggestions;
+  CHECK(suggestions == 32);  // each costs a comparison with every name of the model
 }
 
 TEST_CASE("names of children and parameters are checked", "[module][errors]") {

@@ -34,6 +34,14 @@ TEST_CASE("LayerNorm and RMSNorm normalise the last axis", "[layers]") {
   }
 }
 
+TEST_CASE("RMSNorm does not subtract the mean", "[layers]") {
+  RMSNorm rms(3, 1e-12);
+  const Variable x(Tensor::from<float>({1, 2, 2}, {3}));  // mean square 3
+  const std::vector<double> y = values(rms(x).value());
+  CHECK(y[0] == Catch::Approx(1 / std::sqrt(3.0)));
+  CHECK(y[1] == Catch::Approx(2 / std::sqrt(3.0)));
+}
+
 TEST_CASE("LayerNorm and RMSNorm have right gradients", "[layers][gradcheck]") {
   LayerNorm norm(5, {.eps = 0.01});
   randomise(norm);
@@ -55,6 +63,6 @@ TEST_CASE("norms name themselves and both widths in errors", "[layers][errors]")
   CHECK(error_text<ShapeError>([&] { model.norm(x); }) == "norm: input is [2, 4], expected [..., 3]");
   CHECK(error_text<ShapeError>([&] { model.rms(x); }) == "rms: input is [2, 4], expected [..., 3]");
   CHECK_THROWS_AS(LayerNorm(0), ValueError);
-  CHECK_THROWS_AS(LayerNorm(3, {.eps = -1}), ValueError);
-  CHECK_THROWS_AS(RMSNorm(3, -1), ValueError);
+  CHECK_THROWS_AS(LayerNorm(3, {.eps = 0}), ValueError);
+  CHECK_THROWS_AS(RMSNorm(3, 0), ValueError);
 }
