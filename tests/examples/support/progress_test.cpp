@@ -102,6 +102,21 @@ TEST_CASE("progress on a terminal is one line that is drawn anew", "[support]") 
   }
 }
 
+TEST_CASE("the time left of a resumed run follows from its own steps", "[support]") {
+  const testing::TemporaryDirectory directory;
+  std::FILE* out = std::fopen((directory / "err").c_str(), "w");
+  REQUIRE(out != nullptr);
+  {
+    Progress progress(1010, "tokens", out);
+    progress.start_at(999);
+    usleep(300000);
+    progress.update(1000, 10, "", {});
+  }
+  std::fclose(out);
+  // One step took 0.3 s or a little more, ten are left.
+  CHECK_THAT(testing::read_bytes(directory / "err"), Matches(" 99% .* 0:(0[3-9]|1[0-9]) left\n"));
+}
+
 TEST_CASE("progress fits a narrow terminal", "[support]") {
   setenv("TERM", "xterm", 1);
   Terminal terminal(20);
