@@ -88,7 +88,7 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   check_same_dtype(kOp, x, "x", weight, "weight");
   const int64_t classes = weight.dim(0);
   const int64_t width = weight.dim(1);
-  const Tensor labels = targets.contiguous();
+  const Tensor labels = targets.reshape({targets.numel()});
   const int64_t rows = labels.numel();
   const int64_t count = count_targets(kOp, labels, classes, options.ignore_index);
   const double scale = scale_of(options.reduction, count);

@@ -117,8 +117,9 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
         kernels::linear_backward(g.dy(), z, kept_y.get(), activation, spec, dz, dbias.tensor, dbias.accumulate);
         const Tensor& w = weight.get();
         const Tensor& x_in = in.get();
-        const Tensor gradient =
-            (dz.defined() ? dz : g.dy()).view({x_in.numel() / std::max<int64_t>(w.dim(1), 1), w.dim(0)});
+        Shape leading = x_in.shape();
+        leading.erase(leading.rank() - 1);
+        const Tensor gradient = (dz.defined() ? dz : g.dy()).view({leading.numel(), w.dim(0)});
         if (g.needs(0)) {
           GradTarget dx = g.target(0);
           Tensor flat = dx.tensor.view({gradient.dim(0), w.dim(1)});
