@@ -1,4 +1,5 @@
 // attune-checkpoint: shows, verifies and compares checkpoints.
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>

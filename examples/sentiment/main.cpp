@@ -1,4 +1,5 @@
 // attune-sentiment: learns whether texts are negative or positive, from labelled ones.
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

@@ -1,5 +1,6 @@
 #include "examples/support/program.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <atomic>

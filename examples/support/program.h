@@ -1,12 +1,16 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
+
+// Not <CLI/CLI.hpp>, which takes 4 s to compile: only files that define options need it.
+namespace CLI {
+class App;
+class Validator;
+}  // namespace CLI
 
 namespace attune::examples {
 

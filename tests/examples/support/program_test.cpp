@@ -1,5 +1,6 @@
 #include "examples/support/program.h"
 
+#include <CLI/CLI.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <unistd.h>
 
