@@ -2,7 +2,6 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <cstdlib>
 #include <filesystem>
 #include <regex>
 #include <sstream>
@@ -10,12 +9,12 @@
 #include <vector>
 
 #include "tests/support/paths.h"
+#include "tests/support/process.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 using attune::testing::read_bytes;
-using attune::testing::TemporaryDirectory;
 
 const fs::path kRoot = ATTUNE_SOURCE_DIR;
 
@@ -75,12 +74,10 @@ TEST_CASE("links in the READMEs lead somewhere", "[house]") {
 }
 
 TEST_CASE("the quickstart learns its task", "[house]") {
-  const TemporaryDirectory scratch;
-  const std::string log = scratch / "log";
-  REQUIRE(std::system((std::string(ATTUNE_PROGRAM_DIR) + "/quickstart >'" + log + "'").c_str()) == 0);
-  const std::string output = read_bytes(log);
-  INFO(output);
-  const size_t last = output.rfind("accuracy ");
+  const attune::testing::Finished quickstart = attune::testing::run("quickstart", {});
+  INFO(quickstart.out << quickstart.err);
+  REQUIRE(quickstart.status == 0);
+  const size_t last = quickstart.out.rfind("accuracy ");
   REQUIRE(last != std::string::npos);
-  CHECK(std::stod(output.substr(last + 9)) > 0.97);
+  CHECK(std::stod(quickstart.out.substr(last + 9)) > 0.97);
 }
