@@ -1,8 +1,8 @@
 #include "tests/support/paths.h"
 
+#include <catch2/catch_test_macros.hpp>
 #include <zlib.h>
 
-#include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
