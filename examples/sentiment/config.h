@@ -29,7 +29,7 @@ struct ModelConfig {
   int64_t neighbours = 0;                ///< words on either side that are mixed in first; 0: none
   std::string positions = "sinusoidal";  ///< learned, sinusoidal or none
   std::string pooling = "attention";     ///< attention, mean or first
-  double embedding_stddev = 1;  ///< of the words' vectors at first
+  double embedding_stddev = 1;           ///< of the words' vectors at first
   double embedding_dropout = 0.1;
   double dropout = 0.1;
   double head_dropout = 0.1;
