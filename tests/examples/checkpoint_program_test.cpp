@@ -67,11 +67,12 @@ TEST_CASE("attune-checkpoint ls shows what a file holds", "[program][checkpoint]
                          sample().sha256() + "\n");
 
   const Json json = Json::parse(last_line(run(kProgram, {"ls", "--json", path, path}).out));
-  REQUIRE(json["files"].size() == 2);
-  const Json& file = json["files"][1];
-  CHECK(file["parameters"] == 16);
-  CHECK(file["config"]["attention"]["heads"] == 1);
-  CHECK(file["entries"][2] == Json::parse(R"({"name":"model/head/weight","dtype":"float32","shape":[4,3],"bytes":48,
+  REQUIRE(json.at("files").size() == 2);
+  const Json& file = json.at("files").at(1);
+  CHECK(file.at("parameters") == 16);
+  CHECK(file.at("config").at("attention").at("heads") == 1);
+  CHECK(file.at("entries").at(2) ==
+        Json::parse(R"({"name":"model/head/weight","dtype":"float32","shape":[4,3],"bytes":48,
                                               "same_as":"model/embedding/weight"})"));
 }
 
@@ -91,10 +92,10 @@ TEST_CASE("attune-checkpoint verify tells a whole file from a damaged one", "[pr
   const Finished both = run(kProgram, {"verify", "--json", bad, good});
   CHECK(both.status == 1);
   const Json json = Json::parse(last_line(both.out));
-  CHECK(json["ok"] == false);
-  CHECK(json["files"][0]["ok"] == false);
-  CHECK(json["files"][1]["ok"] == true);
-  CHECK(json["files"][1]["sha256"] == sample().sha256());
+  CHECK(json.at("ok") == false);
+  CHECK(json.at("files").at(0).at("ok") == false);
+  CHECK(json.at("files").at(1).at("ok") == true);
+  CHECK(json.at("files").at(1).at("sha256") == sample().sha256());
 }
 
 TEST_CASE("attune-checkpoint diff names what differs and by how much", "[program][checkpoint]") {
@@ -131,25 +132,25 @@ TEST_CASE("attune-checkpoint diff names what differs and by how much", "[program
         "vocabulary              list of 2       list of 2\n");
 
   const Json json = Json::parse(last_line(run(kProgram, {"diff", "--json", a, b}).out));
-  CHECK(json["equal"] == false);
-  CHECK(json["config"][0] == Json::parse(R"({"name":"dim","first":3,"second":5})"));
-  CHECK(json["only_in_first"] == Json::parse(R"(["model/head/weight"])"));
-  CHECK(json["only_in_second"] == Json::parse(R"(["extra"])"));
-  CHECK(json["changed"][1]["max_abs_difference"] == 0.25);
+  CHECK(json.at("equal") == false);
+  CHECK(json.at("config").at(0) == Json::parse(R"({"name":"dim","first":3,"second":5})"));
+  CHECK(json.at("only_in_first") == Json::parse(R"(["model/head/weight"])"));
+  CHECK(json.at("only_in_second") == Json::parse(R"(["extra"])"));
+  CHECK(json.at("changed").at(1).at("max_abs_difference") == 0.25);
 }
 
 TEST_CASE("attune-checkpoint diff compares NaN, infinity and signed zero bit by bit", "[program][checkpoint]") {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
   const TemporaryDirectory directory;
-  const auto largest = [&](double first, double second) -> std::string {
-    const auto write = [&](const char* name, double value) {
+  const auto largest = [&](double first, double second, double further = 0.5) -> std::string {
+    const auto write = [&](const char* name, double value, double other) {
       Checkpoint checkpoint;
-      checkpoint.put("x", Tensor::from<double>({value, 0.5}, {2}));
+      checkpoint.put("x", Tensor::from<double>({value, other}, {2}));
       checkpoint.save(directory / name);
     };
-    write("a.h5", first);
-    write("b.h5", second);
+    write("a.h5", first, 0.5);
+    write("b.h5", second, further);
     const Finished finished = run(kProgram, {"diff", directory / "a.h5", directory / "b.h5"});
     CHECK(finished.status == (finished.out == "equal\n" ? 0 : 1));
     const std::string line = last_line(finished.out);
@@ -157,6 +158,8 @@ TEST_CASE("attune-checkpoint diff compares NaN, infinity and signed zero bit by 
   };
   CHECK(largest(kNan, kNan) == "equal");
   CHECK(largest(kInfinity, kInfinity) == "equal");
+  CHECK(largest(kNan, kNan, 0.75) == "0.25");
+  CHECK(largest(kInfinity, kInfinity, 0.75) == "0.25");
   CHECK(largest(kInfinity, 1) == "inf");
   CHECK(largest(kNan, 1) == "nan");
   CHECK(largest(0.0, -0.0) == "0");
