@@ -11,30 +11,37 @@
 namespace attune::examples {
 namespace {
 
-/// Adds the attention that each of S tokens got, averaged over heads and queries, times `share`: weights [1, H, T, S].
-void add_attention(const Tensor& weights, bool first_only, double share, std::vector<double>& received) {
+/// Mean over the heads of what position `t` gives to each key: weights [1, H, T, S], added to `row` times `share`.
+void add_row(const Tensor& weights, int64_t t, double share, std::vector<double>& row) {
   const int64_t heads = weights.dim(1);
-  const int64_t queries = first_only ? 1 : weights.dim(2);
-  const int64_t keys = weights.dim(3);
-  const Tensor dense = weights.contiguous();
-  const float* w = dense.data<float>();
+  const auto* w = weights.data<float>();
   for (int64_t h = 0; h < heads; ++h) {
-    for (int64_t t = 0; t < queries; ++t) {
-      const float* row = w + (h * weights.dim(2) + t) * keys;
-      for (int64_t s = 0; s < keys; ++s) {
-        received[static_cast<size_t>(s)] += share * static_cast<double>(row[s]) / static_cast<double>(heads * queries);
-      }
-    }
+    const float* from = w + (h * weights.dim(2) + t) * weights.dim(3);
+    for (size_t s = 0; s < row.size(); ++s) row[s] += share * static_cast<double>(from[s]) / static_cast<double>(heads);
   }
 }
 
-/// Of the last attention of every member.
+/// How much each position counts in the pooled vector of one member, whose last record is that of attention pooling.
+std::vector<double> pooling_shares(const std::string& pooling, const Tensor& last, size_t tokens) {
+  std::vector<double> shares(tokens, pooling == "mean" ? 1 / static_cast<double>(tokens) : 0.0);
+  if (pooling == "attention") add_row(last, 0, 1, shares);
+  if (pooling == "first") shares[0] = 1;
+  return shares;
+}
+
+/// What the pooled positions look at in the last block, mean over the members.
 std::vector<double> attention_received(const AttentionRecorder& recorder, const Snapshot& snapshot, size_t tokens) {
+  const std::string& pooling = snapshot.config.model.pooling;
+  const auto members = static_cast<size_t>(snapshot.model->members());
+  const size_t per_member = recorder.records().size() / members;
   std::vector<double> received(tokens);
-  const auto per_member = recorder.records().size() / static_cast<size_t>(snapshot.model->members());
-  for (size_t last = per_member; last <= recorder.records().size(); last += per_member) {
-    add_attention(recorder.records()[last - 1].weights, snapshot.config.model.pooling == "first",
-                  1 / static_cast<double>(snapshot.model->members()), received);
+  for (size_t end = per_member; end <= recorder.records().size(); end += per_member) {
+    const Tensor last = recorder.records()[end - 1].weights.contiguous();
+    const Tensor block = pooling == "attention" ? recorder.records()[end - 2].weights.contiguous() : last;
+    const std::vector<double> shares = pooling_shares(pooling, last, tokens);
+    for (size_t t = 0; t < tokens; ++t) {
+      add_row(block, static_cast<int64_t>(t), shares[t] / static_cast<double>(members), received);
+    }
   }
   return received;
 }

@@ -11,7 +11,7 @@ namespace attune::examples {
 struct ReadToken {
   std::string text;
   bool known = true;
-  double attention = 0;  ///< the share that the model's last look gave it; over a text they sum to 1
+  double attention = 0;  ///< the share that it got; over a text they sum to 1
 };
 
 struct Prediction {
@@ -22,8 +22,8 @@ struct Prediction {
 
 /// Throws FormatError that begins with `origin` for a text that the model cannot take.
 ///
-/// A token's attention is the weight of attention pooling, averaged over heads and members; with other pooling that
-/// of the last block, averaged over the positions that are pooled as well.
+/// A token's attention is what the pooled vector took from it through the last block: the weights of that block,
+/// averaged over heads, from each position as much as the pooling takes from there; averaged over members.
 Prediction classify(const Snapshot& snapshot, const std::string& text, const std::string& origin);
 
 }  // namespace attune::examples

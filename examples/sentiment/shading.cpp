@@ -50,11 +50,17 @@ Shading shading_for(std::FILE* out) {
 }
 
 std::string shade(const Prediction& prediction, Shading shading) {
+  double least = 1;
   double most = 0;
-  for (const ReadToken& token : prediction.tokens) most = std::max(most, token.attention);
+  for (const ReadToken& token : prediction.tokens) {
+    least = std::min(least, token.attention);
+    most = std::max(most, token.attention);
+  }
+  // Where all words got about the same, none stands out.
+  const double range = std::max(most - least, 0.5 / static_cast<double>(std::max<size_t>(prediction.tokens.size(), 1)));
   std::string text;
   for (const ReadToken& token : prediction.tokens) {
-    const double strength = most > 0 ? token.attention / most : 0;
+    const double strength = (token.attention - least) / range;
     if (!text.empty()) text += ' ';
     text += shading == Shading::kMarks ? marked(token.text, strength)
                                        : coloured(token.text, strength, prediction.label == 1, shading);

@@ -149,13 +149,16 @@ TEST_CASE("without a file for development a tenth of the data is held out", "[pr
 
 TEST_CASE("words are shaded by the attention they got", "[sentiment]") {
   using namespace examples;
-  const Prediction prediction{1, 0.9, {{"not", true, 0.2}, {"bad", true, 0.7}, {"at", true, 0.05}, {"all", true, 0.3}}};
+  const Prediction prediction{
+      1, 0.9, {{"not", true, 0.15}, {"bad", true, 0.55}, {"at", true, 0.05}, {"all", true, 0.25}}};
   CHECK(shade(prediction, Shading::kMarks) == "not [[bad]] at [all]");
   CHECK(shade(prediction, Shading::kColours256) ==
         "\x1b[48;5;22m\x1b[38;5;15mnot\x1b[0m \x1b[48;5;40m\x1b[38;5;15mbad\x1b[0m at "
         "\x1b[48;5;28m\x1b[38;5;15mall\x1b[0m");
   const std::string fine = shade(prediction, Shading::kColours24Bit);
   CHECK_THAT(fine, ContainsSubstring("\x1b[48;2;0;190;47m\x1b[38;2;255;255;255mbad\x1b[0m"));
+  const Prediction level{1, 0.9, {{"a", true, 0.32}, {"b", true, 0.34}, {"c", true, 0.34}}};
+  CHECK(shade(level, Shading::kMarks) == "a b c");
   Prediction negative = prediction;
   negative.label = 0;
   CHECK_THAT(shade(negative, Shading::kColours24Bit), ContainsSubstring("\x1b[48;2;190;0;47m"));
