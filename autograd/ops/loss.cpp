@@ -94,13 +94,15 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   const double scale = scale_of(options.reduction, count);
   const CrossEntropySpec spec{options.label_smoothing, options.ignore_index};
   const Tensor in = x.value().contiguous().view({rows, width});
+  const Tensor w = weight.value().contiguous();
+  const Tensor b = bias.value().contiguous();
 
   const bool wants_x = grad_enabled() && x.requires_grad();
   const bool wants_weight = grad_enabled() && weight.requires_grad();
   const bool wants_bias = grad_enabled() && bias.defined() && bias.requires_grad();
   Tensor losses = Tensor::empty({rows}, in.dtype(), in.device());
   Tensor dx = wants_x ? Tensor::empty_like(in) : Tensor();
-  Tensor dweight = wants_weight ? Tensor::empty_like(weight.value()) : Tensor();
+  Tensor dweight = wants_weight ? Tensor::empty_like(w) : Tensor();
   Tensor dbias = wants_bias ? Tensor::empty({classes}, in.dtype(), in.device()) : Tensor();
   if (rows == 0) {
     if (wants_weight) kernels::fill(dweight, 0);
@@ -118,13 +120,13 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
     Tensor part_losses = losses.slice(0, begin, end);
     Tensor part_lse = lse.slice(0, 0, end - begin);
     Tensor none;
-    kernels::linear(part, weight.value(), bias.value(), Activation::kNone, DropoutSpec(), none, z);
+    kernels::linear(part, w, b, Activation::kNone, DropoutSpec(), none, z);
     kernels::cross_entropy(z, part_labels, spec, part_losses, part_lse);
     if (!wants_x && !wants_weight && !wants_bias) continue;
     kernels::cross_entropy_backward(z, part_labels, spec, part_lse, scale, z);
     if (wants_x) {
       Tensor part_dx = dx.slice(0, begin, end);
-      kernels::matmul(z, weight.value(), {}, part_dx);
+      kernels::matmul(z, w, {}, part_dx);
     }
     if (wants_weight) {
       kernels::matmul(z, part, {.transpose_a = true, .accumulate = begin > 0, .exact_zeros = true}, dweight);

@@ -102,12 +102,13 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
   const bool keeps_z = activation != Activation::kNone && activation != Activation::kRelu;
   Tensor z;
   if (keeps_z && grad_enabled()) z = Tensor::empty_like(y);
-  kernels::linear(in, weight.value(), bias.value(), activation, spec, z, y);
+  const Tensor w = weight.value().contiguous();
+  kernels::linear(in, w, bias.value().contiguous(), activation, spec, z, y);
   SavedTensor kept_y;
   if (activation == Activation::kRelu) kept_y = SavedTensor(y);
   return Tape::current().record(
       "linear", std::move(y), {&x, &weight, &bias},
-      [in = SavedTensor(in), weight = SavedTensor(weight.value()), kept_y, z, activation, spec](Grads& g) {
+      [in = SavedTensor(in), weight = SavedTensor(w), kept_y, z, activation, spec](Grads& g) {
         // z = x W^T + b, y = dropout(activation(z))
         // dz = dy activation'(z), db = sum dz, dx = dz W, dW = dz^T x
         GradTarget dbias;
@@ -115,19 +116,19 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
         Tensor dz;
         if (activation != Activation::kNone || spec.probability > 0) dz = Tensor::empty_like(g.dy());
         kernels::linear_backward(g.dy(), z, kept_y.get(), activation, spec, dz, dbias.tensor, dbias.accumulate);
-        const Tensor& w = weight.get();
+        const Tensor& weights = weight.get();
         const Tensor& x_in = in.get();
         Shape leading = x_in.shape();
         leading.erase(leading.rank() - 1);
-        const Tensor gradient = (dz.defined() ? dz : g.dy()).view({leading.numel(), w.dim(0)});
+        const Tensor gradient = (dz.defined() ? dz : g.dy()).view({leading.numel(), weights.dim(0)});
         if (g.needs(0)) {
           GradTarget dx = g.target(0);
-          Tensor flat = dx.tensor.view({gradient.dim(0), w.dim(1)});
-          kernels::matmul(gradient, w, {.accumulate = dx.accumulate}, flat);
+          Tensor flat = dx.tensor.view({gradient.dim(0), weights.dim(1)});
+          kernels::matmul(gradient, weights, {.accumulate = dx.accumulate}, flat);
         }
         if (g.needs(1)) {
           GradTarget dw = g.target(1);
-          kernels::matmul(gradient, x_in.view({gradient.dim(0), w.dim(1)}),
+          kernels::matmul(gradient, x_in.view({gradient.dim(0), weights.dim(1)}),
                           {.transpose_a = true, .accumulate = dw.accumulate, .exact_zeros = true}, dw.tensor);
         }
       });

@@ -40,12 +40,13 @@ struct AffineTargets {
 Variable layer_norm(const Variable& x, const Variable& gain, const Variable& shift, double eps) {
   check_affine("layer_norm", x, gain, shift, eps);
   const Tensor in = x.value().contiguous();
+  const Tensor scale = gain.value().contiguous();
   Tensor y = Tensor::empty_like(in);
   Tensor stats = Tensor::empty(rows_of(in, 2), in.dtype(), in.device());
   Tensor no_sum;
-  kernels::add_layer_norm(in, Tensor(), DropoutSpec(), gain.value(), shift.value(), eps, no_sum, y, stats);
+  kernels::add_layer_norm(in, Tensor(), DropoutSpec(), scale, shift.value().contiguous(), eps, no_sum, y, stats);
   return Tape::current().record("layer_norm", std::move(y), {&x, &gain, &shift},
-                                [in = SavedTensor(in), stats, gain = SavedTensor(gain.value())](Grads& g) {
+                                [in = SavedTensor(in), stats, gain = SavedTensor(scale)](Grads& g) {
                                   AffineTargets to(g, 1, 2);
                                   Tensor dx = Tensor::empty_like(in.get());
                                   Tensor no_branch;
@@ -63,16 +64,17 @@ std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& 
                       x.shape(), branch.shape());
   check_probability("add_layer_norm", dropout);
   const Tensor in = x.value().contiguous();
+  const Tensor scale = gain.value().contiguous();
   const Tensor added = branch.value().contiguous();
   DropoutSpec spec;
   if (dropout > 0) spec = {dropout, stream.reserve(in.numel())};
   Tensor sum = Tensor::empty_like(in);
   Tensor y = Tensor::empty_like(in);
   Tensor stats = Tensor::empty(rows_of(in, 2), in.dtype(), in.device());
-  kernels::add_layer_norm(in, added, spec, gain.value(), shift.value(), eps, sum, y, stats);
+  kernels::add_layer_norm(in, added, spec, scale, shift.value().contiguous(), eps, sum, y, stats);
   const SavedTensor kept(sum);
   return Tape::current().record_pair("add_layer_norm", std::move(sum), std::move(y), {&x, &branch, &gain, &shift},
-                                     [kept, stats, gain = SavedTensor(gain.value()), spec](Grads& g) {
+                                     [kept, stats, gain = SavedTensor(scale), spec](Grads& g) {
                                        if (!g.dy(1).defined()) {  // only the sum was used
                                          const Tensor& dsum = g.dy(0);
                                          if (spec.probability > 0) {
@@ -101,11 +103,12 @@ std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& 
 Variable rms_norm(const Variable& x, const Variable& gain, double eps) {
   check_affine("rms_norm", x, gain, Variable(), eps);
   const Tensor in = x.value().contiguous();
+  const Tensor scale = gain.value().contiguous();
   Tensor y = Tensor::empty_like(in);
   Tensor rstd = Tensor::empty(rows_of(in, 1), in.dtype(), in.device());
-  kernels::rms_norm(in, gain.value(), eps, y, rstd);
+  kernels::rms_norm(in, scale, eps, y, rstd);
   return Tape::current().record(
-      "rms_norm", std::move(y), {&x, &gain}, [in = SavedTensor(in), rstd, gain = SavedTensor(gain.value())](Grads& g) {
+      "rms_norm", std::move(y), {&x, &gain}, [in = SavedTensor(in), rstd, gain = SavedTensor(scale)](Grads& g) {
         GradTarget dgain;
         if (g.needs(1)) dgain = g.target(1);
         Tensor dx = Tensor::empty_like(in.get());

@@ -12,8 +12,8 @@ struct MaskSpec {
       0;  ///< key position of query 0: S - T when aligned to the last key, cache length when decoding
   int64_t window_left = -1;   ///< s >= t + causal_offset - window_left; -1: unbounded
   int64_t window_right = -1;  ///< s <= t + causal_offset + window_right; -1: unbounded
-  Tensor lengths;             ///< int64 [B]: s < lengths[b]; undefined: all
-  Tensor keep;                ///< bool, expanded to [B, H, T, S], true = may be attended; undefined: all
+  Tensor lengths{};           ///< int64 [B]: s < lengths[b]; undefined: all
+  Tensor keep{};              ///< bool, expanded to [B, H, T, S], true = may be attended; undefined: all
 };
 
 struct AttentionSpec {
