@@ -685,7 +685,7 @@ TEST_CASE("contract 3.28: shape errors name the argument, what was expected and 
         }) ==
         "core: q is [2, 5, 2, 4], k [3, 7, 2, 4], v [3, 7, 2, 4]; expected [B, T, H, K], [B, S, H, K], [B, S, H, K] "
         "with the same B and S");
-  CHECK_THROWS_AS(model.core(q, k, zeros({2, 6, 2, 4})), ShapeError);
+  CHECK(error_text<ShapeError>([&] { model.core(q, k, zeros({2, 6, 2, 4})); }).starts_with("core: q is"));
   CHECK_THROWS_AS(model.core(q, zeros({2, 7, 2, 5}), k), ShapeError);
   CHECK_THROWS_AS(model.core(q, zeros({2, 7, 3, 4}), zeros({2, 7, 3, 4})), ShapeError);
   CHECK_THROWS_AS(model.core(q, k, zeros({2, 7, 1, 4})), ShapeError);

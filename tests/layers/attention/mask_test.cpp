@@ -90,6 +90,24 @@ TEST_CASE("composition is symmetric and has the empty mask as its neutral elemen
   }
 }
 
+TEST_CASE("masks compose whatever their strides", "[attention]") {
+  const Extents e{1, 1, 3, 4};
+  const Tensor per_query = Tensor::empty({3, 1}, DType::kBool);  // no step along the keys
+  const Tensor by_columns = Tensor::empty({4, 3}, DType::kBool).transpose(0, 1);
+  Tensor(per_query).fill_(1);
+  per_query.select(0, 1).fill_(0);
+  Tensor(by_columns).fill_(1);
+  by_columns.select(0, 2).select(0, 1).fill_(0);
+  const MaskKind expected{
+      "", nullptr, [](const Extents&, int64_t, int64_t, int64_t t, int64_t s) { return t != 1 && !(t == 2 && s == 1); },
+      [](const Extents&, int64_t, int64_t, int64_t, int64_t) { return 0.0; }};
+  const auto check = [&](const Tensor& a, const Tensor& b) {
+    CHECK(difference(expected, e, (AttentionMask::keep(a) & AttentionMask::keep(b)).lower(1, 1, 3, 4)) == "");
+  };
+  check(per_query, by_columns);
+  check(by_columns, per_query);
+}
+
 TEST_CASE("keys added behind the others are always allowed", "[attention]") {
   const int64_t count = 2;
   for (const Extents& e : kExtents) {

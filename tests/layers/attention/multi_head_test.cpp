@@ -167,6 +167,21 @@ TEST_CASE("multi-head attention has right gradients", "[attention][gradcheck]") 
   }
 }
 
+TEST_CASE("gradients flow through the weights of self- and cross-attention", "[attention][gradcheck]") {
+  const Extents e{2, kHeads, 3, 3};
+  for (const MaskKind& kind : mask_kinds()) {
+    if (kind.name != "none" && kind.name != "causal & padding") continue;
+    for (Weights weights : {Weights::kPerHead, Weights::kAveraged}) {
+      MultiHeadAttention attn(4, kHeads);
+      randomise(attn);
+      const AttentionMask mask = kind.make(e, DType::kFloat64);
+      check_gradients(attn, {random_tensor({2, 3, 4})}, [&](auto x) { return attn(x[0], mask, weights).weights; });
+      check_gradients(attn, {random_tensor({2, 3, 4}), random_tensor({2, 3, 4})},
+                      [&](auto x) { return attn(x[0], x[1], mask, weights).weights; });
+    }
+  }
+}
+
 TEST_CASE("contract 1.2, 3.1: a query without keys gets the output bias, and no gradient but that",
           "[attention][contract]") {
   for (AttentionPath path : kPaths) {

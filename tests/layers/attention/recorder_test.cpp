@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "autograd/ops/ops.h"
+#include "autograd/tape.h"
 #include "framework/error.h"
 #include "layers/pooling.h"
 #include "layers/transformer/encoder.h"
@@ -78,6 +79,19 @@ TEST_CASE("AttentionRecorder changes nothing, bit by bit, in training and evalua
     REQUIRE(without.size() == with.size());
     for (size_t i = 0; i < with.size(); ++i) CHECK(same_values(without[i], with[i]));
   }
+}
+
+TEST_CASE("AttentionRecorder leaves nothing on the tape", "[attention]") {
+  MultiHeadAttention attn(8, 2);
+  const Variable x(random_tensor({2, 5, 8}, DType::kFloat32), true);
+  Tape::current().clear();
+  attn(x, mask());
+  const size_t nodes = Tape::current().size();
+  Tape::current().clear();
+  AttentionRecorder recorder(attn);
+  attn(x, mask());
+  CHECK(Tape::current().size() == nodes);
+  Tape::current().clear();
 }
 
 TEST_CASE("the recorded weights are those that were used", "[attention]") {
