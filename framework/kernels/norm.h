@@ -18,7 +18,8 @@ ATTUNE_KERNEL(add_layer_norm, const Tensor& x, const Tensor& branch, const Dropo
               const Tensor& shift, double eps, Tensor& sum, Tensor& y, Tensor& stats);
 
 /// dsum = gradient of layer norm at `sum` (+ carried, the gradient that reached sum itself, optional); dbranch = dsum
-/// through the dropout (optional); dgain, dshift (optional) are written, or added to when accumulate_*.
+/// through the dropout (optional); dgain, dshift (optional) are written, or added to when accumulate_*. A row whose dy
+/// is exactly 0 adds exactly 0 to all of them, whatever it holds.
 ATTUNE_KERNEL(add_layer_norm_backward, const Tensor& dy, const Tensor& carried, const Tensor& sum, const Tensor& stats,
               const Tensor& gain, const DropoutSpec& dropout, Tensor& dsum, Tensor& dbranch, Tensor& dgain,
               bool accumulate_gain, Tensor& dshift, bool accumulate_shift);

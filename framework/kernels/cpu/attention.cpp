@@ -146,18 +146,8 @@ template <class T>
 HWY_INLINE void drop_block(const Head<T>& head, const Block<T>& block, T* x) {
   const DropoutSpec& dropout = head.spec->dropout;
   const DropoutScale scale(dropout.probability);
-  const auto apply = [&](int64_t at, int64_t n, T* values) HWY_ATTR {
-    if constexpr (sizeof(T) == 4) {
-      DropoutRange(dropout.state, scale, at, n, values, values);
-    } else {
-      HWY_ALIGN float scales[64];
-      for (int64_t j = 0; j < n; j += 64) {
-        const int64_t count = std::min<int64_t>(64, n - j);
-        DropoutScales(dropout.state, scale, at + j, count, scales);
-        for (int64_t i = 0; i < count; ++i) values[j + i] *= static_cast<T>(scales[i]);
-      }
-    }
-  };
+  const auto apply = [&](int64_t begin, int64_t n, T* values)
+                         HWY_ATTR { DropoutRange(dropout.state, scale, begin, n, values, values); };
   const int64_t at = head.draw + block.t0 * head.keys + block.s0;
   if (block.columns == head.keys) return apply(at, block.rows * head.keys, x);  // one run of the draw
   for (int64_t r = 0; r < block.rows; ++r) apply(at + r * head.keys, block.columns, x + r * block.columns);
@@ -386,13 +376,8 @@ void backward_head(const Head<T>& head) {
     const T* dy = head.dy.row(t);
     const T* y = head.y.row(t);
     auto total = hn::Zero(d);
-    auto any = hn::Zero(d);
-    over_row<T>(head.value_size, [&](auto load, auto, auto) HWY_ATTR {
-      const auto g = load(dy);
-      total = hn::MulAdd(g, load(y), total);
-      any = hn::Or(any, g);
-    });
-    w.silent[t] = hn::AllTrue(d, hn::Eq(any, hn::Zero(d)));
+    over_row<T>(head.value_size, [&](auto load, auto, auto) HWY_ATTR { total = hn::MulAdd(load(dy), load(y), total); });
+    w.silent[t] = all_zero_row(dy, head.value_size);
     w.delta[t] = w.silent[t] ? T{0} : lane_sum<T>(total);
   }
   pack({head.k.data, 1, head.k.step}, head.key_size, head.keys, w.keys_across);

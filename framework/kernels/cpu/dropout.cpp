@@ -15,31 +15,21 @@ void dropout_float(const float* x, RandomState state, double p, int64_t begin, i
   DropoutRange(state, DropoutScale(p), begin, end - begin, x + begin, y + begin);
 }
 
-// f(scales, at, n): scales of elements at ... at + n - 1, by the block.
-template <class F>
-HWY_INLINE void for_each_scales(RandomState state, double p, int64_t begin, int64_t end, F f) {
+void dropout_double(const double* x, RandomState state, double p, int64_t begin, int64_t end, double* y) {
+  DropoutRange(state, DropoutScale(p), begin, end - begin, x + begin, y + begin);
+}
+
+void dropout_bfloat16(const bfloat16* x, RandomState state, double p, int64_t begin, int64_t end, bfloat16* y) {
   const DropoutScale dropout(p);
   HWY_ALIGN float scales[64];
   for (int64_t at = begin; at < end;) {
     const int64_t n = std::min(end, at / 64 * 64 + 64) - at;
     DropoutScales(state, dropout, at, n, scales);
-    f(scales, at, n);
-    at += n;
-  }
-}
-
-void dropout_double(const double* x, RandomState state, double p, int64_t begin, int64_t end, double* y) {
-  for_each_scales(state, p, begin, end, [&](const float* scales, int64_t at, int64_t n) HWY_ATTR {
-    for (int64_t i = 0; i < n; ++i) y[at + i] = scales[i] == 0 ? 0 : x[at + i] / (1 - p);
-  });
-}
-
-void dropout_bfloat16(const bfloat16* x, RandomState state, double p, int64_t begin, int64_t end, bfloat16* y) {
-  for_each_scales(state, p, begin, end, [&](const float* scales, int64_t at, int64_t n) HWY_ATTR {
     for (int64_t i = 0; i < n; ++i) {
       y[at + i] = scales[i] == 0 ? bfloat16() : bfloat16(static_cast<float>(x[at + i]) * scales[i]);
     }
-  });
+    at += n;
+  }
 }
 
 }  // namespace

@@ -74,21 +74,6 @@ HWY_INLINE V derivative(D d, V z) {
   }
 }
 
-template <class T>
-void drop(const DropoutSpec& spec, int64_t at, int64_t n, const T* in, T* out) {
-  const DropoutScale scale(spec.probability);
-  if constexpr (sizeof(T) == 4) {
-    DropoutRange(spec.state, scale, at, n, in, out);
-  } else {
-    HWY_ALIGN float scales[64];
-    for (int64_t j = 0; j < n; j += 64) {
-      const int64_t count = std::min<int64_t>(64, n - j);
-      DropoutScales(spec.state, scale, at + j, count, scales);
-      for (int64_t i = 0; i < count; ++i) out[j + i] = scales[i] == 0 ? 0 : in[j + i] * static_cast<T>(scales[i]);
-    }
-  }
-}
-
 // y = dropout(activation(z)) for elements at ... at + n - 1.
 template <class T>
 void finish_range(const T* z, T* y, Activation activation, const DropoutSpec& dropout, int64_t at, int64_t n) {
@@ -115,7 +100,9 @@ void finish_range(const T* z, T* y, Activation activation, const DropoutSpec& dr
     default:  // none, or relu, which the product applies itself
       break;
   }
-  if (dropout.probability > 0) drop(dropout, at, n, y + at, y + at);
+  if (dropout.probability > 0) {
+    DropoutRange(dropout.state, DropoutScale(dropout.probability), at, n, y + at, y + at);
+  }
 }
 
 template <class T>
@@ -124,15 +111,14 @@ void backward_range(const T* dy, const T* z, const T* y, T* dz, Activation activ
   const hn::ScalableTag<T> d;
   if (activation == Activation::kRelu) {
     // y > 0 exactly where z > 0 and the element was kept: the mask need not be drawn again.
-    const auto scale =
-        hn::Set(d, static_cast<T>(dropout.probability > 0 ? DropoutScale(dropout.probability).scale : 1));
+    const auto scale = hn::Set(d, static_cast<T>(1 / (1 - dropout.probability)));
     over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
       store(hn::IfThenElseZero(hn::Gt(load(y + at), hn::Zero(d)), hn::Mul(load(dy + at), scale)), dz + at);
     });
     return;
   }
   if (dropout.probability > 0) {
-    drop(dropout, at, n, dy + at, dz + at);
+    DropoutRange(dropout.state, DropoutScale(dropout.probability), at, n, dy + at, dz + at);
     dy = dz;
   }
   const auto apply = [&]<Activation A>(std::integral_constant<Activation, A>) HWY_ATTR {

@@ -1,5 +1,6 @@
 #include "framework/kernels/norm.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "framework/kernels/cpu/parallel.h"
@@ -56,22 +57,6 @@ HWY_BEFORE_NAMESPACE();
 namespace attune::cpu::HWY_NAMESPACE {
 namespace {
 
-// out[j] = in[j] * scale of element begin + j of the draw
-template <class T>
-HWY_INLINE void dropped(const DropoutSpec& spec, const DropoutScale& scale, int64_t begin, int64_t n, const T* in,
-                        T* out) {
-  if constexpr (sizeof(T) == 4) {
-    DropoutRange(spec.state, scale, begin, n, in, out);
-  } else {
-    HWY_ALIGN float scales[64];
-    for (int64_t j = 0; j < n; j += 64) {
-      const int64_t count = std::min<int64_t>(64, n - j);
-      DropoutScales(spec.state, scale, begin + j, count, scales);
-      for (int64_t i = 0; i < count; ++i) out[j + i] = scales[i] == 0 ? 0 : in[j + i] * static_cast<T>(scales[i]);
-    }
-  }
-}
-
 template <class T>
 void forward_rows(const NormForward<T>& a, int64_t begin, int64_t end) {
   const hn::ScalableTag<T> d;
@@ -85,7 +70,7 @@ void forward_rows(const NormForward<T>& a, int64_t begin, int64_t end) {
     if (a.branch != nullptr) {
       const T* branch = a.branch + r * n;
       if (drops) {
-        dropped(*a.dropout, scale, r * n, n, branch, kept);
+        DropoutRange(a.dropout->state, scale, r * n, n, branch, kept);
         branch = kept;
       }
       T* sum = a.sum + r * n;
@@ -137,6 +122,17 @@ void backward_rows(const NormBackward<T>& a, int64_t begin, int64_t end) {
   for (int64_t r = begin; r < end; ++r) {
     const T* dy = a.dy + r * n;
     const T* x = a.x + r * n;
+    T* dx = a.dx + r * n;
+    const T* carried = a.carried != nullptr ? a.carried + r * n : nullptr;
+    if (all_zero_row(dy, n)) {  // a row that nothing depends on contributes nothing, NaN or not
+      if (carried != nullptr) {
+        std::copy(carried, carried + n, dx);
+      } else {
+        std::fill(dx, dx + n, T{0});
+      }
+      if (drops) DropoutRange(a.dropout->state, scale, r * n, n, dx, a.dbranch + r * n);
+      continue;
+    }
     const T mean = a.centred ? a.stats[2 * r] : 0;
     const T rstd = a.centred ? a.stats[2 * r + 1] : a.stats[r];
     const V centre = hn::Set(d, mean);
@@ -156,8 +152,6 @@ void backward_rows(const NormBackward<T>& a, int64_t begin, int64_t end) {
     });
     const V mean_g = hn::Set(d, a.centred ? lane_sum<T>(sum_g) / static_cast<T>(n) : T{0});
     const V mean_gh = hn::Set(d, lane_sum<T>(sum_gh) / static_cast<T>(n));
-    T* dx = a.dx + r * n;
-    const T* carried = a.carried != nullptr ? a.carried + r * n : nullptr;
     over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
       const V h = hn::Mul(hn::Sub(load(x), centre), factor);
       const V g = hn::Mul(load(dy), load(a.gain));
@@ -165,7 +159,7 @@ void backward_rows(const NormBackward<T>& a, int64_t begin, int64_t end) {
       if (carried != nullptr) z = hn::Add(z, load(carried));
       store(z, dx);
     });
-    if (drops) dropped(*a.dropout, scale, r * n, n, dx, a.dbranch + r * n);
+    if (drops) DropoutRange(a.dropout->state, scale, r * n, n, dx, a.dbranch + r * n);
   }
 }
 

@@ -21,9 +21,10 @@ namespace attune::cpu::HWY_NAMESPACE {
 /// 0.
 struct DropoutScale {
   explicit DropoutScale(double p)
-      : threshold(static_cast<uint32_t>(p * 0x1.0p32)), scale(static_cast<float>(1 / (1 - p))) {}
+      : threshold(static_cast<uint32_t>(p * 0x1.0p32)), exact(1 / (1 - p)), scale(static_cast<float>(exact)) {}
 
   uint32_t threshold;
+  double exact;  ///< for float64
   float scale;
 };
 
@@ -172,6 +173,16 @@ HWY_INLINE void DropoutRange(RandomState state, const DropoutScale& dropout, int
       }
     }
     at = end;
+  }
+}
+
+HWY_INLINE void DropoutRange(RandomState state, const DropoutScale& dropout, int64_t begin, int64_t n, const double* x,
+                             double* y) {
+  HWY_ALIGN float scales[64];
+  for (int64_t at = 0; at < n; at += 64) {
+    const int64_t count = std::min<int64_t>(64, n - at);
+    DropoutScales(state, dropout, begin + at, count, scales);
+    for (int64_t i = 0; i < count; ++i) y[at + i] = scales[i] == 0 ? 0 : x[at + i] * dropout.exact;
   }
 }
 

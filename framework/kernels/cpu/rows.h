@@ -54,6 +54,15 @@ HWY_INLINE T row_max(const T* x, int64_t n) {
   return top;
 }
 
+/// True when every element is exactly zero.
+template <class T>
+HWY_INLINE bool all_zero_row(const T* x, int64_t n) {
+  const hn::ScalableTag<T> d;
+  auto any = hn::Zero(d);
+  over_row<T>(n, [&](auto load, auto, auto) HWY_ATTR { any = hn::Or(any, hn::Abs(load(x))); });
+  return hn::AllTrue(d, hn::Eq(any, hn::Zero(d)));
+}
+
 }  // namespace attune::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
