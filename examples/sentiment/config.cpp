@@ -174,7 +174,7 @@ std::vector<std::string> preset_names() { return {"reviews", "sst2"}; }
 Config preset(std::string_view name) {
   Config config;
   if (name == "reviews") {
-    config.training.epochs = 12;
+    config.training.epochs = 8;
     config.training.learning_rate = 2e-3;
     return config;
   }
