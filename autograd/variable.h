@@ -19,7 +19,7 @@ struct Leaf {
   GradState grad_state = GradState::kEmpty;
   bool requires_grad = false;
   bool scattered = false;  ///< gradients are scattered into zeros: an optimizer leaves zeros behind
-  std::string name;  ///< dotted module path, for messages
+  std::string name;        ///< dotted module path, for messages
 
   // The leaf's slot on the current tape; valid when `generation` is the tape's.
   uint64_t generation = 0;

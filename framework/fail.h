@@ -27,9 +27,9 @@ void require(bool ok, fmt::format_string<Args...> format, Args&&... args) {
 
 /// Types with to_string() print themselves: Shape, DType, Device, ...
 template <class T>
-requires requires(const T& value) {
-  { value.to_string() } -> std::convertible_to<std::string>;
-}
+  requires requires(const T& value) {
+    { value.to_string() } -> std::convertible_to<std::string>;
+  }
 struct fmt::formatter<T> : fmt::formatter<std::string> {
   template <class Context>
   auto format(const T& value, Context& context) const {

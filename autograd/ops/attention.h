@@ -15,8 +15,8 @@ struct AttentionOptions {
 };
 
 struct AttentionResult {
-  Variable output;  ///< [B, T, H, Kv]
-  Variable weights; ///< [B, H, T, S] when asked for, before dropout, gradients flow through it; undefined otherwise
+  Variable output;   ///< [B, T, H, Kv]
+  Variable weights;  ///< [B, H, T, S] when asked for, before dropout, gradients flow through it; undefined otherwise
 };
 
 /// Scaled dot-product attention (Vaswani et al., 2017, eq. 1), exact, without materialising T x S.

@@ -89,8 +89,8 @@ Variable concat(std::span<const Variable> parts, int axis);
 Variable concat(std::initializer_list<Variable> parts, int axis);
 /// Joins along a new axis.
 Variable stack(std::span<const Variable> parts, int axis);
-/// Rows of an axis by index: y[..., i, ...] = x[..., indices[i], ...]; indices int64 [n]. Repeated indices add up in the
-/// gradient.
+/// Rows of an axis by index: y[..., i, ...] = x[..., indices[i], ...]; indices int64 [n]. Repeated indices add up in
+/// the gradient.
 Variable index_select(const Variable& x, int axis, const Tensor& indices);
 /// y[..., i, ...] = x[..., indices[..., i, ...], ...]; indices int64, shape of x except along `axis`.
 Variable gather(const Variable& x, int axis, const Tensor& indices);
@@ -107,12 +107,12 @@ Variable matmul(const Variable& a, const Variable& b, bool transpose_a = false, 
 /// dropout: probability of zeroing an element, drawn from `stream`; 0 draws nothing.
 /// A row whose upstream gradient is exactly 0 contributes exactly 0 to dweight, NaN in that row of x or not.
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
-                Activation activation = Activation::kNone, double dropout = 0,
-                RandomStream& stream = default_stream());
+                Activation activation = Activation::kNone, double dropout = 0, RandomStream& stream = default_stream());
 
 // Normalisation (norm.cpp), over the last axis.
 
-/// (x - mean) / sqrt(var + eps) * gain + shift (Ba et al., 2016); var is biased. gain, shift [D], shift may be undefined.
+/// (x - mean) / sqrt(var + eps) * gain + shift (Ba et al., 2016); var is biased. gain, shift [D], shift may be
+/// undefined.
 Variable layer_norm(const Variable& x, const Variable& gain, const Variable& shift, double eps = 1e-5);
 /// x / sqrt(mean(x^2) + eps) * gain (Zhang and Sennrich, 2019). gain [D].
 Variable rms_norm(const Variable& x, const Variable& gain, double eps = 1e-6);
@@ -133,8 +133,8 @@ Variable masked_softmax(const Variable& x, const Tensor& keep);
 enum class Reduction : uint8_t { kMean, kSum };
 
 struct CrossEntropyOptions {
-  double label_smoothing = 0;  ///< epsilon: the target distribution is (1 - epsilon) one-hot + epsilon / V
-  int64_t ignore_index = -100; ///< targets that count neither in the loss nor in the mean
+  double label_smoothing = 0;   ///< epsilon: the target distribution is (1 - epsilon) one-hot + epsilon / V
+  int64_t ignore_index = -100;  ///< targets that count neither in the loss nor in the mean
   Reduction reduction = Reduction::kMean;
 };
 
@@ -142,8 +142,8 @@ struct CrossEntropyOptions {
 /// when there are none. Throws ValueError for a target outside 0 ... V - 1, naming its position.
 Variable cross_entropy(const Variable& logits, const Tensor& targets, const CrossEntropyOptions& options = {});
 
-/// cross_entropy(linear(x, weight, bias), targets) in blocks of rows: the logits never leave the cache, and the gradients
-/// are computed in the same pass. x [..., D], weight [V, D], bias [V] or undefined.
+/// cross_entropy(linear(x, weight, bias), targets) in blocks of rows: the logits never leave the cache, and the
+/// gradients are computed in the same pass. x [..., D], weight [V, D], bias [V] or undefined.
 Variable linear_cross_entropy(const Variable& x, const Variable& weight, const Variable& bias, const Tensor& targets,
                               const CrossEntropyOptions& options = {});
 

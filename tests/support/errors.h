@@ -1,6 +1,7 @@
 #pragma once
 
 #include <catch2/catch_test_macros.hpp>
+
 #include <exception>
 #include <string>
 #include <utility>

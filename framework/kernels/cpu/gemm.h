@@ -60,8 +60,8 @@ constexpr int64_t packed_columns(int64_t n) { return (n + 15) / 16 * 16; }
 void gemm(const Product<float>& product);
 void gemm(const Product<double>& product);
 
-/// The same split over the pool: rows of C, columns where there are more of them, or slices of a long sum. Every element
-/// is computed in the same order whatever the number of threads.
+/// The same split over the pool: rows of C, columns where there are more of them, or slices of a long sum. Every
+/// element is computed in the same order whatever the number of threads.
 void parallel_gemm(const Product<float>& product);
 void parallel_gemm(const Product<double>& product);
 
