@@ -87,14 +87,15 @@ void Module::load_state_dict(const StateDict& state) {
                                        dtype_name(found->second->dtype())));
     }
   }
-  for (const auto& [name, tensor] : state) {
+  for (const auto& entry : state) {
+    const std::string& name = entry.first;
     if (expected.contains(name)) continue;
-    std::string line = fmt::format("{} {}", name, tensor.shape());
+    std::string line = fmt::format("{} {}", name, entry.second.shape());
     if (!own.empty() && unexpected.size() < kMaxSuggestions) {
       // Names that nothing was given for come first among equals: one of them is the likely target.
       const auto nearest = std::min_element(own.begin(), own.end(), [&](const auto& a, const auto& b) {
-        const auto key = [&](const auto& entry) {
-          return std::pair(edit_distance(name, entry.first), given.contains(entry.first));
+        const auto key = [&](const auto& candidate) {
+          return std::pair(edit_distance(name, candidate.first), given.contains(candidate.first));
         };
         return key(a) < key(b);
       });

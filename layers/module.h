@@ -64,14 +64,14 @@ class Module {
  protected:
   /// Creates a child that this module owns.
   template <class T, class... Args>
-  T& child(std::string name, Args&&... args) {
-    return own(std::move(name), std::make_unique<T>(std::forward<Args>(args)...));
+  T& child(const std::string& name, Args&&... args) {
+    return own(name, std::make_unique<T>(std::forward<Args>(args)...));
   }
   /// Takes over a child made elsewhere. Throws ValueError for nullptr.
   template <class T>
-  T& own(std::string name, std::unique_ptr<T> module) {
+  T& own(const std::string& name, std::unique_ptr<T> module) {
     T* address = module.get();
-    adopt(std::move(name), std::move(module));
+    adopt(name, std::move(module));
     return *address;
   }
   // Names of children, parameters and buffers are unique within a module, not empty, without '.' and '/'; ValueError

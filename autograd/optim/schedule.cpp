@@ -23,7 +23,8 @@ double CosineSchedule::at(int64_t step) const {
 
 double StepSchedule::at(int64_t step) const {
   require<ValueError>(every >= 1, "StepSchedule: a fall every {} steps, expected 1 or more", every);
-  return initial * std::pow(factor, static_cast<double>(step / every));
+  const int64_t falls = step / every;
+  return initial * std::pow(factor, static_cast<double>(falls));
 }
 
 ReduceOnPlateau::ReduceOnPlateau(const PlateauOptions& options)

@@ -7,7 +7,7 @@
 #include <string>
 
 // Not <CLI/CLI.hpp>, which takes 4 s to compile: only files that define options need it.
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's own name
 class App;
 class Validator;
 }  // namespace CLI
