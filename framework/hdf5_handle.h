@@ -46,7 +46,7 @@ class Handle {
   ~Handle() {
     if (id_ >= 0) Close(id_);
   }
-  operator hid_t() const { return id_; }
+  operator hid_t() const { return id_; }  // NOLINT(google-explicit-constructor): handed to HDF5 as it is
   /// Closes now, so that a failure is seen.
   void close(const std::string& who, const char* call) { check(Close(std::exchange(id_, H5I_INVALID_HID)), who, call); }
 

@@ -93,9 +93,9 @@ AttentionRecorder::~AttentionRecorder() {
   for (const auto& [core, path] : cores_) core->recorder_ = nullptr;
 }
 
-void AttentionRecorder::add(const AttentionCore& core, Tensor weights) {
+void AttentionRecorder::add(const AttentionCore& core, const Tensor& weights) {
   for (const auto& [known, path] : cores_) {
-    if (known == &core) records_.push_back({path, std::move(weights)});
+    if (known == &core) records_.push_back({path, weights});
   }
 }
 

@@ -110,7 +110,7 @@ AttentionResult MultiHeadAttention::attend(const Variable& q, const Variable& k,
   return finish((*core_)(q, keys, values, wider, want), weights);
 }
 
-AttentionResult MultiHeadAttention::finish(AttentionResult heads, Weights weights) const {
+AttentionResult MultiHeadAttention::finish(const AttentionResult& heads, Weights weights) const {
   const Variable& y = heads.output;
   AttentionResult result;
   result.output = (*out_)(reshape(y, {y.dim(0), y.dim(1), y.dim(2) * y.dim(3)}));

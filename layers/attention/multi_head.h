@@ -62,7 +62,7 @@ class MultiHeadAttention : public Module {
   bool adds_keys() const { return bias_k_.defined() || add_zero_attn_; }
   AttentionResult attend(const Variable& q, const Variable& k, const Variable& v, const AttentionMask& mask,
                          Weights weights) const;
-  AttentionResult finish(AttentionResult heads, Weights weights) const;
+  AttentionResult finish(const AttentionResult& heads, Weights weights) const;
 
   int64_t dim_;
   int64_t heads_;

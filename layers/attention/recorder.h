@@ -39,7 +39,7 @@ class AttentionRecorder {
  private:
   friend class AttentionCore;
 
-  void add(const AttentionCore& core, Tensor weights);
+  void add(const AttentionCore& core, const Tensor& weights);
 
   std::vector<std::pair<AttentionCore*, std::string>> cores_;
   std::vector<Record> records_;

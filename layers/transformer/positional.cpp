@@ -19,7 +19,8 @@ Tensor sinusoids(int64_t dim, int64_t max_length) {
   double* p = table.data<double>();
   for (int64_t position = 0; position < max_length; ++position) {
     for (int64_t i = 0; i < dim; ++i) {
-      const double exponent = static_cast<double>(i / 2 * 2) / static_cast<double>(dim);
+      const int64_t even = i / 2 * 2;
+      const double exponent = static_cast<double>(even) / static_cast<double>(dim);
       const double angle = static_cast<double>(position) * std::pow(10000, -exponent);
       *p++ = i % 2 == 0 ? std::sin(angle) : std::cos(angle);
     }

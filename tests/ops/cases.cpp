@@ -22,7 +22,7 @@ const std::vector<OpError>& op_errors() {
     const auto leaf = [](const Shape& shape, DType dtype = DType::kFloat32) {
       return Variable(Tensor::zeros(shape, dtype));
     };
-    const auto integers = [](std::vector<int64_t> values) {
+    const auto integers = [](const std::vector<int64_t>& values) {
       const auto n = static_cast<int64_t>(values.size());
       return Tensor::from(values, {n});
     };

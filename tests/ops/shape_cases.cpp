@@ -7,7 +7,7 @@ namespace {
 
 using Vars = std::span<const Variable>;
 
-Tensor integers(std::vector<int64_t> values, const Shape& shape) { return Tensor::from(values, shape); }
+Tensor integers(const std::vector<int64_t>& values, const Shape& shape) { return Tensor::from(values, shape); }
 
 }  // namespace
 

@@ -127,8 +127,8 @@ std::vector<MaskKind> make_kinds() {
   add(
       "padding & padding",
       [](const Extents& e, DType) {
-        return M::padding(lengths(e)) &
-               M::padding(Tensor::full({e.batch}, static_cast<double>(e.keys / 2), DType::kInt64));
+        const std::vector<int64_t> half(static_cast<size_t>(e.batch), e.keys / 2);
+        return M::padding(lengths(e)) & M::padding(Tensor::from(half, {e.batch}));
       },
       [](const Extents& e, int64_t b, int64_t, int64_t, int64_t s) {
         return s < std::min(length_of(e, b), e.keys / 2);

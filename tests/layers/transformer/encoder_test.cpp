@@ -104,7 +104,7 @@ TEST_CASE("an encoder is its layers one after the other, with dropout too", "[la
 
         manual_seed(4);
         const Variable y = encoder(x, padding());
-        const Tensor value = y.value();
+        const Tensor& value = y.value();
         const Tensor gradient = gradient_of(y);
         manual_seed(4);
         Variable z = x;
@@ -174,7 +174,7 @@ TEST_CASE("contract 3.16: a padded batch equals each sequence alone, through the
     const Tensor mask_lengths = Tensor::from(lengths, {3});
     const Variable x(random_tensor({3, 6, kDim}), true);
     const Variable y = encoder(x, AttentionMask::padding(mask_lengths));
-    const Tensor output = y.value();
+    const Tensor& output = y.value();
     sum(square(masked_mean(y, mask_lengths))).backward();
     std::vector<Tensor> batch_gradients;
     for (const Variable& parameter : encoder.parameters()) batch_gradients.push_back(parameter.grad().clone());

@@ -23,8 +23,9 @@ TEST_CASE("sinusoidal positions are the paper's", "[layers]") {
         values(positions(Variable(Tensor::zeros({1, 40, dim}, DType::kFloat64)), offset).value());
     for (int64_t t = 0; t < 40; ++t) {
       for (int64_t i = 0; i < dim; ++i) {
+        const int64_t pair = i / 2;
         const double angle = static_cast<double>(t + offset) /
-                             std::pow(10000, 2.0 * static_cast<double>(i / 2) / static_cast<double>(dim));
+                             std::pow(10000, 2.0 * static_cast<double>(pair) / static_cast<double>(dim));
         const double expected = i % 2 == 0 ? std::sin(angle) : std::cos(angle);
         CHECK(std::abs(table[static_cast<size_t>(t * dim + i)] - expected) < 1e-6);
       }
