@@ -76,7 +76,7 @@ int64_t lines_beginning(const std::string& text, const std::string& word) {
   return count;
 }
 
-Finished golden(std::vector<std::string> arguments) { return run("attune-golden", arguments); }
+Finished golden(const std::vector<std::string>& arguments) { return run("attune-golden", arguments); }
 
 /// The program's answer to one case.
 Finished golden_of(const Written& written) {

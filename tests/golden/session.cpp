@@ -126,7 +126,8 @@ Verdict Session::verdict() {
 
   Verdict verdict;
   for (const auto& [name, expected] : case_.outputs) {
-    const auto ours = std::find_if(outputs_.begin(), outputs_.end(), [&](const auto& o) { return o.first == name; });
+    const auto ours =
+        std::find_if(outputs_.begin(), outputs_.end(), [&wanted = name](const auto& o) { return o.first == wanted; });
     if (ours == outputs_.end()) throw Skip(fmt::format("output {} is not in Attune", name));
     compare(verdict, "outputs/" + name, ours->second.value(), expected);
   }
@@ -134,7 +135,8 @@ Verdict Session::verdict() {
     return leaf.grad().defined() ? leaf.grad() : Tensor::zeros_like(leaf.value());
   };
   for (const auto& [name, expected] : case_.grad_inputs) {
-    const auto leaf = std::find_if(inputs_.begin(), inputs_.end(), [&](const auto& i) { return i.first == name; });
+    const auto leaf =
+        std::find_if(inputs_.begin(), inputs_.end(), [&wanted = name](const auto& i) { return i.first == wanted; });
     require<FormatError>(leaf != inputs_.end(), "grad_inputs/{} belongs to no input of floats", name);
     compare(verdict, "grad_inputs/" + name, gradient(leaf->second), expected);
   }
