@@ -73,7 +73,7 @@ TEST_CASE("links in the READMEs lead somewhere", "[house]") {
   CHECK(dead == std::vector<std::string>{});
 }
 
-TEST_CASE("the quickstart learns its task", "[house]") {
+TEST_CASE("the quickstart learns its task", "[house][release]") {
   const attune::testing::Finished quickstart = attune::testing::run("quickstart", {});
   INFO(quickstart.out << quickstart.err);
   REQUIRE(quickstart.status == 0);
