@@ -238,22 +238,24 @@ bool all_finite(const T* data, int64_t n) {
   return hn::AllTrue(d, hn::Eq(sum, hn::Zero(d)));
 }
 
-// The product of one panel that holds NaN or infinity, where zeros of A take part in nothing.
+// The product of one panel that holds NaN or infinity, where zeros of A take part in nothing. Element by element with
+// the tile's own operations, so that what does not meet such a number is bitwise what the tile gives.
 template <class T>
 void run_exact(const Tile<T>& t, int64_t rows, int64_t width) {
+  const hn::CappedTag<T, 1> d;
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < t.n; ++j) {
-      T sum = 0;
+      auto sum = hn::Zero(d);
       for (int64_t k = 0; k < t.k; ++k) {
         const T a = t.a[i * t.a_row + k * t.a_col];
-        if (a != 0) sum += a * t.b[k * width + j];
+        if (a != 0) sum = hn::MulAdd(hn::Set(d, a), hn::Set(d, t.b[k * width + j]), sum);
       }
       T& c = t.c[i * t.ldc + j];
-      T y = sum * t.alpha;
-      if (t.accumulate) y += c;
-      if (t.bias != nullptr) y += t.bias[j];
-      if (t.relu && y < 0) y = 0;
-      c = y;
+      auto y = hn::Mul(sum, hn::Set(d, t.alpha));
+      if (t.accumulate) y = hn::Add(y, hn::Set(d, c));
+      if (t.bias != nullptr) y = hn::Add(y, hn::Set(d, t.bias[j]));
+      if (t.relu) y = hn::Max(y, hn::Zero(d));
+      c = hn::GetLane(y);
     }
   }
 }
