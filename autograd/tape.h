@@ -3,6 +3,7 @@
 // Memory contract of gradients, everywhere: a gradient is written (=) where it is the first of its slot and added (+=)
 // otherwise. Grads::target says which; nothing is zero-filled just to be added to.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -85,18 +86,29 @@ class Tape {
     return outs;
   }
 
-  /// Two outputs without a vector, for ops on the hot path.
+  /// A fixed number of outputs without a vector, for ops on the hot path.
+  template <size_t N, class F>
+  std::array<Variable, N> record_array(const char* name, std::array<Tensor, N> ys,
+                                       std::initializer_list<const Variable*> inputs, F&& backward) {
+    std::array<Variable, N> outs;
+    std::array<const Tensor*, N> values;
+    for (size_t i = 0; i < N; ++i) {
+      outs[i] = result(std::move(ys[i]));
+      values[i] = &outs[i].value_;
+    }
+    if (begin_node(name, {inputs.begin(), inputs.size()}, values)) {
+      emplace(std::forward<F>(backward));
+      for (size_t i = 0; i < N; ++i) link(outs[i], static_cast<uint32_t>(i));
+    }
+    return outs;
+  }
+
+  /// The same for two.
   template <class F>
   std::pair<Variable, Variable> record_pair(const char* name, Tensor y0, Tensor y1,
                                             std::initializer_list<const Variable*> inputs, F&& backward) {
-    std::pair<Variable, Variable> outs{result(std::move(y0)), result(std::move(y1))};
-    const Tensor* values[] = {&outs.first.value_, &outs.second.value_};
-    if (begin_node(name, {inputs.begin(), inputs.size()}, values)) {
-      emplace(std::forward<F>(backward));
-      link(outs.first, 0);
-      link(outs.second, 1);
-    }
-    return outs;
+    auto outs = record_array<2>(name, std::array{std::move(y0), std::move(y1)}, inputs, std::forward<F>(backward));
+    return {std::move(outs[0]), std::move(outs[1])};
   }
 
   void backward(const Variable& root, const Tensor& seed);

@@ -19,5 +19,6 @@ const Layer* find_layer(const std::string& name);
 extern const std::vector<Layer> kBasicLayers;
 extern const std::vector<Layer> kAttentionLayers;
 extern const std::vector<Layer> kOptimizers;
+extern const std::vector<Layer> kRecurrentLayers;
 
 }  // namespace attune::golden

@@ -2,6 +2,7 @@
 
 #include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
+#include "autograd/ops/recurrent.h"
 
 namespace attune::testing {
 
@@ -12,6 +13,7 @@ const std::vector<OpCase>& op_cases() {
     add_shape_cases(all);
     add_product_cases(all);
     add_attention_cases(all);
+    add_recurrent_cases(all);
     return all;
   }();
   return cases;
@@ -135,6 +137,19 @@ const std::vector<OpError>& op_errors() {
     row("cross_entropy", [=] { cross_entropy(a, integers({0, 3})); }, {"3", "1"});
     row("cross_entropy", [=] { cross_entropy(a, integers({0})); }, {"[1]", "[2, 3]"});
     row("linear_cross_entropy", [=] { linear_cross_entropy(a, b, {}, integers({0, 4})); }, {"4", "1"});
+    const RecurrentParameters gates{leaf({9, 2}), leaf({9, 3}), {}, {}};
+    const auto one = [](const RecurrentParameters& p) { return std::vector<RecurrentParameters>{p}; };
+    const Variable sequence = leaf({2, 5, 2});
+    row("gru", [=] { gru(a, {}, one(gates)); }, {"[2, 3]", "[B, S, D]"});
+    row("gru", [=] { gru(leaf({2, 5, 4}), {}, one(gates)); }, {"weight_ih", "[9, 2]", "[9, 4]"});
+    row("gru", [=] { gru(sequence, leaf({1, 3, 3}), one(gates)); }, {"h0", "[1, 3, 3]", "[1, 2, 3]"});
+    row("gru", [=] { gru(sequence, {}, {}); }, {"0 directions"});
+    row("gru", [=] { gru(sequence, {}, one({leaf({9, 2}), leaf({9, 3}), leaf({9}), {}})); }, {"one bias"});
+    row("gru", [=] { gru(sequence, {}, one(gates), integers({5, 6})); }, {"sample 1", "length 6", "5"});
+    row("gru", [=] { gru(sequence, {}, one(gates), a.value()); }, {"float32", "int64"});
+    row("lstm", [=] { lstm(sequence, {}, {}, one(gates)); }, {"[9, 3]", "[4 H, H]"});
+    const RecurrentParameters wide_gates{leaf({12, 2}), leaf({12, 3}, DType::kFloat64), {}, {}};
+    row("lstm", [=] { lstm(sequence, {}, {}, one(wide_gates)); }, {"float64", "float32", "weight_hh"});
     row("linear_cross_entropy",
         [=] {
           linear_cross_entropy(a, leaf({4, 2}), {}, integers({0, 1}));

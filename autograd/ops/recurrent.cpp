@@ -1,0 +1,208 @@
+#include "autograd/ops/recurrent.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <utility>
+
+#include "autograd/ops/checks.h"
+#include "autograd/tape.h"
+#include "framework/kernels/recurrent.h"
+
+namespace attune {
+namespace {
+
+struct Sizes {
+  int64_t batch, steps, inputs, width, directions;
+};
+
+void check_shape(const char* op, const char* name, int64_t direction, const Variable& x, const Variable& like,
+                 const Shape& wanted) {
+  require<ShapeError>(x.shape() == wanted, "{}: {} of direction {} has shape {}, expected {}", op, name, direction,
+                      x.shape(), wanted);
+  check_same_dtype(op, x, name, like, "x");
+}
+
+void check_state(const char* op, const char* name, const Variable& state, const Variable& x, const Sizes& sizes) {
+  if (!state.defined()) return;
+  const Shape wanted{sizes.directions, sizes.batch, sizes.width};
+  require<ShapeError>(state.shape() == wanted, "{}: {} has shape {}, expected [directions, B, H] = {} for x {}", op,
+                      name, state.shape(), wanted, x.shape());
+  check_same_dtype(op, state, name, x, "x");
+}
+
+Sizes check(const char* op, int64_t gates, const Variable& x, const Variable& h0, const Variable& c0,
+            std::span<const RecurrentParameters> directions) {
+  check_operand(op, "x", x);
+  require<ShapeError>(x.rank() == 3, "{}: x has shape {}, expected [B, S, D]", op, x.shape());
+  require<ValueError>(directions.size() == 1 || directions.size() == 2, "{}: {} directions given, expected 1 or 2", op,
+                      directions.size());
+  const Variable& recurrent = directions[0].weight_hh;
+  require<ShapeError>(recurrent.rank() == 2 && recurrent.dim(1) > 0 && recurrent.dim(0) == gates * recurrent.dim(1),
+                      "{}: weight_hh has shape {}, expected [{} H, H]", op, recurrent.shape(), gates);
+  const Sizes sizes{x.dim(0), x.dim(1), x.dim(2), recurrent.dim(1), static_cast<int64_t>(directions.size())};
+  for (int64_t i = 0; i < sizes.directions; ++i) {
+    const RecurrentParameters& p = directions[static_cast<size_t>(i)];
+    const int64_t rows = gates * sizes.width;
+    check_shape(op, "weight_ih", i, p.weight_ih, x, {rows, sizes.inputs});
+    check_shape(op, "weight_hh", i, p.weight_hh, x, {rows, sizes.width});
+    require<ValueError>(p.bias_ih.defined() == p.bias_hh.defined(),
+                        "{}: direction {} has one bias only, expected both or neither", op, i);
+    if (!p.bias_ih.defined()) continue;
+    check_shape(op, "bias_ih", i, p.bias_ih, x, {rows});
+    check_shape(op, "bias_hh", i, p.bias_hh, x, {rows});
+  }
+  check_state(op, "h0", h0, x, sizes);
+  check_state(op, "c0", c0, x, sizes);
+  return sizes;
+}
+
+// Sorts by counting: begins[t] first counts the samples of a length above t, then the rows before step t.
+PackedSequences arrange(const char* op, const Tensor& given, const Sizes& sizes) {
+  const int64_t batch = sizes.batch;
+  const int64_t steps = sizes.steps;
+  PackedSequences out;
+  out.samples = Tensor::empty({batch}, DType::kInt64);
+  out.lengths = Tensor::full({batch}, static_cast<double>(steps), DType::kInt64);
+  out.begins = Tensor::full({steps + 1}, 0, DType::kInt64);
+  auto* samples = out.samples.data<int64_t>();
+  auto* lengths = out.lengths.data<int64_t>();
+  auto* begins = out.begins.data<int64_t>();
+  if (!given.defined()) {
+    std::iota(samples, samples + batch, int64_t{0});
+    for (int64_t t = 0; t <= steps; ++t) begins[t] = t * batch;
+    return out;
+  }
+  require<DTypeError>(given.dtype() == DType::kInt64, "{}: lengths are {}, expected int64", op, given);
+  require<ShapeError>(given.shape() == Shape{batch}, "{}: lengths have shape {}, expected [{}]", op, given.shape(),
+                      batch);
+  const Tensor contiguous = given.contiguous();
+  const auto* length = contiguous.data<int64_t>();
+  for (int64_t b = 0; b < batch; ++b) {
+    require<ValueError>(length[b] >= 0 && length[b] <= steps, "{}: sample {} has length {}, expected 0 ... {} steps",
+                        op, b, length[b], steps);
+    if (length[b] > 0) ++begins[length[b] - 1];
+  }
+  for (int64_t t = steps - 1; t > 0; --t) begins[t - 1] += begins[t];
+  // A sample of length n stands behind all longer ones.
+  Tensor position = out.begins.clone();
+  auto* next = position.data<int64_t>();
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t at = next[length[b]]++;
+    samples[at] = b;
+    lengths[at] = length[b];
+  }
+  int64_t row = 0;
+  for (int64_t t = 0; t <= steps; ++t) row += std::exchange(begins[t], row);
+  return out;
+}
+
+constexpr int kFirstParameter = 3;  // behind x, h0, c0
+constexpr int kParameters = 4;      // of one direction
+
+RecurrentGradient gradient_of(Grads& g, int input) {
+  if (!g.needs(input)) return {};
+  GradTarget target = g.target(input);
+  return {std::move(target.tensor), target.accumulate};
+}
+
+RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
+                    std::span<const RecurrentParameters> directions, const Tensor& given_lengths) {
+  const bool has_cells = cell == RecurrentCell::kLstm;
+  const Sizes sizes = check(op, has_cells ? 4 : 3, x, h0, c0, directions);
+  const PackedSequences sequences = arrange(op, given_lengths, sizes);
+  const DType dtype = x.dtype();
+  const Device device = x.device();
+  const int64_t rows = sequences.begins.data<int64_t>()[sizes.steps];
+
+  // The rows of one step, or of one sample, stand packed already.
+  const Tensor in = x.value().contiguous();
+  const bool packed = rows == sizes.batch * sizes.steps && (sizes.batch == 1 || sizes.steps == 1);
+  Tensor packed_x = packed ? in.view({rows, sizes.inputs}) : Tensor::empty({rows, sizes.inputs}, dtype, device);
+  if (!packed) kernels::pack_steps(in, sequences, packed_x);
+
+  RecurrentLayer layer{cell, sizes.directions, {}};
+  std::array<RecurrentTrace, 2> traces;
+  for (size_t i = 0; i < directions.size(); ++i) {
+    const RecurrentParameters& p = directions[i];
+    layer.weights[i] = {p.weight_ih.value().contiguous(), p.weight_hh.value().contiguous(),
+                        p.bias_ih.value().contiguous(), p.bias_hh.value().contiguous()};
+    traces[i].gates = Tensor::empty({rows, 4 * sizes.width}, dtype, device);
+    traces[i].hidden = Tensor::empty({rows, sizes.width}, dtype, device);
+    if (has_cells) traces[i].cell = Tensor::empty({rows, sizes.width}, dtype, device);
+  }
+  const Shape states{sizes.directions, sizes.batch, sizes.width};
+  Tensor y = Tensor::empty({sizes.batch, sizes.steps, sizes.directions * sizes.width}, dtype, device);
+  Tensor h_n = Tensor::empty(states, dtype, device);
+  Tensor c_n = has_cells ? Tensor::empty(states, dtype, device) : Tensor();
+  kernels::recurrent(layer, sequences, packed_x, h0.value().contiguous(), c0.value().contiguous(), traces, y, h_n, c_n);
+
+  std::array<SavedTensor, 4> weights;
+  for (size_t i = 0; i < directions.size(); ++i) {
+    weights[2 * i] = SavedTensor(layer.weights[i].weight_ih);
+    weights[2 * i + 1] = SavedTensor(layer.weights[i].weight_hh);
+  }
+  auto backward = [cell, sizes, sequences, packed, packed_x = SavedTensor(packed_x), weights,
+                   traces](Grads& g) mutable {
+    RecurrentLayer kept{cell, sizes.directions, {}};
+    std::array<RecurrentGradients, 2> gradients;
+    for (size_t i = 0; i < static_cast<size_t>(sizes.directions); ++i) {
+      kept.weights[i].weight_ih = weights[2 * i].get();
+      kept.weights[i].weight_hh = weights[2 * i + 1].get();
+      const int first = kFirstParameter + static_cast<int>(i) * kParameters;
+      gradients[i] = {gradient_of(g, first), gradient_of(g, first + 1), gradient_of(g, first + 2),
+                      gradient_of(g, first + 3)};
+    }
+    const Tensor& steps = packed_x.get();
+    const Shape padded{sizes.batch, sizes.steps, sizes.inputs};
+    const Shape state_shape{sizes.directions, sizes.batch, sizes.width};
+    Tensor dpacked;
+    if (g.needs(0)) dpacked = Tensor::empty_like(steps);
+    Tensor dh0 = Tensor::empty(state_shape, steps.dtype(), steps.device());
+    Tensor dc0;
+    Tensor dc_n;
+    if (cell == RecurrentCell::kLstm) {
+      dc0 = Tensor::empty_like(dh0);
+      dc_n = g.dy(2);
+    }
+    kernels::recurrent_backward(kept, sequences, steps, traces, g.dy(0), g.dy(1), dc_n, dpacked, dh0, dc0, gradients);
+    if (packed && dpacked.defined()) {
+      g.add(0, dpacked.view(padded));
+    } else if (dpacked.defined()) {
+      Tensor dx = Tensor::empty(padded, steps.dtype(), steps.device());
+      kernels::unpack_steps(dpacked, sequences, dx);
+      g.add(0, std::move(dx));
+    }
+    g.add(1, std::move(dh0));
+    if (dc0.defined()) g.add(2, std::move(dc0));
+  };
+
+  const RecurrentParameters none;
+  const RecurrentParameters& a = directions.front();
+  const RecurrentParameters& b = directions.size() == 2 ? directions.back() : none;
+  const std::initializer_list<const Variable*> inputs = {&x,           &h0,        &c0,        &a.weight_ih,
+                                                         &a.weight_hh, &a.bias_ih, &a.bias_hh, &b.weight_ih,
+                                                         &b.weight_hh, &b.bias_ih, &b.bias_hh};
+  Tape& tape = Tape::current();
+  if (has_cells) {
+    auto outs =
+        tape.record_array<3>(op, std::array{std::move(y), std::move(h_n), std::move(c_n)}, inputs, std::move(backward));
+    return {std::move(outs[0]), std::move(outs[1]), std::move(outs[2])};
+  }
+  auto outs = tape.record_array<2>(op, std::array{std::move(y), std::move(h_n)}, inputs, std::move(backward));
+  return {std::move(outs[0]), std::move(outs[1]), Variable()};
+}
+
+}  // namespace
+
+RecurrentResult gru(const Variable& x, const Variable& h0, std::span<const RecurrentParameters> directions,
+                    const Tensor& lengths) {
+  return run("gru", RecurrentCell::kGru, x, h0, Variable(), directions, lengths);
+}
+
+RecurrentResult lstm(const Variable& x, const Variable& h0, const Variable& c0,
+                     std::span<const RecurrentParameters> directions, const Tensor& lengths) {
+  return run("lstm", RecurrentCell::kLstm, x, h0, c0, directions, lengths);
+}
+
+}  // namespace attune

@@ -1,0 +1,146 @@
+#include "layers/recurrent.h"
+
+#include <cmath>
+
+#include "autograd/ops/ops.h"
+#include "framework/fail.h"
+#include "layers/init.h"
+
+namespace attune {
+namespace {
+
+void check_widths(const char* name, int64_t in, int64_t hidden) {
+  require<ValueError>(in > 0 && hidden > 0, "{}: widths {} -> {} given, expected at least 1 each", name, in, hidden);
+}
+
+/// Draws the parameters of one direction and hands each to enter(name, tensor).
+template <class Enter>
+RecurrentParameters draw(int64_t gates, int64_t in, int64_t hidden, bool bias, const std::string& suffix,
+                         const Enter& enter) {
+  const double limit = 1 / std::sqrt(static_cast<double>(hidden));
+  const int64_t rows = gates * hidden;
+  RecurrentParameters p;
+  p.weight_ih = enter("weight_ih" + suffix, init::uniform({rows, in}, -limit, limit));
+  p.weight_hh = enter("weight_hh" + suffix, init::uniform({rows, hidden}, -limit, limit));
+  if (bias) {
+    p.bias_ih = enter("bias_ih" + suffix, init::uniform({rows}, -limit, limit));
+    p.bias_hh = enter("bias_hh" + suffix, init::uniform({rows}, -limit, limit));
+  }
+  return p;
+}
+
+/// One step as a sequence of length 1: x [B, in] -> [B, 1, in], a state [B, H] -> [1, B, H].
+Variable as_sequence(const Variable& x) { return reshape(x, {x.dim(0), 1, x.dim(1)}); }
+Variable as_states(const Variable& h) { return reshape(h, {1, h.dim(0), h.dim(1)}); }
+Variable as_step(const Variable& states) { return reshape(states, {states.dim(1), states.dim(2)}); }
+
+}  // namespace
+
+RecurrentLayers::RecurrentLayers(const char* name, int64_t gates, int64_t in, int64_t hidden, RecurrentOptions options)
+    : name_(name), in_(in), hidden_(hidden), options_(options) {
+  check_widths(name, in, hidden);
+  require<ValueError>(options.layers > 0, "{}: {} layers given, expected at least 1", name, options.layers);
+  require<ValueError>(options.dropout >= 0 && options.dropout < 1, "{}: dropout {} given, expected 0 <= p < 1", name,
+                      options.dropout);
+  const auto enter = [this](std::string entry, Tensor initial) {
+    return parameter(std::move(entry), std::move(initial));
+  };
+  for (int64_t l = 0; l < options.layers; ++l) {
+    const int64_t inputs = l == 0 ? in : directions() * hidden;
+    for (int64_t d = 0; d < directions(); ++d) {
+      const std::string suffix = "_l" + std::to_string(l) + (d == 0 ? "" : "_reverse");
+      parameters_.push_back(draw(gates, inputs, hidden, options.bias, suffix, enter));
+    }
+  }
+}
+
+void RecurrentLayers::check(const Variable& x, std::initializer_list<const Variable*> states) const {
+  require<ShapeError>(x.rank() == 3 && x.dim(2) == in_, "{}: input is {}, expected [B, S, {}]", who(name_), x.shape(),
+                      in_);
+  const Shape wanted{options_.layers * directions(), x.dim(0), hidden_};
+  for (const Variable* state : states) {
+    require<ShapeError>(!state->defined() || state->shape() == wanted,
+                        "{}: an initial state is {}, expected [layers * directions, B, hidden] = {}", who(name_),
+                        state->shape(), wanted);
+  }
+}
+
+Variable RecurrentLayers::state_of(const Variable& states, int64_t l) const {
+  if (!states.defined() || options_.layers == 1) return states;
+  return slice(states, 0, l * directions(), (l + 1) * directions());
+}
+
+template <class Layer>
+RecurrentResult RecurrentLayers::stack(const Variable& x, const Layer& layer) const {
+  const auto count = static_cast<size_t>(directions());
+  const auto parameters_of = [&](int64_t l) {
+    return std::span(parameters_).subspan(static_cast<size_t>(l) * count, count);
+  };
+  RecurrentResult result = layer(x, 0, parameters_of(0));
+  if (options_.layers == 1) return result;
+  std::vector<Variable> hidden = {result.hidden};
+  std::vector<Variable> cell = {result.cell};
+  for (int64_t l = 1; l < options_.layers; ++l) {
+    const bool drops = training() && options_.dropout > 0;
+    const Variable in = drops ? dropout(result.output, options_.dropout) : result.output;
+    result = layer(in, l, parameters_of(l));
+    hidden.push_back(result.hidden);
+    cell.push_back(result.cell);
+  }
+  result.hidden = concat(hidden, 0);
+  if (result.cell.defined()) result.cell = concat(cell, 0);
+  return result;
+}
+
+GRU::GRU(int64_t in, int64_t hidden, RecurrentOptions options) : RecurrentLayers("GRU", 3, in, hidden, options) {}
+
+RecurrentResult GRU::operator()(const Variable& x, const Tensor& lengths, const Variable& h0) const {
+  check(x, {&h0});
+  return stack(x, [&](const Variable& in, int64_t l, std::span<const RecurrentParameters> parameters) {
+    return gru(in, state_of(h0, l), parameters, lengths);
+  });
+}
+
+LSTM::LSTM(int64_t in, int64_t hidden, RecurrentOptions options) : RecurrentLayers("LSTM", 4, in, hidden, options) {}
+
+RecurrentResult LSTM::operator()(const Variable& x, const Tensor& lengths, const Variable& h0,
+                                 const Variable& c0) const {
+  check(x, {&h0, &c0});
+  return stack(x, [&](const Variable& in, int64_t l, std::span<const RecurrentParameters> parameters) {
+    return lstm(in, state_of(h0, l), state_of(c0, l), parameters, lengths);
+  });
+}
+
+RecurrentStep::RecurrentStep(const char* name, int64_t gates, int64_t in, int64_t hidden, bool bias)
+    : name_(name), in_(in), hidden_(hidden) {
+  check_widths(name, in, hidden);
+  parameters_ = draw(gates, in, hidden, bias, "", [this](std::string entry, Tensor initial) {
+    return parameter(std::move(entry), std::move(initial));
+  });
+}
+
+void RecurrentStep::check(const Variable& x, std::initializer_list<const Variable*> states) const {
+  require<ShapeError>(x.rank() == 2 && x.dim(1) == in_, "{}: input is {}, expected [B, {}]", who(name_), x.shape(),
+                      in_);
+  const Shape wanted{x.dim(0), hidden_};
+  for (const Variable* state : states) {
+    require<ShapeError>(state->shape() == wanted, "{}: a state is {}, expected {}", who(name_), state->shape(), wanted);
+  }
+}
+
+GRUCell::GRUCell(int64_t in, int64_t hidden, bool bias) : RecurrentStep("GRUCell", 3, in, hidden, bias) {}
+
+Variable GRUCell::operator()(const Variable& x, const Variable& h) const {
+  check(x, {&h});
+  return as_step(gru(as_sequence(x), as_states(h), std::span(&parameters_of_cell(), 1)).hidden);
+}
+
+LSTMCell::LSTMCell(int64_t in, int64_t hidden, bool bias) : RecurrentStep("LSTMCell", 4, in, hidden, bias) {}
+
+std::pair<Variable, Variable> LSTMCell::operator()(const Variable& x, const Variable& h, const Variable& c) const {
+  check(x, {&h, &c});
+  const RecurrentResult result = lstm(as_sequence(x), as_states(h), as_states(c), std::span(&parameters_of_cell(), 1));
+  return {as_step(result.hidden), as_step(result.cell)};
+}
+
+}  // namespace attune

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autograd/ops/recurrent.h"
+#include "layers/module.h"
+
+namespace attune {
+
+struct RecurrentOptions {
+  int64_t layers = 1;
+  bool bidirectional = false;
+  bool bias = true;
+  double dropout = 0;  ///< of what passes from one layer to the next, in training only
+};
+
+/// What GRU and LSTM share. Parameters, named and drawn as PyTorch's: weight_ih_l0, weight_hh_l0, bias_ih_l0,
+/// bias_hh_l0, with the suffix _reverse for the second direction and l1, l2, ... for further layers; uniform over +- 1
+/// / sqrt(hidden).
+class RecurrentLayers : public Module {
+ public:
+  int64_t hidden_size() const { return hidden_; }
+  const RecurrentOptions& options() const { return options_; }
+  int64_t directions() const { return options_.bidirectional ? 2 : 1; }
+
+ protected:
+  /// Throws ValueError for widths or layers below 1 and a dropout outside [0, 1).
+  RecurrentLayers(const char* name, int64_t gates, int64_t in, int64_t hidden, RecurrentOptions options);
+
+  /// layer(x, l, parameters of layer l) for all layers, with dropout between them.
+  template <class Layer>
+  RecurrentResult stack(const Variable& x, const Layer& layer) const;
+  void check(const Variable& x, std::initializer_list<const Variable*> states) const;
+  /// Layer l of a state [layers * directions, B, H]; undefined when that is.
+  Variable state_of(const Variable& states, int64_t l) const;
+
+ private:
+  const char* name_;
+  int64_t in_;
+  int64_t hidden_;
+  RecurrentOptions options_;
+  std::vector<RecurrentParameters> parameters_;  // by layer, then by direction
+};
+
+/// Gated recurrent units (Cho et al., 2014), formulas at gru() of autograd/ops/recurrent.h: x [B, S, in] ->
+///
+///     output [B, S, directions * hidden], 0 behind the lengths
+///     hidden [layers * directions, B, hidden], the state behind every sample's last step
+class GRU : public RecurrentLayers {
+ public:
+  GRU(int64_t in, int64_t hidden, RecurrentOptions options = {});
+
+  /// lengths: int64 [B], undefined: all S steps are real. h0: [layers * directions, B, hidden], undefined: 0. Throws
+  /// ShapeError naming the module.
+  RecurrentResult operator()(const Variable& x, const Tensor& lengths = {}, const Variable& h0 = {}) const;
+};
+
+/// Long short-term memory (Hochreiter and Schmidhuber, 1997), formulas at lstm() of autograd/ops/recurrent.h. As GRU,
+/// with a second state `cell` of the shape of `hidden`.
+class LSTM : public RecurrentLayers {
+ public:
+  LSTM(int64_t in, int64_t hidden, RecurrentOptions options = {});
+
+  RecurrentResult operator()(const Variable& x, const Tensor& lengths = {}, const Variable& h0 = {},
+                             const Variable& c0 = {}) const;
+};
+
+/// What GRUCell and LSTMCell share. Parameters, named and drawn as PyTorch's: weight_ih, weight_hh, bias_ih, bias_hh.
+class RecurrentStep : public Module {
+ public:
+  int64_t hidden_size() const { return hidden_; }
+
+ protected:
+  RecurrentStep(const char* name, int64_t gates, int64_t in, int64_t hidden, bool bias);
+
+  void check(const Variable& x, std::initializer_list<const Variable*> states) const;
+  const RecurrentParameters& parameters_of_cell() const { return parameters_; }
+
+ private:
+  const char* name_;
+  int64_t in_;
+  int64_t hidden_;
+  RecurrentParameters parameters_;
+};
+
+/// One step of a GRU, for decoders: x [B, in], h [B, hidden] -> the next h.
+class GRUCell : public RecurrentStep {
+ public:
+  GRUCell(int64_t in, int64_t hidden, bool bias = true);
+
+  /// Throws ShapeError naming the module.
+  Variable operator()(const Variable& x, const Variable& h) const;
+};
+
+/// One step of an LSTM, for decoders: x [B, in], h and c [B, hidden] -> the next {h, c}.
+class LSTMCell : public RecurrentStep {
+ public:
+  LSTMCell(int64_t in, int64_t hidden, bool bias = true);
+
+  std::pair<Variable, Variable> operator()(const Variable& x, const Variable& h, const Variable& c) const;
+};
+
+}  // namespace attune
