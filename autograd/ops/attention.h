@@ -1,5 +1,7 @@
 #pragma once
 
+#include <utility>
+
 #include "autograd/variable.h"
 #include "framework/kernels/attention.h"
 #include "framework/random.h"
@@ -38,6 +40,13 @@ AttentionResult attention_packed_kv(const Variable& q, const Variable& kv, const
 /// against.
 AttentionResult attention_composed(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask = {},
                                    const Variable& bias = {}, const AttentionOptions& options = {});
+
+/// The expected alignment of monotonic attention (Raffel et al., 2017, section 2.3) by its recurrence, without the
+/// divisions of the parallel form: y(t, s) = p(t, s) q(t, s), q(t, s) = (1 - p(t, s - 1)) q(t, s - 1) + y(t - 1, s).
+/// p [B, H, T, S]: probability of stopping at a key; previous [B, H, S]: y(-1); keep: bool [B, H, T, S]. Keys that are
+/// not kept are passed by (their p, NaN or not, reaches neither result nor gradient); a query without any has y = 0 and
+/// leaves the alignment where it was. Returns {y [B, H, T, S], the alignment after the last query [B, H, S]}.
+std::pair<Variable, Variable> monotonic_alignment(const Variable& p, const Variable& previous, const Tensor& keep);
 
 /// True where a key may be attended: [B, H, T, S], all parts of the mask combined.
 Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t queries, int64_t keys);

@@ -58,6 +58,29 @@ void add_attention_cases(std::vector<OpCase>& cases) {
       [](Vars x) { return attention_packed(x[0], {.causal = true}); });
   row("attention_packed_kv", "padding", {q, {{kBatch, kKeys, 2, kHeads, kSize}}},
       [](Vars x) { return attention_packed_kv(x[0], x[1], padded()); });
+
+  // Every third key is masked; query 1 of the first sample has none.
+  Tensor keep = Tensor::full({2, 2, 3, 4}, 1, DType::kBool);
+  for (int64_t i = 0; i < keep.numel(); i += 3) keep.data<bool>()[i] = false;
+  keep.select(0, 0).select(1, 1).fill_(0);
+  const auto monotonic = [&](const char* what, int64_t queries, int64_t keys, auto call) {
+    const Input p{{2, 2, queries, keys}, 0.05, 0.95};
+    cases.push_back({"monotonic_alignment", what, {p, {{2, 2, keys}, 0, 0.3}}, call});
+  };
+  monotonic("masked keys", 3, 4, [keep](Vars x) {
+    auto [y, last] = monotonic_alignment(x[0], x[1], keep);
+    return Outputs{y, last};
+  });
+  monotonic("only the last alignment is used", 3, 4,
+            [keep](Vars x) { return Outputs{monotonic_alignment(x[0], x[1], keep).second}; });
+  monotonic("only the alignments are used", 3, 4,
+            [keep](Vars x) { return Outputs{monotonic_alignment(x[0], x[1], keep).first}; });
+  for (const Shape& shape : {Shape{2, 2, 0, 4}, Shape{2, 2, 3, 0}}) {
+    monotonic(shape[2] == 0 ? "no queries" : "no keys", shape[2], shape[3], [shape](Vars x) {
+      auto [y, last] = monotonic_alignment(x[0], x[1], Tensor::full(shape, 1, DType::kBool));
+      return Outputs{y, last};
+    });
+  }
 }
 
 }  // namespace attune::testing

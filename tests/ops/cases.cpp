@@ -155,6 +155,12 @@ const std::vector<OpError>& op_errors() {
           linear_cross_entropy(a, leaf({4, 2}), {}, integers({0, 1}));
         },
         {"[2, 3]", "[4, 2]"});
+
+    const Variable p = leaf({2, 1, 3, 4});
+    const Tensor keep = Tensor::full({2, 1, 3, 4}, 1, DType::kBool);
+    row("monotonic_alignment", [=] { monotonic_alignment(p, leaf({2, 1, 3}), keep); }, {"[2, 1, 3]", "[2, 1, 4]"});
+    row("monotonic_alignment", [=] { monotonic_alignment(p, leaf({2, 1, 4}), keep.select(0, 0)); }, {"[1, 3, 4]"});
+    row("monotonic_alignment", [=] { monotonic_alignment(p, leaf({2, 1, 4}), p.value()); }, {"float32", "bool"});
     return all;
   }();
   return errors;

@@ -202,6 +202,41 @@ Tensor bias_tensor(const Shape& shape, DType dtype) {
   return tensor.to(dtype);
 }
 
+Tensor masked_positions(const MaskKind& kind, const Extents& e) {
+  Tensor masked = Tensor::empty({e.batch, e.heads, e.queries, e.keys}, DType::kBool);
+  bool* out = masked.data<bool>();
+  for (int64_t b = 0; b < e.batch; ++b) {
+    for (int64_t h = 0; h < e.heads; ++h) {
+      for (int64_t t = 0; t < e.queries; ++t) {
+        for (int64_t s = 0; s < e.keys; ++s) *out++ = !kind.allows(e, b, h, t, s);
+      }
+    }
+  }
+  return masked;
+}
+
+void poison_where(const Tensor& masked, double poison, Tensor& x) {
+  const bool* at = masked.data<bool>();
+  visit_floating(x.dtype(), "poison", [&]<class T>(T) {
+    for (int64_t i = 0; i < x.numel(); ++i) {
+      if (at[i]) x.data<T>()[i] = static_cast<T>(poison);
+    }
+  });
+}
+
+void poison_unused_keys(const Tensor& masked, double poison, Tensor& x) {
+  for (int64_t b = 0; b < x.dim(0); ++b) {
+    for (int64_t h = 0; h < x.dim(2); ++h) {
+      const Tensor head = masked.select(0, b).select(0, h).contiguous();  // [T, S]
+      for (int64_t s = 0; s < x.dim(1); ++s) {
+        bool used = false;
+        for (int64_t t = 0; t < head.dim(0); ++t) used |= !head.data<bool>()[t * head.dim(1) + s];
+        if (!used) x.select(0, b).select(0, s).select(0, h).fill_(poison);
+      }
+    }
+  }
+}
+
 Attended attend_by_formula(const Tensor& q_in, const Tensor& k_in, const Tensor& v_in, const MaskKind& kind,
                            double scale, double softcap) {
   const Tensor q = q_in.to(DType::kFloat64).contiguous();

@@ -32,6 +32,13 @@ const std::vector<MaskKind>& mask_kinds();
 double bias_at(int64_t b, int64_t h, int64_t t, int64_t s);
 Tensor bias_tensor(const Shape& shape, DType dtype);
 
+/// bool [B, H, T, S], true where the mask does not allow.
+Tensor masked_positions(const MaskKind& kind, const Extents& e);
+/// Writes `poison` (NaN, infinity) where `masked` (of the same shape) is true.
+void poison_where(const Tensor& masked, double poison, Tensor& x);
+/// x [B, S, H, K]: writes it into the keys that no query of the head may attend to.
+void poison_unused_keys(const Tensor& masked, double poison, Tensor& x);
+
 struct Attended {
   Tensor output;   // [B, T, H, Kv]
   Tensor weights;  // [B, H, T, S]

@@ -11,47 +11,6 @@
 using namespace attune;
 using namespace attune::testing;
 
-namespace {
-
-/// bool [B, H, T, S], true where the mask does not allow.
-Tensor masked_positions(const MaskKind& kind, const Extents& e) {
-  Tensor masked = Tensor::empty({e.batch, e.heads, e.queries, e.keys}, DType::kBool);
-  bool* out = masked.data<bool>();
-  for (int64_t b = 0; b < e.batch; ++b) {
-    for (int64_t h = 0; h < e.heads; ++h) {
-      for (int64_t t = 0; t < e.queries; ++t) {
-        for (int64_t s = 0; s < e.keys; ++s) *out++ = !kind.allows(e, b, h, t, s);
-      }
-    }
-  }
-  return masked;
-}
-
-void poison_where(const Tensor& masked, double poison, Tensor& x) {
-  const bool* at = masked.data<bool>();
-  visit_floating(x.dtype(), "poison", [&]<class T>(T) {
-    for (int64_t i = 0; i < x.numel(); ++i) {
-      if (at[i]) x.data<T>()[i] = static_cast<T>(poison);
-    }
-  });
-}
-
-/// x [B, S, H, K]: the keys that no query of the head may attend to.
-void poison_unused_keys(const Tensor& masked, double poison, Tensor& x) {
-  for (int64_t b = 0; b < x.dim(0); ++b) {
-    for (int64_t h = 0; h < x.dim(2); ++h) {
-      const Tensor head = masked.select(0, b).select(0, h).contiguous();  // [T, S]
-      for (int64_t s = 0; s < x.dim(1); ++s) {
-        bool used = false;
-        for (int64_t t = 0; t < head.dim(0); ++t) used |= !head.data<bool>()[t * head.dim(1) + s];
-        if (!used) x.select(0, b).select(0, s).select(0, h).fill_(poison);
-      }
-    }
-  }
-}
-
-}  // namespace
-
 TEST_CASE("contract 1.2, 1.4, 1.7, 3.1, 3.2, 3.4, 3.5: output and weights are the formula's on every path",
           "[attention][contract]") {
   for (const Extents& e : kExtents) {

@@ -1,0 +1,53 @@
+#include "layers/attention/alignment.h"
+
+#include "autograd/ops/ops.h"
+#include "framework/fail.h"
+
+namespace attune {
+namespace {
+
+/// weights [B, H, T, S], v [B, S, Hkv, Kv] -> [B, T, H, Kv]. Query heads that share a key head are rows of one product.
+Variable weighted_sum(const Variable& weights, const Variable& v) {
+  const int64_t batch = weights.dim(0), heads = weights.dim(1), queries = weights.dim(2), keys = weights.dim(3);
+  const Variable values = permute(v, {0, 2, 1, 3});  // [B, Hkv, S, Kv]
+  const int64_t groups = v.dim(2);
+  const Variable rows = groups == heads ? weights : reshape(weights, {batch, groups, heads / groups * queries, keys});
+  const Variable y = matmul(rows, values, false, false, true);
+  return permute(reshape(y, {batch, heads, queries, v.dim(3)}), {0, 2, 1, 3});
+}
+
+}  // namespace
+
+AlignmentCore::AlignmentCore(double dropout) : dropout_(dropout) {
+  require<ValueError>(dropout >= 0 && dropout < 1, "attention: dropout {} given, expected 0 <= p < 1", dropout);
+}
+
+AttentionResult AlignmentCore::attend(const Variable& q, const Variable& k, const Variable& v, const LoweredMask& mask,
+                                      bool want_weights) {
+  AttentionState state;
+  return attend_next(q, {k, v, prepare_keys(k), {}, q.dim(1)}, state, mask, want_weights);
+}
+
+AttentionResult AlignmentCore::attend_next(const Variable& q, const AttentionMemory& memory, AttentionState& state,
+                                           const LoweredMask& mask, bool want_weights) {
+  if (memory.v.dim(2) < 1 || q.dim(2) % memory.v.dim(2) != 0) [[unlikely]] {
+    fail<ShapeError>("{}: q has {} heads and the keys {}; the first must be a multiple of the second", who("attention"),
+                     q.dim(2), memory.v.dim(2));
+  }
+  AttentionResult result;
+  const Variable weights = align(q, memory, state, mask);
+  const Variable used = training() && dropout_ > 0 ? dropout(weights, dropout_) : weights;
+  result.output = weighted_sum(used, memory.v);
+  if (want_weights) result.weights = weights;
+  return result;
+}
+
+Tensor allowed_keys(const LoweredMask& mask, const Shape& scores) {
+  return allowed_keys(mask.spec, scores[0], scores[1], scores[2], scores[3]);
+}
+
+Variable biased(const Variable& scores, const LoweredMask& mask) {
+  return mask.bias.defined() ? scores + mask.bias : scores;
+}
+
+}  // namespace attune

@@ -1,0 +1,104 @@
+#include "layers/attention/image.h"
+
+#include "autograd/ops/ops.h"
+#include "autograd/tape.h"
+#include "framework/fail.h"
+#include "framework/kernels/elementwise.h"
+#include "framework/kernels/index.h"
+#include "framework/kernels/reduce.h"
+
+namespace attune {
+namespace {
+
+constexpr double kTiny = 1e-30;  // probabilities below count as this much in logarithms
+
+Variable log_of(const Variable& probability) { return log(clamp(probability, kTiny, 1)); }
+
+/// Index [B, H, T, 1] of a key: drawn from alpha [B, H, T, S] (the largest log alpha + Gumbel noise), or the largest.
+Tensor choose(const Tensor& alpha, bool draw) {
+  const NoGrad no_grad;
+  Variable ranks(alpha);
+  if (draw) {
+    const Variable uniform(default_stream().uniform(alpha.shape(), 1e-7, 1, alpha.dtype()).to(alpha.device()));
+    ranks = log_of(ranks) - log(-log(uniform));
+  }
+  const Shape rows{alpha.dim(0) * alpha.dim(1) * alpha.dim(2), alpha.dim(3), 1};
+  Tensor largest = Tensor::empty({rows[0], 1, 1}, alpha.dtype(), alpha.device());
+  Tensor index = Tensor::empty({rows[0], 1, 1}, DType::kInt64, alpha.device());
+  kernels::max(ranks.value().view(rows), largest, index);
+  return index.view({alpha.dim(0), alpha.dim(1), alpha.dim(2), 1});
+}
+
+/// 1 at the index, 0 elsewhere and in rows of alpha that are 0.
+Tensor one_hot(const Tensor& index, const Tensor& alpha) {
+  const NoGrad no_grad;
+  const Variable total = sum(Variable(alpha), {-1}, true);  // 1, or 0 without keys
+  Tensor ones = Tensor::empty(total.shape(), DType::kBool, alpha.device());
+  kernels::prefers_first(total.value(), Tensor::full({1}, 0.5, alpha.dtype(), alpha.device()), false, ones);
+  Tensor out = Tensor::zeros({index.numel(), alpha.dim(3), 1}, alpha.dtype(), alpha.device());
+  kernels::add_along(ones.to(alpha.dtype()).view({index.numel(), 1, 1}), index.view({index.numel(), 1, 1}), out);
+  return out.view(alpha.shape());
+}
+
+void add_to(Variable& total, const Variable& more) { total = total.defined() ? total + more : more; }
+
+}  // namespace
+
+ImageAttention::ImageAttention(std::unique_ptr<Score> score, ImageAttentionOptions options)
+    : AlignmentCore(options.dropout), options_(options), score_(own("score", std::move(score))) {
+  const ScoreSizes& sizes = score_.sizes();
+  if (options.gate) gate_ = &child<HeadLinear>("gate", sizes.heads, sizes.query, 1, HeadLinear::Bias::kLearned);
+}
+
+Variable ImageAttention::align(const Variable& q, const AttentionMemory& memory, AttentionState& state,
+                               const LoweredMask& mask) {
+  const Variable scores = biased(score_(q, memory.prepared), mask);
+  const Variable alpha = masked_softmax(scores, allowed_keys(mask, scores.shape()));
+  if (options_.kind == ImageAttentionKind::kSoft || alpha.dim(3) == 0) return alpha;
+  const Tensor index = choose(alpha.value(), training());
+  const Variable choice(one_hot(index, alpha.value()));
+  // A query without keys has chosen nothing: its factor is 0.
+  const Variable chosen = log_of(gather(alpha, 3, index)) * sum(choice, {-1}, true);
+  add_to(state.log_probability, sum(chosen, {2, 3}));
+  add_to(state.entropy, -sum(alpha * log_of(alpha), {2, 3}));
+  return choice;
+}
+
+AttentionResult ImageAttention::attend_next(const Variable& q, const AttentionMemory& memory, AttentionState& state,
+                                            const LoweredMask& mask, bool want_weights) {
+  AttentionResult result = AlignmentCore::attend_next(q, memory, state, mask, want_weights);
+  if (gate_ != nullptr) result.output = result.output * permute(sigmoid((*gate_)(q)), {0, 2, 1, 3});
+  return result;
+}
+
+Variable doubly_stochastic_penalty(const Variable& weights, double lambda) {
+  require<ShapeError>(weights.rank() == 4, "doubly_stochastic_penalty: weights are {}, expected [B, H, T, S]",
+                      weights.shape());
+  return mean(sum(square(sum(weights, {2}) - 1.0), {-1})) * lambda;
+}
+
+ReinforceLoss::ReinforceLoss(ReinforceLossOptions options) : options_(options) {
+  require<ValueError>(options.decay >= 0 && options.decay < 1, "ReinforceLoss: decay {} given, expected 0 <= decay < 1",
+                      options.decay);
+  baseline_ = buffer("baseline", Tensor::zeros({1}));
+}
+
+Variable ReinforceLoss::operator()(const Variable& log_likelihood, const AttentionState& state) {
+  require<ValueError>(state.log_probability.defined() && state.entropy.defined(),
+                      "{}: the state holds no choices; expected that of an ImageAttention of kind kHard after step()",
+                      who("ReinforceLoss"));
+  const int64_t batch = state.entropy.dim(0);
+  require<ShapeError>(log_likelihood.shape() == Shape{batch}, "{}: log_likelihood is {}, expected [{}]",
+                      who("ReinforceLoss"), log_likelihood.shape(), batch);
+  const Variable advantage = log_likelihood.detach() - Variable(baseline_.value().to(log_likelihood.dtype()));
+  const Variable bound = log_likelihood + advantage * sum(state.log_probability, {1}) * options_.reward +
+                         sum(state.entropy, {1}) * options_.entropy;
+  if (training()) {
+    const NoGrad no_grad;
+    const double after = options_.decay * baseline() + (1 - options_.decay) * mean(log_likelihood).item();
+    Tensor(baseline_.value()).fill_(after);
+  }
+  return -mean(bound);
+}
+
+}  // namespace attune

@@ -1,0 +1,45 @@
+#include "layers/attention/monotonic.h"
+
+#include "autograd/ops/attention.h"
+#include "autograd/ops/ops.h"
+#include "framework/fail.h"
+#include "framework/kernels/elementwise.h"
+#include "layers/init.h"
+
+namespace attune {
+
+MonotonicAttention::MonotonicAttention(std::unique_ptr<Score> score, MonotonicAttentionOptions options)
+    : AlignmentCore(options.dropout), options_(options), score_(own("score", std::move(score))) {
+  require<ValueError>(options.noise >= 0, "MonotonicAttention: noise {} given, expected at least 0", options.noise);
+  offset_ = parameter("offset", init::constant({score_.sizes().heads}, options.offset));
+}
+
+/// p of energies [B, H, T, S].
+Variable MonotonicAttention::stopping(const Variable& energies) const {
+  if (!training()) {
+    const Tensor zero = Tensor::zeros({1}, energies.dtype(), energies.device());
+    Tensor passes = Tensor::empty(energies.shape(), DType::kBool, energies.device());
+    kernels::prefers_first(zero, energies.value(), false, passes);
+    return where(passes, Variable(zero), Variable(Tensor::full({1}, 1, energies.dtype(), energies.device())));
+  }
+  if (options_.noise == 0) return sigmoid(energies);
+  const Tensor noise = default_stream().normal(energies.shape(), 0, options_.noise, energies.dtype());
+  return sigmoid(energies + Variable(noise.to(energies.device())));
+}
+
+Variable MonotonicAttention::align(const Variable& q, const AttentionMemory& memory, AttentionState& state,
+                                   const LoweredMask& mask) {
+  const Variable energies =
+      biased(score_(q, memory.prepared), mask) + reshape(offset_, {offset_.dim(0), 1, 1});  // [B, H, T, S]
+  const Shape& shape = energies.shape();
+  if (!state.carried.defined()) {
+    Tensor first = Tensor::zeros({shape[0], shape[1], shape[3]}, q.dtype(), q.device());
+    if (shape[3] > 0) first.slice(2, 0, 1).fill_(1);
+    state.carried = Variable(first);
+  }
+  auto [weights, last] = monotonic_alignment(stopping(energies), state.carried, allowed_keys(mask, shape));
+  state.carried = std::move(last);
+  return weights;
+}
+
+}  // namespace attune
