@@ -22,10 +22,10 @@ struct AttentionMemory {
 
 /// What is carried from one query to the next. A new one stands before the first query.
 struct AttentionState {
-  int64_t position = 0;      ///< queries so far
-  Variable carried;          ///< [B, H, S], of variants that look back: weights, coverage or alignment so far
-  Variable log_probability;  ///< [B, H], of variants that choose: of all choices so far
-  Variable entropy;          ///< [B, H], of variants that choose: of the distributions chosen from, summed
+  int64_t position = 0;        ///< queries so far
+  Variable carried{};          ///< [B, H, S], of variants that look back: weights, coverage or alignment so far
+  Variable log_probability{};  ///< [B, H], of variants that choose: of all choices so far
+  Variable entropy{};          ///< [B, H], of variants that choose: of the distributions chosen from, summed
 
   /// The state of samples indices[0], indices[1], ... (int64 [n]): what a beam search keeps of its hypotheses.
   AttentionState of_samples(const Tensor& indices) const;

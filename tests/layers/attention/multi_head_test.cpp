@@ -13,6 +13,7 @@
 #include "tests/support/attention.h"
 #include "tests/support/errors.h"
 #include "tests/support/gradients.h"
+#include "tests/support/parameters.h"
 
 using namespace attune;
 using namespace attune::testing;
@@ -47,14 +48,6 @@ double largest_difference(const std::vector<Tensor>& a, const std::vector<Tensor
   double largest = 0;
   for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, max_difference(a[i], b[i]));
   return largest;
-}
-
-Tensor parameter_of(const Module& module, const std::string& name) {
-  for (const auto& [key, tensor] : module.state_dict()) {
-    if (key == name) return tensor;
-  }
-  FAIL("no parameter " << name);
-  return {};
 }
 
 }  // namespace
