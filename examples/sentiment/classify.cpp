@@ -46,7 +46,19 @@ std::vector<double> attention_received(const AttentionRecorder& recorder, const 
   return received;
 }
 
+/// All that was recorded: words look at words and, where attention pools them, the pooled vector at words.
+AttentionExample recorded_weights(const AttentionRecorder& recorder, const std::string& text,
+                                  const std::vector<std::string>& words) {
+  AttentionExample example{.title = text, .sequences = {{"text", words}, {"the pooled vector", {"pooled"}}}};
+  for (const AttentionRecorder::Record& record : recorder.records()) {
+    example.add(record, 0, record.path.ends_with(".pool") ? 1 : 0, 0);
+  }
+  return example;
+}
+
 }  // namespace
+
+const char* name_of(int64_t label) { return label == 1 ? "positive" : "negative"; }
 
 Prediction classify(const Snapshot& snapshot, const std::string& text, const std::string& origin) {
   if (const size_t at = utf8::find_invalid(text); at != std::string::npos) {
@@ -69,8 +81,10 @@ Prediction classify(const Snapshot& snapshot, const std::string& text, const std
   prediction.probability = std::max(positive, 1 - positive);
   const std::vector<double> received = attention_received(recorder, snapshot, ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
-    prediction.tokens.push_back({words[i], ids[i] != Vocabulary::kUnknown, received[i]});
+    prediction.tokens.push_back({{words[i], received[i]}, ids[i] != Vocabulary::kUnknown});
   }
+  prediction.weights = recorded_weights(recorder, text, words);
+  prediction.weights.note = fmt::format("{} {:.1f}%", name_of(prediction.label), 100 * prediction.probability);
   return prediction;
 }
 

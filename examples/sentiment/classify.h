@@ -4,21 +4,26 @@
 #include <vector>
 
 #include "examples/sentiment/snapshot.h"
+#include "examples/support/shading.h"
+#include "layers/attention/page.h"
 
 namespace attune::examples {
 
 /// A word of the text as the model saw it.
-struct ReadToken {
-  std::string text;
+/// Its attention is the share that it got; over a text they sum to 1.
+struct ReadToken : ShadedToken {
   bool known = true;
-  double attention = 0;  ///< the share that it got; over a text they sum to 1
 };
 
 struct Prediction {
   int64_t label = 0;
   double probability = 0;  ///< of that label
   std::vector<ReadToken> tokens;
+  AttentionExample weights;  ///< of every layer, for attention_page()
 };
+
+/// "negative" or "positive".
+const char* name_of(int64_t label);
 
 /// Throws FormatError that begins with `origin` for a text that the model cannot take.
 ///

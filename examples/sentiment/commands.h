@@ -33,6 +33,7 @@ struct EvalOptions {
 struct PredictOptions {
   std::string checkpoint;
   std::optional<std::string> text;  ///< without: lines of standard input
+  std::optional<std::string> html;  ///< file for the page of the weights
   bool json = false;
 };
 

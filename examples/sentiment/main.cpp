@@ -105,6 +105,9 @@ int main(int argc, char** argv) {
   add_checkpoint(*predict_app, prediction.checkpoint);
   predict_app->add_option("--text", prediction.text, "One text (default: a text a line from standard input)")
       ->type_name("TEXT");
+  predict_app
+      ->add_option("--html", prediction.html, "Write a page to look at the attention weights of every layer and head")
+      ->type_name("FILE");
   predict_app->add_flag("--json", prediction.json, "Print a JSON object for each text");
   add_threads_option(*predict_app, shared);
 

@@ -8,9 +8,7 @@
 #include <sstream>
 #include <string>
 
-#include "examples/sentiment/classify.h"
 #include "examples/sentiment/config.h"
-#include "examples/sentiment/shading.h"
 #include "framework/checkpoint.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
@@ -147,21 +145,23 @@ TEST_CASE("without a file for development a tenth of the data is held out", "[pr
   CHECK_THAT(finished.err, ContainsSubstring("a tenth of them held out"));
 }
 
-TEST_CASE("words are shaded by the attention they got", "[sentiment]") {
-  using namespace examples;
-  const Prediction prediction{
-      1, 0.9, {{"not", true, 0.15}, {"bad", true, 0.55}, {"at", true, 0.05}, {"all", true, 0.25}}};
-  CHECK(shade(prediction, Shading::kMarks) == "not [[bad]] at [all]");
-  CHECK(shade(prediction, Shading::kColours256) ==
-        "\x1b[48;5;22m\x1b[38;5;15mnot\x1b[0m \x1b[48;5;40m\x1b[38;5;15mbad\x1b[0m at "
-        "\x1b[48;5;28m\x1b[38;5;15mall\x1b[0m");
-  const std::string fine = shade(prediction, Shading::kColours24Bit);
-  CHECK_THAT(fine, ContainsSubstring("\x1b[48;2;0;190;47m\x1b[38;2;255;255;255mbad\x1b[0m"));
-  const Prediction level{1, 0.9, {{"a", true, 0.32}, {"b", true, 0.34}, {"c", true, 0.34}}};
-  CHECK(shade(level, Shading::kMarks) == "a b c");
-  Prediction negative = prediction;
-  negative.label = 0;
-  CHECK_THAT(shade(negative, Shading::kColours24Bit), ContainsSubstring("\x1b[48;2;190;0;47m"));
+TEST_CASE("predict writes a page of the weights", "[program][sentiment]") {
+  const TemporaryDirectory directory;
+  const std::string data = directory.write("data.tsv", testing::review_lines(40));
+  REQUIRE(run(kProgram, small_training(data, directory / "out", {"--set", "training.epochs=1"})).status == 0);
+  const std::vector<std::string> command = {"predict", "--checkpoint", directory / "out/best.h5", "--html",
+                                            directory / "page.html"};
+  const Finished finished = run(kProgram, command, "not bad at all .\n\n<b>dull</b> .\n");
+  CHECK(finished.err.empty());
+  CHECK(std::count(finished.out.begin(), finished.out.end(), '\n') == 2);
+  const std::string page = read_bytes(directory / "page.html");
+  for (const char* part : {"not bad at all .", "\\u003cb>dull\\u003c/b> .", "member0.encoder.block0.attn",
+                           "member0.pool", "the pooled vector"}) {
+    CHECK_THAT(page, ContainsSubstring(part));
+  }
+  const Finished nothing = run(kProgram, command, "\n");
+  CHECK(nothing.status == 1);
+  CHECK_THAT(nothing.err, ContainsSubstring("page.html: no texts to show, expected at least one"));
 }
 
 TEST_CASE("settings survive their JSON", "[sentiment]") {
