@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "datasets/unicode.h"
+
 namespace attune::utf8 {
 namespace {
 
@@ -89,6 +91,24 @@ bool is_space(char32_t c) {
          c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x2060 || c == 0x3000 || c == 0xFEFF;
 }
 
+bool is_white_space(char32_t c) {
+  return between(c, 0x9, 0xD) || between(c, 0x1C, 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         between(c, 0x2000, 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+std::vector<std::string_view> split(std::string_view text) {
+  std::vector<std::string_view> words;
+  size_t begin = 0;
+  for (size_t i = 0; i < text.size();) {
+    const size_t at = i;
+    if (!is_white_space(decode(text, i))) continue;
+    if (at > begin) words.push_back(text.substr(begin, at - begin));
+    begin = i;
+  }
+  if (begin < text.size()) words.push_back(text.substr(begin));
+  return words;
+}
+
 bool is_blank(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     if (!is_space(decode(text, i))) return false;
@@ -96,32 +116,26 @@ bool is_blank(std::string_view text) {
   return true;
 }
 
-char32_t to_lower(char32_t c) {
-  if (c < 0x80) return between(c, 'A', 'Z') ? c + 32 : c;
-  if (between(c, 0xC0, 0xDE)) return c == 0xD7 ? c : c + 32;
-  // Blocks in which an upper-case letter stands directly before its lower-case one, on even or on odd places.
-  const bool even_pairs = between(c, 0x100, 0x12F) || between(c, 0x132, 0x137) || between(c, 0x14A, 0x177) ||
-                          between(c, 0x218, 0x21F) || between(c, 0x460, 0x481) || between(c, 0x48A, 0x4BF) ||
-                          between(c, 0x4D0, 0x52F) || between(c, 0x1E00, 0x1E95) || between(c, 0x1EA0, 0x1EFF);
-  if (even_pairs) return c % 2 == 0 ? c + 1 : c;
-  if (between(c, 0x139, 0x148) || between(c, 0x179, 0x17E) || between(c, 0x4C1, 0x4CE)) return c % 2 == 1 ? c + 1 : c;
-  if (c == 0x178) return 0xFF;
-  if (c == 0x1E9E) return 0xDF;
-  if (c == 0x386) return 0x3AC;
-  if (between(c, 0x388, 0x38A)) return c + 37;
-  if (c == 0x38C) return 0x3CC;
-  if (c == 0x38E || c == 0x38F) return c + 63;
-  if (between(c, 0x391, 0x3AB)) return c == 0x3A2 ? c : c + 32;
-  if (between(c, 0x400, 0x40F)) return c + 80;
-  if (between(c, 0x410, 0x42F)) return c + 32;
-  if (between(c, 0x531, 0x556)) return c + 48;
-  return c;
-}
-
 std::string to_lower(std::string_view text) {
+  constexpr char32_t kCapitalSigma = 0x3A3;
+  constexpr char32_t kFinalSigma = 0x3C2;
+  constexpr char32_t kCapitalDottedI = 0x130;
   std::string lower;
   lower.reserve(text.size());
-  for (size_t i = 0; i < text.size();) append(lower, to_lower(decode(text, i)));
+  bool after_letter = false;
+  for (size_t i = 0; i < text.size();) {
+    const char32_t c = decode(text, i);
+    if (c == kCapitalSigma && after_letter) {
+      size_t next = i;
+      const bool before_letter = i < text.size() && unicode::is_alphabetic(decode(text, next));
+      append(lower, before_letter ? unicode::to_lower(c) : kFinalSigma);
+    } else if (c == kCapitalDottedI) {
+      lower += "i\xCC\x87";  // i and a combining dot
+    } else {
+      append(lower, c < 0x80 ? (between(c, 'A', 'Z') ? c + 32 : c) : unicode::to_lower(c));
+    }
+    after_letter = unicode::is_alphabetic(c);
+  }
   return lower;
 }
 

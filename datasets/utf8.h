@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace attune::utf8 {
 
@@ -18,11 +19,17 @@ void append(std::string& text, char32_t c);
 /// Spaces and line ends of every width, control characters, byte-order mark and zero-width space.
 bool is_space(char32_t c);
 
+/// What Python's str.isspace() says: the property White_Space and the ASCII separators; narrower than is_space().
+bool is_white_space(char32_t c);
+
+/// What stands between is_white_space() in well-formed text: Python's str.split(). Views into `text`.
+std::vector<std::string_view> split(std::string_view text);
+
 /// True when there is nothing but is_space() in well-formed text.
 bool is_blank(std::string_view text);
 
-/// Simple lower case of Latin (with its extensions), Greek, Cyrillic and Armenian letters; anything else unchanged.
-char32_t to_lower(char32_t c);
+/// Lower case of well-formed text in every script, as Python's str.lower() has it. A capital sigma becomes a final one
+/// between a letter and none; Python also looks past marks that are no letters.
 std::string to_lower(std::string_view text);
 
 /// `text` for an error message of one line: in single quotes, bytes that do not print as \xNN, shortened behind

@@ -30,11 +30,20 @@ const std::vector<std::pair<std::string, std::set<std::string>>> kRooms = {
 /// Headers that are the library's own matter: helpers, and what pulls in a dependency. Never installed.
 bool is_private(std::string_view header) {
   static const std::set<std::string, std::less<>> kPrivate = {
-      "autograd/ops/checks.h",   "datasets/hash.h",
-      "datasets/prefetcher.h",   "datasets/reviews_grammar.h",
-      "datasets/utf8.h",         "framework/atomic_file.h",
-      "framework/fail.h",        "framework/hdf5_image.h",
-      "framework/hdf5_handle.h", "framework/checkpoint_format.h",
+      "autograd/ops/checks.h",
+      "datasets/hash.h",
+      "datasets/rewrite.h",
+      "datasets/prefetcher.h",
+      "datasets/reviews_grammar.h",
+      "datasets/utf8.h",
+      "framework/atomic_file.h",
+      "datasets/scores/ngrams.h",
+      "datasets/scores/sentences.h",
+      "datasets/unicode.h",
+      "framework/fail.h",
+      "framework/hdf5_image.h",
+      "framework/hdf5_handle.h",
+      "framework/checkpoint_format.h",
       "framework/sha256.h",
   };
   return header.starts_with("framework/kernels/cpu/") || kPrivate.contains(header);
