@@ -45,6 +45,7 @@ bool is_private(std::string_view header) {
       "framework/hdf5_handle.h",
       "framework/checkpoint_format.h",
       "framework/sha256.h",
+      "layers/attention/heads.h",
   };
   return header.starts_with("framework/kernels/cpu/") || kPrivate.contains(header);
 }

@@ -14,6 +14,10 @@ struct MaskSpec {
   int64_t window_right = -1;  ///< s <= t + causal_offset + window_right; -1: unbounded
   Tensor lengths{};           ///< int64 [B]: s < lengths[b]; undefined: all
   Tensor keep{};              ///< bool, expanded to [B, H, T, S], true = may be attended; undefined: all
+  /// bool, expanded to [B, H, ceil(T / block_size), ceil(S / block_size)]: where it is false, `keep` is false for every
+  /// query and key of the block, so that the block may be skipped unseen; undefined: nothing is known.
+  Tensor blocks{};
+  int64_t block_size = 0;
 };
 
 struct AttentionSpec {

@@ -20,6 +20,7 @@ void check(const AttentionCore& core, const Variable& x, const char* name, const
 LoweredMask rows(LoweredMask mask, int64_t begin, int64_t count) {
   mask.spec.causal_offset += begin;
   if (mask.spec.keep.defined()) mask.spec.keep = mask.spec.keep.slice(2, begin, begin + count);
+  mask.spec.blocks = Tensor();  // they are counted from query 0
   if (mask.bias.defined() && mask.bias.dim(-2) > 1) mask.bias = slice(mask.bias, -2, begin, begin + count);
   return mask;
 }

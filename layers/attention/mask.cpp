@@ -71,6 +71,29 @@ Tensor shorter(const Tensor& a, const Tensor& b) {
   return out.to(a.device());
 }
 
+/// Where the blocks are true: bool [., ., T, S] for a layout of rank 4, [T, S] for one of rank 2.
+Tensor expand_blocks(const Tensor& layout, int64_t size, int64_t queries, int64_t keys) {
+  const Tensor from = layout.contiguous();
+  Shape shape = layout.shape();
+  const int rank = shape.rank();
+  const int64_t block_rows = shape[rank - 2];
+  const int64_t block_columns = shape[rank - 1];
+  shape[rank - 2] = queries;
+  shape[rank - 1] = keys;
+  Tensor out = Tensor::empty(shape, DType::kBool);
+  bool* to = out.data<bool>();
+  const int64_t tables = block_rows * block_columns == 0 ? 0 : from.numel() / (block_rows * block_columns);
+  for (int64_t table = 0; table < tables; ++table) {
+    for (int64_t t = 0; t < queries; ++t) {
+      const bool* row = from.data<bool>() + (table * block_rows + t / size) * block_columns;
+      for (int64_t s = 0; s < keys; ++s) *to++ = row[s / size];
+    }
+  }
+  return out;
+}
+
+int64_t count_blocks(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
 /// bool [T, keys + count]: allowed(t, s) for the keys, true behind them.
 template <class F>
 Tensor table(int64_t rows, int64_t keys, int64_t count, F&& allowed) {
@@ -139,6 +162,18 @@ AttentionMask AttentionMask::window(int64_t left, int64_t right, int64_t offset)
   return mask;
 }
 
+AttentionMask AttentionMask::blocks(Tensor layout, int64_t size) {
+  require<DTypeError>(layout.dtype() == DType::kBool, "AttentionMask::blocks: expected a layout of bool, got {}",
+                      dtype_name(layout.dtype()));
+  require<ShapeError>(layout.rank() == 2 || layout.rank() == 4,
+                      "AttentionMask::blocks: layout {} given, expected [T, S] or [B, H, T, S], counted in blocks",
+                      layout.shape());
+  require<ValueError>(size > 0, "AttentionMask::blocks: blocks of {} keys given, expected at least 1", size);
+  AttentionMask mask;
+  mask.blocks_.push_back({std::move(layout), size});
+  return mask;
+}
+
 AttentionMask AttentionMask::bias(Variable scores) {
   require<DTypeError>(
       is_floating(scores.dtype()),
@@ -161,8 +196,26 @@ AttentionMask operator&(const AttentionMask& a, const AttentionMask& b) {
   both.keep_ = a.keep_.defined() && b.keep_.defined() ? keep_both(a.keep_, b.keep_)
                : a.keep_.defined()                    ? a.keep_
                                                       : b.keep_;
+  both.blocks_ = a.blocks_;
+  both.blocks_.insert(both.blocks_.end(), b.blocks_.begin(), b.blocks_.end());
   both.bias_ = a.bias_.defined() && b.bias_.defined() ? add(a.bias_, b.bias_) : a.bias_.defined() ? a.bias_ : b.bias_;
   return both;
+}
+
+Tensor AttentionMask::keep_with_blocks(const Shape& full, const Module* user) const {
+  Tensor all = keep_;
+  if (keep_.defined()) check_fits(keep_.shape(), full, "keep (or drop)", user);
+  for (const auto& [layout, size] : blocks_) {
+    const Shape in_blocks{full[0], full[1], count_blocks(full[2], size), count_blocks(full[3], size)};
+    if (layout.dim(-2) != in_blocks[2] || layout.dim(-1) != in_blocks[3]) [[unlikely]] {
+      fail<ShapeError>("{}: AttentionMask::blocks has the layout {}, expected {} x {} blocks of {} for T = {}, S = {}",
+                       named(user), layout.shape(), in_blocks[2], in_blocks[3], size, full[2], full[3]);
+    }
+    if (layout.rank() == 4) check_fits(layout.shape(), in_blocks, "blocks", user);
+    const Tensor more = expand_blocks(layout.to(Device::cpu()), size, full[2], full[3]).to(layout.device());
+    all = all.defined() ? keep_both(all, more) : more;
+  }
+  return all;
 }
 
 LoweredMask AttentionMask::lower(int64_t batch, int64_t heads, int64_t queries, int64_t keys,
@@ -192,9 +245,12 @@ LoweredMask AttentionMask::lower(int64_t batch, int64_t heads, int64_t queries, 
     check_lengths(lengths_, batch, keys, user);
     spec.lengths = lengths_;
   }
-  if (keep_.defined()) {
-    check_fits(keep_.shape(), full, "keep (or drop)", user);
-    spec.keep = keep_.expand(full);
+  const Tensor kept = keep_with_blocks(full, user);
+  if (kept.defined()) spec.keep = kept.expand(full);
+  if (!blocks_.empty()) {
+    const auto& [layout, size] = blocks_.front();
+    spec.blocks = layout.expand({batch, heads, count_blocks(queries, size), count_blocks(keys, size)});
+    spec.block_size = size;
   }
   if (bias_.defined()) {
     check_fits(bias_.shape(), full, "bias", user);
@@ -219,11 +275,12 @@ AttentionMask AttentionMask::with_extra_keys(int64_t count, int64_t batch, int64
     const Tensor allowed = table(batch, keys, count, [=](int64_t b, int64_t s) { return s < length[b]; });
     out = out & keep(allowed.view({batch, 1, 1, keys + count}));
   }
-  if (keep_.defined()) {
-    Shape shape = keep_.shape();
+  const Tensor kept = keep_with_blocks({batch, heads, queries, keys}, user);
+  if (kept.defined()) {
+    Shape shape = kept.shape();
     shape[shape.rank() - 1] = keys + count;
-    Tensor wider = Tensor::full(shape, 1, DType::kBool, keep_.device());
-    wider.slice(-1, 0, keys).copy_(keep_);
+    Tensor wider = Tensor::full(shape, 1, DType::kBool, kept.device());
+    wider.slice(-1, 0, keys).copy_(kept);
     out = out & keep(wider);
   }
   if (bias_.defined()) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "autograd/variable.h"
 #include "framework/kernels/attention.h"
@@ -49,6 +50,11 @@ class AttentionMask {
   /// The same with query t at key t + offset.
   static AttentionMask window(int64_t left, int64_t right, int64_t offset);
 
+  /// Query t attends to key s where `layout`[t / size, s / size] is true: blocks of size x size (Child et al., 2019,
+  /// "Generating long sequences with sparse transformers"). bool, [ceil(T / size), ceil(S / size)], or [B, H, ., .]
+  /// with extents 1 for B and H; kept, not copied. Throws DTypeError, ShapeError, and ValueError for a size below 1.
+  static AttentionMask blocks(Tensor layout, int64_t size);
+
   /// Added to the scores after scaling and softcap; receives a gradient. Floating, [T, S] or [B, H, T, S] with any
   /// extents 1. Throws DTypeError, ShapeError.
   static AttentionMask bias(Variable scores);
@@ -73,10 +79,19 @@ class AttentionMask {
     int64_t high = kFar;
   };
 
+  struct Blocks {
+    Tensor layout;
+    int64_t size;
+  };
+
+  /// What keep, drop and blocks allow of T x S; undefined when all is.
+  Tensor keep_with_blocks(const Shape& full, const Module* user) const;
+
   Band first_;
   Band last_;  // counted from Align::kLast
   Tensor lengths_;
   Tensor keep_;
+  std::vector<Blocks> blocks_;
   Variable bias_;
 };
 

@@ -1,6 +1,7 @@
 #include "layers/attention/multi_head.h"
 
 #include "autograd/ops/ops.h"
+#include "autograd/tape.h"
 #include "framework/fail.h"
 #include "layers/attention/scaled_dot_product.h"
 #include "layers/init.h"
@@ -11,22 +12,30 @@ MultiHeadAttention::MultiHeadAttention(int64_t dim, int64_t heads, MultiHeadAtte
                                        std::unique_ptr<AttentionCore> core)
     : dim_(dim),
       heads_(heads),
+      key_heads_(options.key_heads == 0 ? heads : options.key_heads),
       kdim_(options.kdim == 0 ? dim : options.kdim),
       vdim_(options.vdim == 0 ? dim : options.vdim),
       add_zero_attn_(options.add_zero_attn) {
   require<ValueError>(dim > 0 && heads > 0 && dim % heads == 0,
                       "MultiHeadAttention: dim {} and {} heads given, expected heads that divide dim", dim, heads);
+  require<ValueError>(key_heads_ > 0 && heads % key_heads_ == 0,
+                      "MultiHeadAttention: {} heads and {} key heads given, expected key heads that divide the heads",
+                      heads, key_heads_);
+  key_width_ = key_heads_ * (dim / heads);
   const LinearOptions plain{.bias = options.bias};
   if (kdim_ == dim && vdim_ == dim) {
-    qkv_ = &child<Linear>("qkv", dim, 3 * dim, plain);
+    qkv_ = &child<Linear>("qkv", dim, dim + 2 * key_width_, plain);
   } else {
     q_ = &child<Linear>("q", dim, dim, plain);
-    k_ = &child<Linear>("k", kdim_, dim, plain);
-    v_ = &child<Linear>("v", vdim_, dim, plain);
+    k_ = &child<Linear>("k", kdim_, key_width_, plain);
+    v_ = &child<Linear>("v", vdim_, key_width_, plain);
   }
   if (options.add_bias_kv) {
-    bias_k_ = parameter("bias_k", init::xavier_normal({dim}));
-    bias_v_ = parameter("bias_v", init::xavier_normal({dim}));
+    bias_k_ = parameter("bias_k", init::xavier_normal({key_width_}));
+    bias_v_ = parameter("bias_v", init::xavier_normal({key_width_}));
+  }
+  if (auto positions = make_positions(options.positions, heads, dim / heads)) {
+    positions_ = &own("positions", std::move(positions));
   }
   if (core == nullptr) {
     core = std::make_unique<ScaledDotProduct>(ScaledDotProductOptions{.dropout = options.dropout});
@@ -41,44 +50,112 @@ MultiHeadAttention::MultiHeadAttention(int64_t dim, int64_t heads, MultiHeadAtte
 
 AttentionResult MultiHeadAttention::operator()(const Variable& x, const AttentionMask& mask, Weights weights) const {
   if (qkv_ == nullptr) return (*this)(x, x, x, mask, weights);
+  if (key_heads_ != heads_ || positions_ != nullptr || adds_keys()) return attend(project_self(x, 0), mask, weights);
   check(x, "x", dim_);
-  const Variable qkv = split((*qkv_)(x), 3);
-  if (adds_keys()) return attend(select(qkv, 2, 0), select(qkv, 2, 1), select(qkv, 2, 2), mask, weights);
+  const Variable qkv = reshape((*qkv_)(x), {x.dim(0), x.dim(1), 3, heads_, dim_ / heads_});
   return finish(core_->packed(qkv, mask, weights != Weights::kNone), weights);
 }
 
 AttentionResult MultiHeadAttention::operator()(const Variable& query, const Variable& memory, const AttentionMask& mask,
                                                Weights weights) const {
   if (qkv_ == nullptr) return (*this)(query, memory, memory, mask, weights);
-  check(query, "query", dim_);
+  const Variable q = project_query(query);
+  if (positions_ != nullptr || adds_keys()) {
+    const auto projected = project_memory(memory);
+    return attend({turned(q, 0), projected.first, projected.second}, mask, weights);
+  }
   check(memory, "memory", dim_);
-  const Variable q = split(project(query, 0, dim_), 1);
-  const Variable kv = split(project(memory, dim_, 3 * dim_), 2);
-  if (adds_keys()) return attend(q, select(kv, 2, 0), select(kv, 2, 1), mask, weights);
+  const Variable kv = reshape(project(memory, dim_, dim_ + 2 * key_width_),
+                              {memory.dim(0), memory.dim(1), 2, key_heads_, dim_ / heads_});
   return finish(core_->packed_kv(q, kv, mask, weights != Weights::kNone), weights);
 }
 
 AttentionResult MultiHeadAttention::operator()(const Variable& query, const Variable& key, const Variable& value,
                                                const AttentionMask& mask, Weights weights) const {
-  check(query, "query", dim_);
   check(key, "key", kdim_);
   check(value, "value", vdim_);
-  if (qkv_ == nullptr) {
-    return attend(split((*q_)(query), 1), split((*k_)(key), 1), split((*v_)(value), 1), mask, weights);
-  }
-  return attend(split(project(query, 0, dim_), 1), split(project(key, dim_, 2 * dim_), 1),
-                split(project(value, 2 * dim_, 3 * dim_), 1), mask, weights);
+  const Variable q = turned(project_query(query), 0);
+  if (qkv_ == nullptr) return attend({q, turned(split((*k_)(key)), 0), split((*v_)(value))}, mask, weights);
+  const int64_t keys_end = dim_ + key_width_;
+  return attend(
+      {q, turned(split(project(key, dim_, keys_end)), 0), split(project(value, keys_end, keys_end + key_width_))}, mask,
+      weights);
 }
 
-Variable MultiHeadAttention::split(const Variable& x, int64_t parts) const {
+AttentionResult MultiHeadAttention::step(const Variable& x, AttentionCache& cache, const AttentionMask& mask,
+                                         Weights weights) const {
+  const NoGrad values_only;
+  const int64_t offset = cache.length();
+  Heads heads = project_self(x, offset);
+  cache.append(heads.k.value(), heads.v.value());
+  heads.k = Variable(cache.keys());
+  heads.v = Variable(cache.values());
+  return attend(heads, mask & AttentionMask::causal(offset), weights, offset);
+}
+
+AttentionCache MultiHeadAttention::remember(const Variable& memory) const {
+  const NoGrad values_only;
+  const auto [k, v] = project_memory(memory);
+  AttentionCache cache(memory.dim(1));
+  cache.append(k.value(), v.value());
+  return cache;
+}
+
+AttentionResult MultiHeadAttention::recall(const Variable& query, const AttentionCache& memory,
+                                           const AttentionMask& mask, Weights weights) const {
+  if (memory.batch() != query.dim(0)) [[unlikely]] {
+    fail<ShapeError>("{}: query is {}, the memory holds {} samples; expected as many", who("MultiHeadAttention"),
+                     query.shape(), memory.batch());
+  }
+  const NoGrad values_only;
+  return attend({turned(project_query(query), 0), Variable(memory.keys()), Variable(memory.values())}, mask, weights);
+}
+
+Variable MultiHeadAttention::split(const Variable& x) const {
   const int64_t width = dim_ / heads_;
-  if (parts == 1) return reshape(x, {x.dim(0), x.dim(1), heads_, width});
-  return reshape(x, {x.dim(0), x.dim(1), parts, heads_, width});
+  return reshape(x, {x.dim(0), x.dim(1), x.dim(2) / width, width});
 }
 
 Variable MultiHeadAttention::project(const Variable& x, int64_t begin, int64_t end) const {
   const Variable& bias = qkv_->bias();
   return linear(x, slice(qkv_->weight(), 0, begin, end), bias.defined() ? slice(bias, 0, begin, end) : bias);
+}
+
+Variable MultiHeadAttention::project_query(const Variable& query) const {
+  check(query, "query", dim_);
+  return split(qkv_ == nullptr ? (*q_)(query) : project(query, 0, dim_));
+}
+
+MultiHeadAttention::Heads MultiHeadAttention::project_self(const Variable& x, int64_t offset) const {
+  check(x, "x", dim_);
+  Heads heads;
+  if (qkv_ == nullptr) {
+    check(x, "key", kdim_);
+    check(x, "value", vdim_);
+    heads = {split((*q_)(x)), split((*k_)(x)), split((*v_)(x))};
+  } else {
+    const Variable qkv = (*qkv_)(x);  // [B, T, (H + 2 Hkv) K]
+    const int64_t keys_end = dim_ + key_width_;
+    heads = {split(slice(qkv, 2, 0, dim_)), split(slice(qkv, 2, dim_, keys_end)),
+             split(slice(qkv, 2, keys_end, keys_end + key_width_))};
+  }
+  heads.q = turned(heads.q, offset);
+  heads.k = turned(heads.k, offset);
+  return heads;
+}
+
+std::pair<Variable, Variable> MultiHeadAttention::project_memory(const Variable& memory) const {
+  check(memory, "memory", kdim_);
+  if (qkv_ == nullptr) {
+    check(memory, "memory", vdim_);
+    return {turned(split((*k_)(memory)), 0), split((*v_)(memory))};
+  }
+  const Variable kv = project(memory, dim_, dim_ + 2 * key_width_);  // [B, S, 2 Hkv K]
+  return {turned(split(slice(kv, 2, 0, key_width_)), 0), split(slice(kv, 2, key_width_, 2 * key_width_))};
+}
+
+Variable MultiHeadAttention::turned(const Variable& x, int64_t offset) const {
+  return positions_ == nullptr ? x : positions_->turn(x, offset);
 }
 
 void MultiHeadAttention::check(const Variable& x, const char* name, int64_t width) const {
@@ -88,26 +165,32 @@ void MultiHeadAttention::check(const Variable& x, const char* name, int64_t widt
   }
 }
 
-AttentionResult MultiHeadAttention::attend(const Variable& q, const Variable& k, const Variable& v,
-                                           const AttentionMask& mask, Weights weights) const {
+AttentionResult MultiHeadAttention::attend(const Heads& heads, const AttentionMask& mask, Weights weights,
+                                           int64_t offset) const {
   const bool want = weights != Weights::kNone;
-  if (!adds_keys()) return finish((*core_)(q, k, v, mask, want), weights);
+  const auto& [q, k, v] = heads;
+  AttentionMask whole = mask;
+  if (positions_ != nullptr) {
+    const Variable scores = positions_->scores(q.dim(1), k.dim(1), offset);
+    if (scores.defined()) whole = mask & AttentionMask::bias(scores);
+  }
+  if (!adds_keys()) return finish((*core_)(q, k, v, whole, want), weights);
   const int64_t batch = q.dim(0);
   const int64_t width = dim_ / heads_;
-  const Shape one{batch, 1, heads_, width};
+  const Shape one{batch, 1, key_heads_, width};
   Variable keys = k;
   Variable values = v;
   if (bias_k_.defined()) {
-    keys = concat({keys, expand(reshape(bias_k_, {1, 1, heads_, width}), one)}, 1);
-    values = concat({values, expand(reshape(bias_v_, {1, 1, heads_, width}), one)}, 1);
+    keys = concat({keys, expand(reshape(bias_k_, {1, 1, key_heads_, width}), one)}, 1);
+    values = concat({values, expand(reshape(bias_v_, {1, 1, key_heads_, width}), one)}, 1);
   }
   if (add_zero_attn_) {
     const Variable zeros(Tensor::zeros(one, q.dtype(), q.device()));
     keys = concat({keys, zeros}, 1);
     values = concat({values, zeros}, 1);
   }
-  const AttentionMask wider = mask.with_extra_keys(keys.dim(1) - k.dim(1), batch, heads_, q.dim(1), k.dim(1), this);
-  return finish((*core_)(q, keys, values, wider, want), weights);
+  whole = whole.with_extra_keys(keys.dim(1) - k.dim(1), batch, heads_, q.dim(1), k.dim(1), this);
+  return finish((*core_)(q, keys, values, whole, want), weights);
 }
 
 AttentionResult MultiHeadAttention::finish(const AttentionResult& heads, Weights weights) const {

@@ -1,13 +1,19 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "layers/attention/multi_head.h"
 #include "layers/feed_forward.h"
 #include "layers/norm.h"
+#include "layers/transformer/residual.h"
 
 namespace attune {
+
+/// Makes the core of one block's attention; a stack calls it once per block.
+using AttentionFactory = std::function<std::unique_ptr<AttentionCore>()>;
 
 struct TransformerEncoderLayerOptions {
   int64_t dim = 512;
@@ -17,7 +23,10 @@ struct TransformerEncoderLayerOptions {
   Activation activation = Activation::kRelu;
   bool norm_first = false;
   double norm_eps = 1e-5;
-  bool bias = true;  ///< of linears and norms
+  bool bias = true;             ///< of linears and norms
+  int64_t key_heads = 0;        ///< as MultiHeadAttentionOptions has them
+  PositionOptions positions{};  ///< the same
+  AttentionFactory core{};      ///< how heads attend; then with the core's own dropout; scaled dot product without one
 };
 
 /// Self-attention and a feed-forward network, each with a residual connection (Vaswani et al., 2017, section 3.1; with
@@ -37,13 +46,8 @@ class TransformerEncoderLayer : public Module {
  private:
   friend class TransformerEncoder;
 
-  /// A residual step, its branch not yet added: what stands between two sublayers.
-  struct Step {
-    Variable sum;
-    Variable branch;
-  };
   /// Pre-norm, from norm1(x) on.
-  Step pre_norm(const Variable& x, const Variable& normed, const AttentionMask& mask) const;
+  ResidualStep pre_norm(const Variable& x, const Variable& normed, const AttentionMask& mask) const;
   double branch_dropout() const { return training() ? dropout_ : 0; }
 
   bool norm_first_;
@@ -65,6 +69,9 @@ struct TransformerEncoderOptions {
   double norm_eps = 1e-5;
   bool bias = true;
   bool final_norm = norm_first;  ///< a norm behind the last block
+  int64_t key_heads = 0;
+  PositionOptions positions{};
+  AttentionFactory core{};
 };
 
 /// A stack of encoder layers: x [B, T, dim] -> [B, T, dim]. Children: block0, block1, ..., norm (with final_norm).

@@ -18,6 +18,7 @@ const Layer* find_layer(const std::string& name);
 // One per file of this folder.
 extern const std::vector<Layer> kBasicLayers;
 extern const std::vector<Layer> kAttentionLayers;
+extern const std::vector<Layer> kTransformerLayers;
 extern const std::vector<Layer> kOptimizers;
 extern const std::vector<Layer> kRecurrentLayers;
 

@@ -14,7 +14,8 @@
 namespace attune::golden {
 
 const Layer* find_layer(const std::string& name) {
-  for (const auto* family : {&kBasicLayers, &kAttentionLayers, &kRecurrentLayers, &kOptimizers}) {
+  for (const auto* family :
+       {&kBasicLayers, &kAttentionLayers, &kTransformerLayers, &kRecurrentLayers, &kOptimizers}) {
     for (const Layer& layer : *family) {
       if (name == layer.name) return &layer;
     }

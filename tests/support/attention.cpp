@@ -41,6 +41,14 @@ Tensor pattern_tensor(const Shape& shape, bool inverted = false) {
   return tensor;
 }
 
+/// bool [.., ceil(T / size), ceil(S / size)] by the same pattern.
+Tensor block_tensor(const Extents& e, const Shape& leading, int64_t size) {
+  Shape shape = leading;
+  shape.push_back((e.queries + size - 1) / size);
+  shape.push_back((e.keys + size - 1) / size);
+  return pattern_tensor(shape);
+}
+
 std::vector<MaskKind> make_kinds() {
   using M = AttentionMask;
   std::vector<MaskKind> kinds;
@@ -140,6 +148,18 @@ std::vector<MaskKind> make_kinds() {
       },
       [](const Extents&, int64_t b, int64_t, int64_t t, int64_t s) {
         return pattern(0, 0, t, s) && pattern(b, 0, 0, s);
+      });
+  add(
+      "blocks of 2", [](const Extents& e, DType) { return M::blocks(block_tensor(e, {}, 2), 2); },
+      [](const Extents&, int64_t, int64_t, int64_t t, int64_t s) { return pattern(0, 0, t / 2, s / 2); });
+  add(
+      "blocks by head & blocks & keep",
+      [](const Extents& e, DType) {
+        return M::blocks(block_tensor(e, {e.batch, e.heads}, 3), 3) & M::blocks(block_tensor(e, {1, 1}, 2), 2) &
+               M::keep(pattern_tensor({e.batch, 1, 1, e.keys}));
+      },
+      [](const Extents&, int64_t b, int64_t h, int64_t t, int64_t s) {
+        return pattern(b, h, t / 3, s / 3) && pattern(0, 0, t / 2, s / 2) && pattern(b, 0, 0, s);
       });
   add_bias(
       "bias [T, S]",

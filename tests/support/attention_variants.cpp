@@ -17,6 +17,7 @@ const std::vector<AttentionVariant>& attention_variants() {
   static const std::vector<AttentionVariant> variants = [] {
     std::vector<AttentionVariant> all;
     add_score_variants(all);
+    add_efficient_variants(all);
     return all;
   }();
   return variants;

@@ -39,5 +39,6 @@ const std::vector<AttentionVariant>& attention_variants();
 
 // The rows by room.
 void add_score_variants(std::vector<AttentionVariant>& variants);
+void add_efficient_variants(std::vector<AttentionVariant>& variants);
 
 }  // namespace attune::testing

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "autograd/ops/attention.h"
+#include "autograd/ops/ops.h"
+
+// For cores composed of ops: heads in front of positions, query heads beside the key head that they share.
+
+namespace attune {
+
+/// x [B, N, H, K] -> [B, Hkv, H / Hkv, N, K]; a view.
+inline Variable grouped(const Variable& x, int64_t key_heads) {
+  return permute(reshape(x, {x.dim(0), x.dim(1), key_heads, x.dim(2) / key_heads, x.dim(3)}), {0, 2, 3, 1, 4});
+}
+
+/// The way back: y [B, Hkv, H / Hkv, N, K] -> [B, N, H, K].
+inline Variable ungrouped(const Variable& y) {
+  return reshape(permute(y, {0, 3, 1, 2, 4}), {y.dim(0), y.dim(3), y.dim(1) * y.dim(2), y.dim(4)});
+}
+
+/// Whether `keep` chooses the same keys for all queries.
+inline bool is_by_key(const MaskSpec& mask, int64_t queries) {
+  return !mask.keep.defined() || mask.keep.stride(2) == 0 || queries == 1;
+}
+
+/// For a mask that is_by_key(), the keys that its lengths and `keep` allow: bool [B, Hkv, G, S, 1], G = H / Hkv, or
+/// [B, 1, 1, S, 1] when all heads have the same; undefined when it allows all.
+Tensor chosen_keys(const MaskSpec& mask, int64_t batch, int64_t key_heads, int64_t group, int64_t keys);
+
+}  // namespace attune

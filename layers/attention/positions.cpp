@@ -1,0 +1,147 @@
+#include "layers/attention/positions.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "autograd/ops/ops.h"
+#include "autograd/tape.h"
+#include "framework/fail.h"
+#include "layers/init.h"
+
+namespace attune {
+namespace {
+
+void check_heads(const char* who, int64_t heads) {
+  require<ValueError>(heads > 0, "{}: {} heads given, expected at least 1", who, heads);
+}
+
+/// [T, S] filled with f(key's position - query's).
+template <class T, class F>
+Tensor over_distances(int64_t queries, int64_t keys, int64_t offset, F&& f) {
+  Tensor out = Tensor::empty({queries, keys}, kDTypeOf<T>);
+  T* data = out.data<T>();
+  for (int64_t t = 0; t < queries; ++t) {
+    for (int64_t s = 0; s < keys; ++s) *data++ = f(s - t - offset);
+  }
+  return out;
+}
+
+}  // namespace
+
+Variable AttentionPositions::turn(const Variable& x, int64_t) const { return x; }
+
+Variable AttentionPositions::scores(int64_t, int64_t, int64_t) const { return {}; }
+
+RotaryPositions::RotaryPositions(int64_t head_size, RotaryOptions options) : size_(head_size) {
+  const int64_t turned = options.size == 0 ? head_size : options.size;
+  require<ValueError>(turned > 0 && turned <= head_size && turned % 2 == 0,
+                      "RotaryPositions: {} of {} elements of a head are to be turned, expected an even number of them",
+                      turned, head_size);
+  require<ValueError>(options.base > 0, "RotaryPositions: base {} given, expected more than 0", options.base);
+  const int64_t pairs = turned / 2;
+  const bool interleaved = options.layout == RotaryLayout::kInterleaved;
+  const auto n = static_cast<size_t>(head_size);
+  frequencies_.resize(n);
+  signs_.resize(n);
+  std::vector<int64_t> partner(n);
+  for (int64_t i = 0; i < head_size; ++i) partner[static_cast<size_t>(i)] = i;
+  for (int64_t i = 0; i < pairs; ++i) {
+    const auto first = static_cast<size_t>(interleaved ? 2 * i : i);
+    const auto second = static_cast<size_t>(interleaved ? 2 * i + 1 : i + pairs);
+    const double exponent = -2 * static_cast<double>(i) / static_cast<double>(turned);
+    frequencies_[first] = frequencies_[second] = std::pow(options.base, exponent);
+    signs_[first] = -1;
+    signs_[second] = 1;
+    std::swap(partner[first], partner[second]);
+  }
+  partner_ = Tensor::from(partner, {head_size});
+}
+
+Variable RotaryPositions::turn(const Variable& x, int64_t offset) const {
+  if (x.rank() != 4 || x.dim(3) != size_) [[unlikely]] {
+    fail<ShapeError>("{}: x is {}, expected [B, N, H, {}]", who("RotaryPositions"), x.shape(), size_);
+  }
+  // y = x cos + partner of x times (-sin, sin), for pairs in either layout. Angles in float64: a float32 loses the
+  // direction of far positions.
+  const Shape shape{x.dim(1), 1, size_};
+  Tensor cosines = Tensor::empty(shape, DType::kFloat64);
+  Tensor sines = Tensor::empty(shape, DType::kFloat64);
+  double* c = cosines.data<double>();
+  double* s = sines.data<double>();
+  for (int64_t position = offset; position < offset + x.dim(1); ++position) {
+    for (size_t i = 0; i < frequencies_.size(); ++i) {
+      const double angle = static_cast<double>(position) * frequencies_[i];
+      *c++ = signs_[i] == 0 ? 1 : std::cos(angle);
+      *s++ = signs_[i] == 0 ? 0 : signs_[i] * std::sin(angle);
+    }
+  }
+  const auto constant_like_x = [&](const Tensor& table) { return Variable(table.to(x.dtype()).to(x.device())); };
+  return add(mul(x, constant_like_x(cosines)), mul(index_select(x, 3, partner_), constant_like_x(sines)));
+}
+
+std::vector<double> alibi_slopes(int64_t heads) {
+  check_heads("alibi_slopes", heads);
+  int64_t power = 1;
+  while (2 * power <= heads) power *= 2;
+  const auto slope = [](int64_t head, int64_t of) {
+    return std::exp2(-8 * static_cast<double>(head) / static_cast<double>(of));
+  };
+  std::vector<double> slopes;
+  for (int64_t head = 1; head <= power; ++head) slopes.push_back(slope(head, power));
+  for (int64_t head = 1; head <= heads - power; ++head) slopes.push_back(slope(2 * head - 1, 2 * power));
+  return slopes;
+}
+
+AlibiPositions::AlibiPositions(int64_t heads, AlibiOptions)
+    : slopes_(alibi_slopes(heads)), like_(constant(init::zeros({1}))) {}
+
+Variable AlibiPositions::scores(int64_t queries, int64_t keys, int64_t offset) const {
+  const auto heads = static_cast<int64_t>(slopes_.size());
+  const Tensor distances = over_distances<double>(
+      queries, keys, offset, [](int64_t distance) { return -static_cast<double>(std::abs(distance)); });
+  const NoGrad constants;
+  const Variable table = mul(Variable(Tensor::from(slopes_, {1, heads, 1, 1})), Variable(distances));
+  return Variable(table.value().to(like_.dtype()).to(like_.device()));
+}
+
+int64_t relative_bucket(int64_t distance, const RelativeBucketsOptions& options) {
+  const int64_t buckets = options.bidirectional ? options.buckets / 2 : options.buckets;
+  const int64_t base = options.bidirectional && distance > 0 ? buckets : 0;
+  const int64_t d = options.bidirectional ? std::abs(distance) : std::max<int64_t>(-distance, 0);
+  const int64_t exact = buckets / 2;
+  if (d < exact) return base + d;
+  const double ratio = std::log(static_cast<double>(d) / static_cast<double>(exact)) /
+                       std::log(static_cast<double>(options.max_distance) / static_cast<double>(exact));
+  return base + std::min(buckets - 1, exact + static_cast<int64_t>(ratio * static_cast<double>(buckets - exact)));
+}
+
+RelativeBuckets::RelativeBuckets(int64_t heads, RelativeBucketsOptions options) : options_(options) {
+  check_heads("RelativeBuckets", heads);
+  const int64_t parts = options.bidirectional ? 4 : 2;
+  require<ValueError>(options.buckets > 0 && options.buckets % parts == 0,
+                      "RelativeBuckets: {} buckets given, expected a multiple of {}", options.buckets, parts);
+  require<ValueError>(options.max_distance > options.buckets / parts,
+                      "RelativeBuckets: max_distance {} given, expected more than {}, the buckets of one distance",
+                      options.max_distance, options.buckets / parts);
+  weight_ = parameter("weight", init::normal({options.buckets, heads}, 0, 0.02));
+}
+
+Variable RelativeBuckets::scores(int64_t queries, int64_t keys, int64_t offset) const {
+  const Tensor ids = over_distances<int64_t>(queries, keys, offset,
+                                             [this](int64_t distance) { return relative_bucket(distance, options_); });
+  const Variable table = permute(embedding(weight_, ids), {2, 0, 1});  // [H, T, S]
+  return reshape(table, {1, weight_.dim(1), queries, keys});
+}
+
+std::unique_ptr<AttentionPositions> make_positions(const PositionOptions& options, int64_t heads, int64_t head_size) {
+  if (const auto* rotary = std::get_if<RotaryOptions>(&options)) {
+    return std::make_unique<RotaryPositions>(head_size, *rotary);
+  }
+  if (const auto* alibi = std::get_if<AlibiOptions>(&options)) return std::make_unique<AlibiPositions>(heads, *alibi);
+  if (const auto* buckets = std::get_if<RelativeBucketsOptions>(&options)) {
+    return std::make_unique<RelativeBuckets>(heads, *buckets);
+  }
+  return nullptr;
+}
+
+}  // namespace attune

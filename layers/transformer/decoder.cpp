@@ -1,0 +1,172 @@
+#include "layers/transformer/decoder.h"
+
+#include <span>
+#include <string>
+#include <utility>
+
+#include "autograd/ops/checks.h"
+#include "autograd/tape.h"
+
+namespace attune {
+namespace {
+
+/// Attention of one layer over whole sequences.
+struct Whole {
+  const Variable& memory;
+  const AttentionMask& mask;
+  const AttentionMask& memory_mask;
+
+  Variable self(const MultiHeadAttention& attn, const Variable& x) const { return attn(x, mask).output; }
+  Variable cross(const MultiHeadAttention& attn, const Variable& x) const {
+    return attn(x, memory, memory_mask).output;
+  }
+};
+
+/// Attention of one layer over the next positions.
+struct Next {
+  AttentionCache& seen;
+  const AttentionCache& memory;
+  const AttentionMask& mask;
+  const AttentionMask& memory_mask;
+
+  Variable self(const MultiHeadAttention& attn, const Variable& x) const { return attn.step(x, seen, mask).output; }
+  Variable cross(const MultiHeadAttention& attn, const Variable& x) const {
+    return attn.recall(x, memory, memory_mask).output;
+  }
+};
+
+MultiHeadAttentionOptions attention_options(const TransformerDecoderLayerOptions& layer, const AttentionFactory& core) {
+  return {.bias = layer.bias, .dropout = core ? 0 : layer.dropout, .key_heads = layer.key_heads};
+}
+
+MultiHeadAttentionOptions self_options(const TransformerDecoderLayerOptions& layer) {
+  MultiHeadAttentionOptions options = attention_options(layer, layer.core);
+  options.positions = layer.positions;
+  return options;
+}
+
+MultiHeadAttentionOptions cross_options(const TransformerDecoderLayerOptions& layer) {
+  MultiHeadAttentionOptions options = attention_options(layer, layer.cross_core);
+  options.kdim = options.vdim = layer.memory_dim;
+  return options;
+}
+
+}  // namespace
+
+TransformerDecoderLayer::TransformerDecoderLayer(TransformerDecoderLayerOptions options)
+    : norm_first_(options.norm_first),
+      dropout_(options.dropout),
+      attn_(child<MultiHeadAttention>("attn", options.dim, options.heads, self_options(options),
+                                      options.core ? options.core() : nullptr)),
+      cross_(child<MultiHeadAttention>("cross", options.dim, options.heads, cross_options(options),
+                                       options.cross_core ? options.cross_core() : nullptr)),
+      ffn_(child<FeedForward>(
+          "ffn", options.dim, options.ffn_dim,
+          FeedForwardOptions{.activation = options.activation, .dropout = options.dropout, .bias = options.bias})),
+      norm1_(child<LayerNorm>("norm1", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})),
+      norm2_(child<LayerNorm>("norm2", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})),
+      norm3_(child<LayerNorm>("norm3", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})) {}
+
+template <class Attend>
+Variable TransformerDecoderLayer::post_norm(const Variable& x, const Attend& attend) const {
+  const Variable y = add_norm({x, attend.self(attn_, x)}, norm1_, branch_dropout()).second;
+  const Variable z = add_norm({y, attend.cross(cross_, y)}, norm2_, branch_dropout()).second;
+  return add_norm({z, ffn_(z)}, norm3_, branch_dropout()).second;
+}
+
+template <class Attend>
+ResidualStep TransformerDecoderLayer::pre_norm(const Variable& x, const Variable& normed, const Attend& attend) const {
+  const auto [y, normed2] = add_norm({x, attend.self(attn_, normed)}, norm2_, branch_dropout());
+  const auto [z, normed3] = add_norm({y, attend.cross(cross_, normed2)}, norm3_, branch_dropout());
+  return {z, ffn_(normed3)};
+}
+
+Variable TransformerDecoderLayer::operator()(const Variable& x, const Variable& memory, const AttentionMask& mask,
+                                             const AttentionMask& memory_mask) const {
+  const Whole attend{memory, mask, memory_mask};
+  return norm_first_ ? add_branch(pre_norm(x, norm1_(x), attend), branch_dropout()) : post_norm(x, attend);
+}
+
+void TransformerDecoderCache::select(const Tensor& rows) {
+  require<ShapeError>(rows.rank() == 1, "TransformerDecoderCache: rows are {}, expected [n]", rows.shape());
+  const Tensor chosen = check_indices("TransformerDecoderCache", "row", rows, batch());
+  const std::span row(chosen.data<int64_t>(), static_cast<size_t>(chosen.numel()));
+  for (Layer& layer : layers_) {
+    if (layer.self.batch() > 0) layer.self.select(chosen);
+  }
+  std::vector<int64_t> memories;
+  for (int64_t i : row) memories.push_back(memories_[static_cast<size_t>(i)]);
+  if (memories == memories_) return;
+  memories_ = std::move(memories);
+  for (Layer& layer : layers_) layer.memory.select(chosen);
+  if (memory_lengths_.defined()) {
+    std::vector<int64_t> lengths;
+    for (int64_t i : row) lengths.push_back(memory_lengths_.data<int64_t>()[i]);
+    memory_lengths_ = Tensor::from(lengths, {chosen.numel()});
+  }
+}
+
+TransformerDecoder::TransformerDecoder(TransformerDecoderOptions options) : norm_first_(options.norm_first) {
+  require<ValueError>(options.blocks > 0, "TransformerDecoder: {} blocks given, expected at least 1", options.blocks);
+  const TransformerDecoderLayerOptions layer{.dim = options.dim,
+                                             .heads = options.heads,
+                                             .ffn_dim = options.ffn_dim,
+                                             .dropout = options.dropout,
+                                             .activation = options.activation,
+                                             .norm_first = options.norm_first,
+                                             .norm_eps = options.norm_eps,
+                                             .bias = options.bias,
+                                             .memory_dim = options.memory_dim,
+                                             .key_heads = options.key_heads,
+                                             .positions = options.positions,
+                                             .core = options.core,
+                                             .cross_core = options.cross_core};
+  for (int64_t i = 0; i < options.blocks; ++i) {
+    blocks_.push_back(&child<TransformerDecoderLayer>("block" + std::to_string(i), layer));
+  }
+  if (options.final_norm) {
+    norm_ = &child<LayerNorm>("norm", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias});
+  }
+}
+
+template <class Attends>
+Variable TransformerDecoder::run(const Variable& x, const Attends& attends) const {
+  if (!norm_first_) {
+    Variable y = x;
+    for (size_t i = 0; i < blocks_.size(); ++i) y = blocks_[i]->post_norm(y, attends(i));
+    return norm_ == nullptr ? y : (*norm_)(y);
+  }
+  return pre_norm_stack(
+      x, blocks_.size(), blocks_.front()->branch_dropout(), norm_,
+      [&](size_t i) -> const LayerNorm& { return blocks_[i]->norm1_; },
+      [&](size_t i, const Variable& y, const Variable& normed) { return blocks_[i]->pre_norm(y, normed, attends(i)); });
+}
+
+Variable TransformerDecoder::operator()(const Variable& x, const Variable& memory, const AttentionMask& mask,
+                                        const AttentionMask& memory_mask) const {
+  return run(x, [&](size_t) { return Whole{memory, mask, memory_mask}; });
+}
+
+TransformerDecoderCache TransformerDecoder::start(const Variable& memory, const Tensor& memory_lengths,
+                                                  int64_t capacity) const {
+  TransformerDecoderCache cache;
+  for (const TransformerDecoderLayer* block : blocks_) {
+    cache.layers_.push_back({AttentionCache(capacity), block->cross_.remember(memory)});
+  }
+  for (int64_t b = 0; b < memory.dim(0); ++b) cache.memories_.push_back(b);
+  if (memory_lengths.defined()) {
+    // The lengths are checked here and not at the first step.
+    AttentionMask::padding(memory_lengths).lower(memory.dim(0), 1, 1, memory.dim(1), this);
+    cache.memory_lengths_ = memory_lengths.to(Device::cpu()).contiguous();
+  }
+  return cache;
+}
+
+Variable TransformerDecoder::step(const Variable& x, TransformerDecoderCache& cache, const AttentionMask& mask) const {
+  const NoGrad values_only;
+  const Tensor& lengths = cache.memory_lengths_;
+  const AttentionMask memory_mask = lengths.defined() ? AttentionMask::padding(lengths) : AttentionMask();
+  return run(x, [&](size_t i) { return Next{cache.layers_[i].self, cache.layers_[i].memory, mask, memory_mask}; });
+}
+
+}  // namespace attune
