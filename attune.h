@@ -19,8 +19,6 @@
 #include "datasets/classification.h"
 #include "datasets/loader.h"
 #include "datasets/metrics.h"
-#include "datasets/moses.h"
-#include "datasets/pair_loader.h"
 #include "datasets/reviews.h"
 #include "datasets/scores/alignment.h"
 #include "datasets/scores/bleu.h"
