@@ -41,6 +41,14 @@ AttentionResult attention_packed_kv(const Variable& q, const Variable& kv, const
 AttentionResult attention_composed(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask = {},
                                    const Variable& bias = {}, const AttentionOptions& options = {});
 
+/// y(t, s) = sum over a of v(a) tanh(q(t, a) + k(s, a)) (Bahdanau et al., 2015, appendix A.1.2), without [T, S, A] in
+/// memory: the backward pass computes tanh again. q [B, H, T, A], k [B, H, S, A], v [H, A] -> [B, H, T, S]. Where the
+/// gradient of a score is exactly 0, nothing of its query and key, NaN or not, reaches any gradient.
+Variable additive_scores(const Variable& q, const Variable& k, const Variable& v);
+
+/// The same from tanh and sum, with [B, H, T, S, A] in memory: what the fused kernel is tested against.
+Variable additive_scores_composed(const Variable& q, const Variable& k, const Variable& v);
+
 /// The expected alignment of monotonic attention (Raffel et al., 2017, section 2.3) by its recurrence, without the
 /// divisions of the parallel form: y(t, s) = p(t, s) q(t, s), q(t, s) = (1 - p(t, s - 1)) q(t, s - 1) + y(t - 1, s).
 /// p [B, H, T, S]: probability of stopping at a key; previous [B, H, S]: y(-1); keep: bool [B, H, T, S]. Keys that are

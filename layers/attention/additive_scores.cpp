@@ -2,19 +2,13 @@
 
 #include <cmath>
 
+#include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
 #include "layers/init.h"
 
 namespace attune {
 namespace {
-
-/// v tanh(q + k): q [B, H, T, A], k [B, H, S, A], v [H, A] -> [B, H, T, S]
-Variable additive(const Variable& q, const Variable& k, const Variable& v) {
-  const Variable inside = reshape(q, {q.dim(0), q.dim(1), q.dim(2), 1, q.dim(3)}) +
-                          reshape(k, {k.dim(0), k.dim(1), 1, k.dim(2), k.dim(3)});  // [B, H, T, S, A]
-  return sum(tanh(inside) * reshape(v, {v.dim(0), 1, 1, v.dim(1)}), {-1});
-}
 
 Variable heads_first(const Variable& x) { return permute(x, {0, 2, 1, 3}); }
 
@@ -42,9 +36,9 @@ Variable AdditiveScore::queries(const Variable& q) const {
 }
 
 Variable AdditiveScore::energy(const Variable& queries, const Variable& keys) const {
-  if (!g_.defined()) return additive(queries, keys, v_);
+  if (!g_.defined()) return additive_scores(queries, keys, v_);
   const Variable length = sqrt(sum(square(v_), {-1}, true));  // [H, 1]
-  return additive(queries, keys, v_ * (reshape(g_, {g_.dim(0), 1}) / length));
+  return additive_scores(queries, keys, v_ * (reshape(g_, {g_.dim(0), 1}) / length));
 }
 
 Variable AdditiveScore::prepare(const Variable& k) const { return u_(k); }
@@ -60,7 +54,7 @@ Variable ConcatScore::prepare(const Variable& k) const {
 }
 
 Variable ConcatScore::score(const Variable& q, const Variable& keys) const {
-  return additive(w_.part(q, sizes().hidden, 0, sizes().query), keys, v_);
+  return additive_scores(w_.part(q, sizes().hidden, 0, sizes().query), keys, v_);
 }
 
 KerasConcatScore::KerasConcatScore(ScoreSizes sizes) : Score(sizes) {
@@ -74,8 +68,8 @@ Variable KerasConcatScore::prepare(const Variable& k) const {
 }
 
 Variable KerasConcatScore::score(const Variable& q, const Variable& keys) const {
-  return additive(heads_first(q) * reshape(scale_, {sizes().heads, 1, 1}), keys,
-                  expand(reshape(weight_, {sizes().heads, 1}), {sizes().heads, sizes().key}));
+  return additive_scores(heads_first(q) * reshape(scale_, {sizes().heads, 1, 1}), keys,
+                         expand(reshape(weight_, {sizes().heads, 1}), {sizes().heads, sizes().key}));
 }
 
 KerasAdditiveScore::KerasAdditiveScore(ScoreSizes sizes, KerasAdditiveScoreOptions options) : Score(sizes) {
@@ -85,7 +79,7 @@ KerasAdditiveScore::KerasAdditiveScore(ScoreSizes sizes, KerasAdditiveScoreOptio
 }
 
 Variable KerasAdditiveScore::score(const Variable& q, const Variable& keys) const {
-  return additive(heads_first(q), keys, scale_);
+  return additive_scores(heads_first(q), keys, scale_);
 }
 
 }  // namespace attune

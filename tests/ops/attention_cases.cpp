@@ -59,6 +59,22 @@ void add_attention_cases(std::vector<OpCase>& cases) {
   row("attention_packed_kv", "padding", {q, {{kBatch, kKeys, 2, kHeads, kSize}}},
       [](Vars x) { return attention_packed_kv(x[0], x[1], padded()); });
 
+  const std::pair<const char*, Variable (*)(const Variable&, const Variable&, const Variable&)> additives[] = {
+      {"additive_scores", additive_scores}, {"additive_scores_composed", additive_scores_composed}};
+  for (const auto& [op, function] : additives) {
+    const auto f = function;
+    const auto additive = [&](const char* what, int64_t queries, int64_t keys, int64_t width) {
+      cases.push_back({op, what, {{{2, 2, queries, width}}, {{2, 2, keys, width}}, {{2, width}}}, [f](Vars x) {
+                         return Outputs{f(x[0], x[1], x[2])};
+                       }});
+    };
+    additive("narrow", 3, 4, 5);
+    additive("wide", 2, 3, 37);
+    additive("one element", 1, 1, 1);
+    additive("no queries", 0, 4, 5);
+    additive("no keys", 3, 0, 5);
+  }
+
   // Every third key is masked; query 1 of the first sample has none.
   Tensor keep = Tensor::full({2, 2, 3, 4}, 1, DType::kBool);
   for (int64_t i = 0; i < keep.numel(); i += 3) keep.data<bool>()[i] = false;

@@ -156,6 +156,14 @@ const std::vector<OpError>& op_errors() {
         },
         {"[2, 3]", "[4, 2]"});
 
+    for (const auto& [op, f] :
+         {std::pair{"additive_scores", &additive_scores}, {"additive_scores_composed", &additive_scores_composed}}) {
+      const auto scores = f;
+      const Variable q = leaf({2, 1, 3, 4});
+      row(op, [=] { scores(a, q, leaf({1, 4})); }, {"[2, 3]", "[B, H, T, A]"});
+      row(op, [=] { scores(q, leaf({2, 1, 3, 5}), leaf({1, 4})); }, {"[2, 1, 3, 4]", "[2, 1, 3, 5]"});
+      row(op, [=] { scores(q, q, leaf({4})); }, {"v is [4]", "[1, 4]"});
+    }
     const Variable p = leaf({2, 1, 3, 4});
     const Tensor keep = Tensor::full({2, 1, 3, 4}, 1, DType::kBool);
     row("monotonic_alignment", [=] { monotonic_alignment(p, leaf({2, 1, 3}), keep); }, {"[2, 1, 3]", "[2, 1, 4]"});

@@ -75,6 +75,9 @@ TEST_CASE("names, kinds and scores belong together", "[attention]") {
   CHECK(type(attention_named("coverage")) == typeid(CoverageAttention).name());
   CHECK(type(attention_named("monotonic")) == typeid(MonotonicAttention).name());
   CHECK(type(attention_named("hard-image")) == typeid(ImageAttention).name());
+  AttentionChoice normed = attention_named("normed-additive");
+  normed.sizes = {.query = 4};
+  CHECK(make_attention(normed)->named_parameters().size() == 5);  // W, U, v, b, g
   CHECK(attention_named("local-m").score == ScoreKind::kGeneral);
   CHECK(attention_named("monotonic").score == ScoreKind::kNormedAdditive);
 

@@ -7,6 +7,7 @@
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/error.h"
+#include "layers/attention/choice.h"
 #include "layers/pooling.h"
 #include "layers/transformer/encoder.h"
 #include "tests/support/errors.h"
@@ -119,4 +120,22 @@ TEST_CASE("a second recorder for the same module is an error; a later one is not
   AttentionRecorder later(model);
   step(model);
   CHECK(later.records().size() == 3);
+}
+
+TEST_CASE("the recorded weights are those of the same draw", "[attention]") {
+  for (const char* name : {"monotonic", "hard-image"}) {
+    AttentionChoice choice = attention_named(name);
+    choice.sizes = {.query = 4};
+    const auto core = make_attention(choice);
+    const Variable q(random_tensor({2, 5, 1, 4}, DType::kFloat32, 1)),
+        k(random_tensor({2, 6, 1, 4}, DType::kFloat32, 2));
+    manual_seed(6);
+    const Tensor drawn = (*core)(q, k, k, {}, true).weights.value();
+    const RandomState after = default_stream().state();
+    AttentionRecorder recorder(*core);
+    manual_seed(6);
+    (*core)(q, k, k);
+    CHECK(default_stream().state() == after);
+    CHECK(same_values(recorder.records().at(0).weights, drawn));
+  }
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 
+#include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/error.h"
@@ -142,6 +143,22 @@ TEST_CASE("additive is the formula, with bias and normalised too", "[attention]"
   // The length of v says nothing.
   Tensor(v).copy_(affine(Variable(v), 7, 0).value());
   CHECK(max_difference(computed(*normed, q, k), before) < 1e-13);
+}
+
+TEST_CASE("the fused additive score is the composed one, in value and gradient", "[attention]") {
+  const auto by = [](const auto& function, DType dtype) {
+    const Variable q(random_tensor({3, 2, 4, 70}, dtype, 1), true), k(random_tensor({3, 2, 9, 70}, dtype, 2), true);
+    const Variable v(random_tensor({2, 70}, dtype, 3), true);
+    const Variable y = function(q, k, v);
+    y.backward(random_tensor(y.shape(), dtype, 4));
+    return std::vector<Tensor>{y.value(), q.grad(), k.grad(), v.grad()};
+  };
+  for (DType dtype : {DType::kFloat32, DType::kFloat64}) {
+    const std::vector<Tensor> fused = by(additive_scores, dtype), composed = by(additive_scores_composed, dtype);
+    for (size_t i = 0; i < fused.size(); ++i) {
+      CHECK(max_difference(fused[i], composed[i]) < (dtype == DType::kFloat32 ? 5e-5 : 1e-13));
+    }
+  }
 }
 
 TEST_CASE("concat with W = [W1 W2] is additive", "[attention]") {

@@ -1,0 +1,149 @@
+#include "framework/kernels/additive.h"
+
+#include <algorithm>
+
+#include "framework/kernels/cpu/parallel.h"
+#include "framework/kernels/reduce.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "framework/kernels/cpu/additive.cpp"
+#include <hwy/foreach_target.h>
+
+#include "framework/kernels/cpu/rows.h"
+#include "framework/kernels/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace attune::cpu::HWY_NAMESPACE {
+namespace {
+
+/// One head of one sample: q [queries, width], k [keys, width], v [width] -> y [queries, keys].
+template <class T>
+void forward(const T* q, const T* k, const T* v, int64_t queries, int64_t keys, int64_t width, T* y) {
+  const hn::ScalableTag<T> d;
+  for (int64_t t = 0; t < queries; ++t, q += width) {
+    const T* key = k;
+    for (int64_t s = 0; s < keys; ++s, key += width) {
+      auto total = hn::Zero(d);
+      over_row<T>(width, [&](auto load, auto, auto)
+                             HWY_ATTR { total = hn::MulAdd(load(v), Tanh(d, hn::Add(load(q), load(key))), total); });
+      *y++ = lane_sum<T>(total);
+    }
+  }
+}
+
+/// dq: written; dk, dv: added to.
+template <class T>
+void backward(const T* dy, const T* q, const T* k, const T* v, int64_t queries, int64_t keys, int64_t width, T* dq,
+              T* dk, T* dv) {
+  const hn::ScalableTag<T> d;
+  const auto one = hn::Set(d, T{1});
+  for (int64_t t = 0; t < queries; ++t, dy += keys, q += width, dq += width) {
+    // Column blocks outside, so that those of q, v and their gradients stay in registers.
+    over_row<T>(width, [&](auto load, auto store, auto) HWY_ATTR {
+      const auto query = load(q), vector = load(v);
+      auto dquery = hn::Zero(d), dvector = load(dv);
+      for (int64_t s = 0; s < keys; ++s) {
+        if (dy[s] == 0) continue;
+        // y = v h, h = tanh(q + k); dv = dy h, dq = dk = dy v (1 - h^2)
+        const auto gradient = hn::Set(d, dy[s]);
+        const auto h = Tanh(d, hn::Add(query, load(k + s * width)));
+        dvector = hn::MulAdd(gradient, h, dvector);
+        const auto inside = hn::Mul(hn::Mul(gradient, vector), hn::NegMulAdd(h, h, one));
+        dquery = hn::Add(dquery, inside);
+        store(hn::Add(load(dk + s * width), inside), dk + s * width);
+      }
+      store(dquery, dq);
+      store(dvector, dv);
+    });
+  }
+}
+
+void forward_float(const float* q, const float* k, const float* v, int64_t queries, int64_t keys, int64_t width,
+                   float* y) {
+  forward(q, k, v, queries, keys, width, y);
+}
+void forward_double(const double* q, const double* k, const double* v, int64_t queries, int64_t keys, int64_t width,
+                    double* y) {
+  forward(q, k, v, queries, keys, width, y);
+}
+void backward_float(const float* dy, const float* q, const float* k, const float* v, int64_t queries, int64_t keys,
+                    int64_t width, float* dq, float* dk, float* dv) {
+  backward(dy, q, k, v, queries, keys, width, dq, dk, dv);
+}
+void backward_double(const double* dy, const double* q, const double* k, const double* v, int64_t queries, int64_t keys,
+                     int64_t width, double* dq, double* dk, double* dv) {
+  backward(dy, q, k, v, queries, keys, width, dq, dk, dv);
+}
+
+}  // namespace
+}  // namespace attune::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace attune::cpu {
+
+HWY_EXPORT(forward_float);
+HWY_EXPORT(forward_double);
+HWY_EXPORT(backward_float);
+HWY_EXPORT(backward_double);
+
+namespace {
+
+/// f(T{}, b H + h, h, chunk) for every head of every sample of q [B, H, T, A], k [B, H, S, A].
+template <class F>
+void over_heads(const Tensor& q, const Tensor& k, F&& f) {
+  const int64_t heads = q.dim(1);
+  const int64_t work = std::max<int64_t>(1, q.dim(2) * k.dim(2) * q.dim(3));
+  constexpr int64_t kGrain = 4096;
+  visit_floating(q.dtype(), "additive_scores", [&]<class T>(T) {
+    parallel_for(q.dim(0) * heads, std::max<int64_t>(1, kGrain / work), [&](int64_t begin, int64_t end, int64_t chunk) {
+      for (int64_t i = begin; i < end; ++i) f(T{}, i, i % heads, chunk);
+    });
+  });
+}
+
+}  // namespace
+
+void additive_scores(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& y) {
+  const int64_t queries = q.dim(2), keys = k.dim(2), width = q.dim(3);
+  over_heads(q, k, [&]<class T>(T, int64_t i, int64_t h, int64_t) {
+    const T* query = q.data<T>() + i * queries * width;
+    const T* key = k.data<T>() + i * keys * width;
+    const T* vector = v.data<T>() + h * width;
+    T* out = y.data<T>() + i * queries * keys;
+    if constexpr (sizeof(T) == 4) {
+      HWY_DYNAMIC_DISPATCH(forward_float)(query, key, vector, queries, keys, width, out);
+    } else {
+      HWY_DYNAMIC_DISPATCH(forward_double)(query, key, vector, queries, keys, width, out);
+    }
+  });
+}
+
+void additive_scores_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, Tensor& dq,
+                              Tensor& dk, Tensor& dv) {
+  const int64_t queries = q.dim(2), keys = k.dim(2), width = q.dim(3);
+  // Every thread sums dv for itself; the sums are added in a fixed order.
+  Tensor sums = Tensor::zeros({num_threads(), v.dim(0), width}, v.dtype());
+  dk.zero_();
+  over_heads(q, k, [&]<class T>(T, int64_t i, int64_t h, int64_t chunk) {
+    const T* gradient = dy.data<T>() + i * queries * keys;
+    const T* query = q.data<T>() + i * queries * width;
+    const T* key = k.data<T>() + i * keys * width;
+    const T* vector = v.data<T>() + h * width;
+    T* dquery = dq.data<T>() + i * queries * width;
+    T* dkey = dk.data<T>() + i * keys * width;
+    T* dvector = sums.data<T>() + (chunk * v.dim(0) + h) * width;
+    if constexpr (sizeof(T) == 4) {
+      HWY_DYNAMIC_DISPATCH(backward_float)
+      (gradient, query, key, vector, queries, keys, width, dquery, dkey, dvector);
+    } else {
+      HWY_DYNAMIC_DISPATCH(backward_double)
+      (gradient, query, key, vector, queries, keys, width, dquery, dkey, dvector);
+    }
+  });
+  Tensor total = dv.view({1, v.dim(0), width});
+  kernels::sum_to(sums, total);
+}
+
+}  // namespace attune::cpu
+#endif
