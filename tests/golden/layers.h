@@ -20,6 +20,7 @@ extern const std::vector<Layer> kBasicLayers;
 extern const std::vector<Layer> kAttentionLayers;
 extern const std::vector<Layer> kTransformerLayers;
 extern const std::vector<Layer> kOptimizers;
+extern const std::vector<Layer> kPictureLayers;
 extern const std::vector<Layer> kRecurrentLayers;
 
 }  // namespace attune::golden

@@ -15,7 +15,7 @@ namespace attune::golden {
 
 const Layer* find_layer(const std::string& name) {
   for (const auto* family :
-       {&kBasicLayers, &kAttentionLayers, &kTransformerLayers, &kRecurrentLayers, &kOptimizers}) {
+       {&kBasicLayers, &kAttentionLayers, &kTransformerLayers, &kRecurrentLayers, &kPictureLayers, &kOptimizers}) {
     for (const Layer& layer : *family) {
       if (name == layer.name) return &layer;
     }

@@ -48,7 +48,7 @@ Variable gru_formula(const Module& module, const std::string& suffix, const Vari
   const Variable r = sigmoid(in(0) + back(0));
   const Variable z = sigmoid(in(1) + back(1));
   const Variable fresh = tanh(in(2) + r * back(2));
-  return (1.0 * fresh) - z * fresh + z * h;
+  return fresh - z * fresh + z * h;
 }
 
 std::pair<Variable, Variable> lstm_formula(const Module& module, const std::string& suffix, const Variable& x,

@@ -1,7 +1,10 @@
 #include "tests/ops/cases.h"
 
 #include "autograd/ops/attention.h"
+#include "autograd/ops/batch_norm.h"
+#include "autograd/ops/conv.h"
 #include "autograd/ops/ops.h"
+#include "autograd/ops/pool.h"
 #include "autograd/ops/recurrent.h"
 
 namespace attune::testing {
@@ -13,6 +16,7 @@ const std::vector<OpCase>& op_cases() {
     add_shape_cases(all);
     add_product_cases(all);
     add_attention_cases(all);
+    add_picture_cases(all);
     add_recurrent_cases(all);
     return all;
   }();
@@ -137,6 +141,27 @@ const std::vector<OpError>& op_errors() {
     row("cross_entropy", [=] { cross_entropy(a, integers({0, 3})); }, {"3", "1"});
     row("cross_entropy", [=] { cross_entropy(a, integers({0})); }, {"[1]", "[2, 3]"});
     row("linear_cross_entropy", [=] { linear_cross_entropy(a, b, {}, integers({0, 4})); }, {"4", "1"});
+    const Variable picture = leaf({2, 5, 6, 4});
+    const Variable window = leaf({8, 4, 3, 3});
+    row("conv2d", [=] { conv2d(a, window, {}); }, {"[2, 3]", "[B, H, W, C]"});
+    row("conv2d", [=] { conv2d(picture, a, {}); }, {"[2, 3]", "[O, C / groups, KH, KW]"});
+    row("conv2d", [=] { conv2d(picture, leaf({8, 3, 3, 3}), {}); }, {"4 channels", "[8, 3, 3, 3]", "3 in 1"});
+    row("conv2d", [=] { conv2d(picture, window, {}, {.groups = 3}); }, {"3 groups", "4 input", "8 output"});
+    row("conv2d", [=] { conv2d(picture, window, leaf({4})); }, {"bias", "[4]", "[8]"});
+    row("conv2d", [=] { conv2d(picture, leaf({8, 4, 3, 3}, DType::kFloat64), {}); }, {"float32", "float64"});
+    row("conv2d", [=] { conv2d(picture, window, {}, {.dilation = {3, 1}}); }, {"over 7", "height of 5"});
+    row("conv2d", [=] { conv2d(picture, window, {}, {.stride = {1, 0}}); }, {"stride 0", "width"});
+    row("conv2d", [=] { conv2d(picture, window, {}, {.stride = 2, .padding = kSamePadding}); }, {"stride 2", "height"});
+    row("conv1d", [=] { conv1d(a, leaf({2, 3, 1}), {}); }, {"[2, 3]", "[B, C, S]"});
+    row("conv1d", [=] { conv1d(leaf({2, 3, 4}), a, {}); }, {"[2, 3]", "[O, C / groups, K]"});
+    row("conv1d", [=] { conv1d(leaf({2, 3, 4}), leaf({2, 3, 5}), {}); }, {"window of 5", "length of 4"});
+    row("max_pool2d", [=] { max_pool2d(a, 2); }, {"[2, 3]", "[B, H, W, C]"});
+    row("max_pool2d", [=] { max_pool2d(picture, {6, 1}); }, {"window of 6", "height of 5"});
+    row("max_pool2d", [=] { max_pool2d(picture, 2, {.padding = 2}); }, {"padding 2", "window 2"});
+    row("average_pool2d", [=] { average_pool2d(picture, {1, 0}); }, {"window 0", "width"});
+    row("adaptive_average_pool2d", [=] { adaptive_average_pool2d(picture, {0, 2}); }, {"0 x 2", "[2, 5, 6, 4]"});
+    row("batch_norm", [=] { batch_norm(picture, leaf({3}), leaf({4})); }, {"[3]", "[4]", "[2, 5, 6, 4]"});
+    row("batch_norm", [=] { batch_norm(leaf({0, 4}), leaf({4}), leaf({4})); }, {"[0, 4]", "empty"});
     const RecurrentParameters gates{leaf({9, 2}), leaf({9, 3}), {}, {}};
     const auto one = [](const RecurrentParameters& p) { return std::vector<RecurrentParameters>{p}; };
     const Variable sequence = leaf({2, 5, 2});

@@ -148,10 +148,10 @@ TEST_CASE("every op has rows in the table", "[ops]") {
   std::set<std::string> tested;
   for (const OpCase& row : op_cases()) tested.insert(row.op);
   std::set<std::string> declared;
-  for (const char* header : {"ops.h", "attention.h", "recurrent.h"}) {
+  for (const char* header : {"ops.h", "attention.h", "batch_norm.h", "conv.h", "pool.h", "recurrent.h"}) {
     const std::string text = without_comments(std::string(ATTUNE_SOURCE_DIR "/autograd/ops/") + header);
     const std::regex declaration(
-        R"(\n(?:inline )?(?:Variable|std::pair<Variable, Variable>|AttentionResult|RecurrentResult) (operator.|\w+)\()");
+        R"(\n(?:inline )?(?:Variable|std::pair<Variable, Variable>|\w+Result) (operator.|\w+)\()");
     for (std::sregex_iterator at(text.begin(), text.end(), declaration), end; at != end; ++at) {
       declared.insert((*at)[1].str());
     }

@@ -8,7 +8,7 @@
 #include <optional>
 #include <span>
 
-#include "framework/kernels/cpu/gemm.h"
+#include "framework/kernels/cpu/packed_matrix.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/kernels/recurrent.h"
 
@@ -51,20 +51,17 @@ inline GateBlocks hidden_blocks(RecurrentCell cell) {
   return cell == RecurrentCell::kGru ? GateBlocks{1, 0, 3} : GateBlocks{0, 0, 4};
 }
 
-/// c (+)= a B with one B for all steps: packed once, unless there is a single step.
+/// c (+)= a B with one B for all steps: packed once, unless there is a single step, whose product is split over the
+/// threads.
 template <class T>
 class StepProduct {
  public:
   StepProduct(const Operand<T>& b, int64_t k, int64_t n, int64_t steps) : b_(b), k_(k), n_(n) {
-    if (steps == 1) return;
-    memory_ = StorageRef::allocate(static_cast<size_t>(k * packed_columns(n)) * sizeof(T), Device::cpu());
-    packed_ = reinterpret_cast<T*>(memory_->data);
-    for (int64_t k0 = 0; k0 < k; k0 += kPackedDepth) {
-      pack(b.at(k0, 0), std::min(kPackedDepth, k - k0), n, packed_ + k0 * packed_columns(n));
-    }
+    if (steps != 1) packed_.emplace(b, k, n);
   }
 
   void operator()(const Operand<T>& a, int64_t m, T* c, int64_t ldc, bool accumulate) const {
+    if (packed_) return packed_->multiply(a, m, c, ldc, accumulate);
     Product<T> product;
     product.m = m;
     product.n = n_;
@@ -74,22 +71,14 @@ class StepProduct {
     product.c = c;
     product.ldc = ldc;
     product.accumulate = accumulate;
-    if (packed_ == nullptr) return parallel_gemm(product);
-    for (int64_t k0 = 0; k0 < k_; k0 += kPackedDepth) {
-      product.k = std::min(kPackedDepth, k_ - k0);
-      product.a = a.at(0, k0);
-      product.packed = packed_ + k0 * packed_columns(n_);
-      gemm(product);
-      product.accumulate = true;
-    }
+    parallel_gemm(product);
   }
 
  private:
   Operand<T> b_;
   int64_t k_;
   int64_t n_;
-  StorageRef memory_;
-  T* packed_ = nullptr;
+  std::optional<PackedMatrix<T>> packed_;
 };
 
 /// The rows of a step that one task computes: first, first + every, ... Sequences are dealt out, so that every task has
