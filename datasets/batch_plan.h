@@ -9,7 +9,8 @@ namespace attune {
 struct BatchOptions {
   /// Most examples in a batch; 0: no limit.
   int64_t max_examples = 64;
-  /// Most tokens in a batch, padding included: examples times the longest of them; 0: no limit.
+  /// Most tokens in a batch, padding included: examples times the longest of them, of pairs the longer side of all; 0:
+  /// no limit.
   int64_t max_tokens = 0;
   /// false: always the same batches, from the longest examples to the shortest.
   bool shuffle = true;
@@ -22,12 +23,16 @@ struct BatchOptions {
 /// number alone.
 class BatchPlan {
  public:
-  /// lengths[i]: tokens of example i (of pairs, say, the longer side). Throws ValueError for no examples, a negative
-  /// length or limit, both limits 0, and an example that exceeds max_tokens alone, by its number.
+  /// lengths[i]: tokens of example i. Throws ValueError for no examples, a negative length or limit, both limits 0, and
+  /// an example that exceeds max_tokens alone, by its number.
   BatchPlan(std::span<const int64_t> lengths, const BatchOptions& options);
+  /// For pairs, as of a sentence and its translation: those in a batch are similar in both lengths, sorted by the
+  /// target's and where that is equal by the source's. Besides, throws ValueError for another number of targets.
+  BatchPlan(std::span<const int64_t> source_lengths, std::span<const int64_t> target_lengths,
+            const BatchOptions& options);
 
   int64_t batches() const { return static_cast<int64_t>(batch_order_.size()); }
-  /// Extents of the largest batch: examples, longest example, and examples times longest example.
+  /// Extents of the largest batch: examples, longest example (or side of a pair), and examples times longest.
   int64_t most_examples() const { return most_examples_; }
   int64_t longest_example() const { return longest_example_; }
   int64_t most_tokens() const { return most_tokens_; }
@@ -38,7 +43,10 @@ class BatchPlan {
   std::span<const int64_t> batch(int64_t index) const;
 
  private:
-  void cut(std::span<const int64_t> lengths);
+  struct Lengths;
+
+  void sort(const Lengths& lengths);
+  void cut(const Lengths& lengths);
 
   BatchOptions options_;
   std::vector<int64_t> by_length_;  // examples, longest first

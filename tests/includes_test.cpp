@@ -31,6 +31,9 @@ const std::vector<std::pair<std::string, std::set<std::string>>> kRooms = {
 bool is_private(std::string_view header) {
   static const std::set<std::string, std::less<>> kPrivate = {
       "autograd/ops/checks.h",
+      "datasets/batch_source.h",
+      "datasets/bilingual_lexicon.h",
+      "datasets/subwords.h",
       "datasets/hash.h",
       "datasets/rewrite.h",
       "datasets/prefetcher.h",

@@ -1,0 +1,95 @@
+#include "datasets/pair_loader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "datasets/batch_source.h"
+
+namespace attune {
+namespace {
+
+struct Slot {
+  PairBatch batch;
+  ReusedTensor source;
+  ReusedTensor source_lengths;
+  ReusedTensor target_in;
+  ReusedTensor target_out;
+  ReusedTensor target_lengths;
+};
+
+/// What a decoder reads of the targets: all but the last token.
+std::vector<int64_t> steps(const Sequences& targets) {
+  std::vector<int64_t> lengths = targets.lengths();
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    require<ValueError>(lengths[i] > 0, "loader: the target of pair {} has no tokens, expected <bos> ... <eos>", i);
+    --lengths[i];
+  }
+  return lengths;
+}
+
+}  // namespace
+
+struct PairLoader::State {
+  State(SequencePairs pairs, const LoaderOptions& options)
+      : data(std::move(pairs)),
+        pad(options.pad),
+        batches(BatchPlan(data.source.lengths(), steps(data.target), options.batches), data.fingerprint(), options,
+                [this](Slot& slot, std::span<const int64_t> examples) { fill(slot, examples); }) {}
+
+  void fill(Slot& slot, std::span<const int64_t> examples) const {
+    PairBatch& batch = slot.batch;
+    const auto rows = static_cast<int64_t>(examples.size());
+    int64_t source_length = 0;
+    int64_t target_length = 0;
+    for (int64_t example : examples) {
+      source_length = std::max(source_length, data.source.length(example));
+      target_length = std::max(target_length, data.target.length(example) - 1);
+    }
+    const int64_t most_tokens = batches.plan().most_tokens();
+    const int64_t most_rows = batches.plan().most_examples();
+    batch.source = slot.source.view({rows, source_length}, most_tokens, batch.source);
+    batch.source_lengths = slot.source_lengths.view({rows}, most_rows, batch.source_lengths);
+    batch.target_in = slot.target_in.view({rows, target_length}, most_tokens, batch.target_in);
+    batch.target_out = slot.target_out.view({rows, target_length}, most_tokens, batch.target_out);
+    batch.target_lengths = slot.target_lengths.view({rows}, most_rows, batch.target_lengths);
+    batch.examples.reserve(static_cast<size_t>(most_rows));
+    batch.examples.assign(examples.begin(), examples.end());
+    batch.source_tokens = fill_padded(
+        examples, source_length, pad, [this](int64_t example) { return data.source.tokens(example); },
+        batch.source.data<int64_t>(), batch.source_lengths.data<int64_t>());
+    const auto read = [this](int64_t example) {
+      const auto tokens = data.target.tokens(example);
+      return tokens.first(tokens.size() - 1);
+    };
+    const auto said = [this](int64_t example) { return data.target.tokens(example).subspan(1); };
+    batch.target_tokens = fill_padded(examples, target_length, pad, read, batch.target_in.data<int64_t>(),
+                                      batch.target_lengths.data<int64_t>());
+    fill_padded(examples, target_length, pad, said, batch.target_out.data<int64_t>(), nullptr);
+  }
+
+  const SequencePairs data;
+  const int64_t pad;
+  BatchSource<Slot> batches;
+};
+
+PairLoader::PairLoader(SequencePairs data, const LoaderOptions& options)
+    : state_(std::make_unique<State>(std::move(data), options)) {}
+
+PairLoader::~PairLoader() = default;
+PairLoader::PairLoader(PairLoader&&) noexcept = default;
+PairLoader& PairLoader::operator=(PairLoader&&) noexcept = default;
+
+int64_t PairLoader::batches_per_epoch() const { return state_->batches.plan().batches(); }
+
+const SequencePairs& PairLoader::data() const { return state_->data; }
+
+const PairBatch* PairLoader::next() {
+  const Slot* slot = state_->batches.next();
+  return slot == nullptr ? nullptr : &slot->batch;
+}
+
+DataPosition PairLoader::position() const { return state_->batches.position(); }
+
+void PairLoader::seek(const DataPosition& position) { state_->batches.seek(position); }
+
+}  // namespace attune

@@ -1,0 +1,153 @@
+#include "datasets/pair_loader.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "framework/error.h"
+#include "framework/random.h"
+#include "framework/storage.h"
+#include "tests/support/errors.h"
+
+namespace attune {
+namespace {
+
+using testing::error_text;
+using Ids = std::vector<int64_t>;
+
+constexpr int64_t kBegin = 2;
+constexpr int64_t kEnd = 3;
+
+/// Targets about as long as their sources.
+SequencePairs some_pairs(int64_t count, uint64_t seed = 3) {
+  RandomStream random(seed);
+  SequencePairs pairs;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto length = static_cast<int64_t>(4 + random.below(20));
+    Ids source;
+    for (int64_t n = length; n > 0; --n) source.push_back(static_cast<int64_t>(4 + random.below(100)));
+    Ids target = {kBegin};
+    for (int64_t n = length + static_cast<int64_t>(random.below(5)) - 2; n > 0; --n) {
+      target.push_back(static_cast<int64_t>(4 + random.below(100)));
+    }
+    target.push_back(kEnd);
+    pairs.add(source, target);
+  }
+  return pairs;
+}
+
+TEST_CASE("pair loader: rows hold their pairs, the target one step apart", "[datasets][loader][translation]") {
+  const SequencePairs data = some_pairs(300);
+  PairLoader loader(data, {.batches = {.max_examples = 0, .max_tokens = 200}, .pad = -7});
+  Ids seen;
+  int64_t batches = 0;
+  while (const PairBatch* batch = loader.next()) {
+    ++batches;
+    const auto rows = static_cast<int64_t>(batch->examples.size());
+    const int64_t source_length = batch->source.dim(1);
+    const int64_t target_length = batch->target_in.dim(1);
+    CHECK(rows * std::max(source_length, target_length) <= 200);
+    REQUIRE(batch->source.shape() == Shape{rows, source_length});
+    REQUIRE(batch->target_in.shape() == Shape{rows, target_length});
+    REQUIRE(batch->target_out.shape() == batch->target_in.shape());
+    int64_t source_tokens = 0;
+    int64_t target_tokens = 0;
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t example = batch->examples[static_cast<size_t>(row)];
+      const auto source = data.source.tokens(example);
+      const auto target = data.target.tokens(example);
+      const auto padded = [](auto begin, auto end, int64_t length) {
+        Ids ids(begin, end);
+        ids.resize(static_cast<size_t>(length), -7);
+        return ids;
+      };
+      CHECK(batch->source.select(0, row).to_vector<int64_t>() == padded(source.begin(), source.end(), source_length));
+      CHECK(batch->target_in.select(0, row).to_vector<int64_t>() ==
+            padded(target.begin(), target.end() - 1, target_length));
+      CHECK(batch->target_out.select(0, row).to_vector<int64_t>() ==
+            padded(target.begin() + 1, target.end(), target_length));
+      CHECK(batch->source_lengths.select(0, row).item() == static_cast<double>(source.size()));
+      CHECK(batch->target_lengths.select(0, row).item() == static_cast<double>(target.size() - 1));
+      source_tokens += static_cast<int64_t>(source.size());
+      target_tokens += static_cast<int64_t>(target.size()) - 1;
+      seen.push_back(example);
+    }
+    CHECK(batch->source_tokens == source_tokens);
+    CHECK(batch->target_tokens == target_tokens);
+  }
+  CHECK(batches == loader.batches_per_epoch());
+  std::sort(seen.begin(), seen.end());
+  Ids all(300);
+  std::iota(all.begin(), all.end(), 0);
+  CHECK(seen == all);
+}
+
+TEST_CASE("pair loader: little padding, similar lengths on both sides", "[datasets][loader][translation]") {
+  PairLoader loader(some_pairs(20000), {.batches = {.max_examples = 0, .max_tokens = 2000}});
+  double real = 0;
+  double padded = 0;
+  while (const PairBatch* batch = loader.next()) {
+    real += static_cast<double>(batch->source_tokens + batch->target_tokens);
+    padded += static_cast<double>(batch->source.numel() + batch->target_out.numel());
+  }
+  CHECK(real / padded > 0.96);
+}
+
+TEST_CASE("pair loader: goes on where another stood, and steady batches allocate nothing",
+          "[datasets][loader][translation]") {
+  const int prefetch = GENERATE(0, 2);
+  const SequencePairs data = some_pairs(400);
+  const LoaderOptions options{.batches = {.max_examples = 16, .seed = 4}, .prefetch = prefetch};
+  PairLoader straight(data, options);
+  while (straight.next() != nullptr) {
+  }
+  for (int i = 0; i < 5; ++i) straight.next();
+  PairLoader other(data, options);
+  other.seek(straight.position());
+  for (int i = 0; i < 10; ++i) CHECK(straight.next()->examples == other.next()->examples);
+  CHECK(straight.position() == other.position());
+  CHECK(error_text<ValueError>([&] {
+          PairLoader(some_pairs(399), options).seek(straight.position());
+        }).starts_with("loader: the position was saved with other data"));
+  const void* memory[2] = {};
+  PairLoader steady(data, {.batches = {.max_examples = 16}, .prefetch = 0});
+  for (const void*& place : memory) place = steady.next()->source.data<int64_t>();
+  CHECK(memory[0] == memory[1]);
+}
+
+TEST_CASE("pair batches: plan and errors", "[datasets][loader][translation]") {
+  const auto batches_of = [](const Ids& source, const Ids& target, const BatchOptions& options) {
+    BatchPlan plan(source, target, options);
+    std::vector<Ids> batches;
+    for (int64_t b = 0; b < plan.batches(); ++b) batches.emplace_back(plan.batch(b).begin(), plan.batch(b).end());
+    return batches;
+  };
+  // Targets from long to short; sources fall where these are even and rise where they are odd.
+  CHECK(batches_of({1, 5, 9, 5, 2}, {4, 4, 4, 3, 3}, {.max_examples = 2, .shuffle = false}) ==
+        std::vector<Ids>{{2, 1}, {0, 4}, {3}});
+  // The longer side counts, wherever in a batch it is.
+  CHECK(batches_of({1, 1, 9, 1}, {3, 3, 3, 3}, {.max_examples = 0, .max_tokens = 9, .shuffle = false}) ==
+        std::vector<Ids>{{0, 1, 3}, {2}});
+  BatchPlan plan(Ids{1, 1, 9, 1}, Ids{3, 3, 3, 3}, {.max_examples = 0, .max_tokens = 9});
+  CHECK(plan.longest_example() == 9);
+  CHECK(plan.most_tokens() == 9);
+  CHECK(plan.most_examples() == 3);
+  CHECK(error_text<ValueError>([] {
+          BatchPlan(Ids{1, 2}, Ids{1}, {});
+        }) == "batches: 2 sources and 1 targets, expected as many");
+  CHECK(error_text<ValueError>([] {
+          BatchPlan(Ids{1, 20}, Ids{1, 2}, {.max_tokens = 10});
+        }) == "batches: example 1 has 20 tokens, expected 0 to 10 (max_tokens)");
+  SequencePairs empty_target;
+  empty_target.add(Ids{4}, Ids{});
+  CHECK(error_text<ValueError>([&] { PairLoader(empty_target, {}); }) ==
+        "loader: the target of pair 0 has no tokens, expected <bos> ... <eos>");
+  CHECK(error_text<ValueError>([] { PairLoader(SequencePairs(), {}); }) ==
+        "batches: no examples to make batches of, expected at least 1");
+}
+
+}  // namespace
+}  // namespace attune

@@ -1,0 +1,163 @@
+#include "datasets/text_codec.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "datasets/bilingual.h"
+#include "datasets/encode_pairs.h"
+#include "framework/error.h"
+#include "tests/support/errors.h"
+
+namespace attune {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::StartsWith;
+using testing::error_text;
+using Ids = std::vector<int64_t>;
+using Sentences = std::vector<std::string>;
+
+/// Pairs of the embedded grammar.
+const ParallelCorpus& corpus() {
+  static const ParallelCorpus corpus = [] {
+    ParallelCorpus made;
+    made.source_path = "grammar.en";
+    made.target_path = "grammar.es";
+    for (const BilingualPair& pair : generate_bilingual({.count = 400})) {
+      made.source.push_back(pair.source);
+      made.target.push_back(pair.target);
+      made.lines.push_back(made.size());
+    }
+    return made;
+  }();
+  return corpus;
+}
+
+TEST_CASE("text codec: sentences come back, also from its bytes", "[datasets][translation]") {
+  const CodecKind kind = GENERATE(CodecKind::kBpe, CodecKind::kUnigram, CodecKind::kWords);
+  const auto codec = train_codec({corpus().source, corpus().target}, {.kind = kind, .size = 300});
+  CHECK(codec->size() == 300);
+  CHECK(codec->token(TextCodec::kPad) == "<pad>");
+  CHECK(codec->token(TextCodec::kUnknown) == "<unk>");
+  CHECK(codec->token(TextCodec::kBegin) == "<bos>");
+  CHECK(codec->token(TextCodec::kEnd) == "<eos>");
+  const auto again = TextCodec::load(codec->bytes(), "x.h5");
+  CHECK(again->bytes() == codec->bytes());
+  CHECK(train_codec({corpus().source, corpus().target}, {.kind = kind, .size = 300})->bytes() == codec->bytes());
+  int64_t unknown = 0;
+  for (size_t i = 0; i < 50; ++i) {
+    for (const std::string& sentence : {corpus().source[i], corpus().target[i]}) {
+      Ids ids = codec->encode(sentence);
+      CHECK(again->encode(sentence) == ids);
+      const auto unknown_here = std::count(ids.begin(), ids.end(), TextCodec::kUnknown);
+      unknown += unknown_here;
+      if (unknown_here == 0) CHECK(codec->decode(ids) == sentence);
+      // As many words as between spaces, in order.
+      const Ids words = codec->words_of(ids);
+      CHECK(words.back() == std::count(sentence.begin(), sentence.end(), ' '));
+      CHECK(std::is_sorted(words.begin(), words.end()));
+      ids.insert(ids.begin(), TextCodec::kBegin);
+      ids.push_back(TextCodec::kEnd);
+      ids.push_back(TextCodec::kPad);
+      CHECK(again->decode(ids) == codec->decode(codec->encode(sentence)));
+      CHECK(again->words_of(ids).front() == -1);
+      CHECK(again->words_of(ids).back() == -1);
+    }
+  }
+  // The 296 most frequent words are not all; pieces make up for every word.
+  CHECK((unknown > 0) == (kind == CodecKind::kWords));
+  CHECK(codec->encode("").empty());
+  CHECK(codec->decode({}).empty());
+  const Ids strange = codec->encode("漢");
+  CHECK(std::count(strange.begin(), strange.end(), TextCodec::kUnknown) == 1);
+  CHECK_THAT(codec->decode(strange), ContainsSubstring("<unk>"));
+  // Text cannot forge special tokens.
+  for (int64_t id : codec->encode("<pad> <bos> <eos>")) CHECK((id == TextCodec::kUnknown || id > TextCodec::kEnd));
+}
+
+TEST_CASE("text codec: separate vocabularies and words", "[datasets][translation]") {
+  const auto english = train_codec({corpus().source}, {.kind = CodecKind::kWords, .size = 0});
+  const auto spanish = train_codec({corpus().target}, {.kind = CodecKind::kWords, .size = 0});
+  CHECK(english->encode("the man") != Ids{1, 1});
+  CHECK(spanish->encode("the man") == Ids{1, 1});
+  const auto rare = train_codec({corpus().source}, {.kind = CodecKind::kWords, .size = 0, .min_count = 20});
+  CHECK(rare->size() < english->size());
+  const auto split = train_codec({Sentences{"Well, yes."}},
+                                 {.kind = CodecKind::kWords, .words = {.lower_case = true, .split_punctuation = true}});
+  CHECK(split->decode(TextCodec::load(split->bytes(), "x")->encode("WELL, yes.")) == "well , yes .");
+}
+
+TEST_CASE("text codec: errors", "[datasets][translation]") {
+  const auto codec = train_codec({corpus().source}, {.size = 100});
+  CHECK(error_text<FormatError>([&] { codec->encode("a\xff"); }) ==
+        "codec: byte 2 ('\\xff') of the text is not valid UTF-8, expected UTF-8 text");
+  CHECK(error_text<ValueError>([&] { codec->decode(Ids{3, 100}); }) == "codec: token 100 asked for, expected 0 to 99");
+  CHECK(error_text<ValueError>([&] { codec->token(-1); }) == "codec: token -1 asked for, expected 0 to 99");
+  CHECK(error_text<FormatError>([] { TextCodec::load("PK\x03", "best.h5"); }) ==
+        "best.h5: not the bytes of a codec, which begin with 'attune ...'");
+  CHECK_THAT(error_text<FormatError>([] { TextCodec::load("attune subwords\nrubbish", "best.h5"); }),
+             StartsWith("best.h5: not a SentencePiece model"));
+  CHECK_THAT(error_text<FormatError>([&] { TextCodec::load(codec->bytes().substr(0, 700), "best.h5"); }),
+             StartsWith("best.h5: "));
+  CHECK_THAT(error_text<FormatError>([] { TextCodec::load("attune words 0 0\n<pad>\n<unk>\na\n", "best.h5"); }),
+             StartsWith("best.h5: vocabulary: expected the tokens <bos> and <eos>"));
+  CHECK_THAT(error_text<FormatError>([] { TextCodec::load("attune words", "best.h5"); }), StartsWith("best.h5: "));
+  CHECK(error_text<ValueError>([] { train_codec({}); }) ==
+        "codec: no text to learn from, expected at least one sentence");
+  CHECK(error_text<ValueError>([] {
+          train_codec({Sentences{"", " "}});
+        }) == "codec: no text to learn from, expected at least one sentence");
+  CHECK(error_text<FormatError>([] {
+          train_codec({Sentences{"a", "\xff"}});
+        }) == "codec: sentence 2: byte 1 ('\\xff') is not valid UTF-8, expected UTF-8 text");
+  CHECK(error_text<ValueError>([] { train_codec({Sentences{"a"}}, {.size = 4}); }) ==
+        "codec: size is 4, expected more than the 4 special tokens and less than 2^24");
+  for (CodecKind kind : {CodecKind::kBpe, CodecKind::kUnigram}) {
+    CHECK_THAT(error_text<ValueError>([&] { train_codec({corpus().source}, {.kind = kind, .size = 100000}); }),
+               StartsWith("codec: SentencePiece cannot make 100000 pieces of this text: "));
+    CHECK_THAT(error_text<ValueError>([&] { train_codec({corpus().source}, {.kind = kind, .size = 10}); }),
+               StartsWith("codec: SentencePiece cannot make 10 pieces of this text: "));
+  }
+  CHECK(error_text<ValueError>([] { train_codec({Sentences{"a"}}, {.character_coverage = 0}); }) ==
+        "codec: character_coverage is 0, expected above 0 and at most 1");
+}
+
+TEST_CASE("pairs as numbers: bounds, counts, unknown tokens", "[datasets][translation]") {
+  const ParallelCorpus small{.source = {"a b c", "a", "a x b"},
+                             .target = {"x", "x y z w", "y q"},
+                             .lines = {1, 2, 4},
+                             .source_path = "t.en",
+                             .target_path = "t.es"};
+  const auto source = train_codec({Sentences{"a b c"}}, {.kind = CodecKind::kWords});
+  const auto target = train_codec({Sentences{"x y z w"}}, {.kind = CodecKind::kWords});
+  const EncodedPairs all = encode_pairs(small, *source, *target);
+  REQUIRE(all.pairs.size() == 3);
+  CHECK(all.to_string() == "3 pairs with 10 source and 13 target tokens (1 and 1 unknown), 0 overlong");
+  const auto ids = [](std::span<const int64_t> tokens) { return Ids(tokens.begin(), tokens.end()); };
+  CHECK(ids(all.pairs.source.tokens(2)) == Ids{source->encode("a")[0], 1, source->encode("b")[0], 3});
+  CHECK(ids(all.pairs.target.tokens(0)) == Ids{2, target->encode("x")[0], 3});
+
+  const EncodedPairs left = encode_pairs(small, *source, *target, {.max_length = 4});
+  CHECK(left.numbers == std::vector<size_t>{0, 2});
+  CHECK(left.overlong == 1);
+  const EncodedPairs cut = encode_pairs(small, *source, *target, {.max_length = 3, .overlong = Overlong::kTruncate});
+  CHECK(cut.numbers.size() == 3);
+  CHECK(cut.overlong == 3);
+  CHECK(ids(cut.pairs.source.tokens(0)) == Ids{source->encode("a")[0], source->encode("b")[0], 3});
+  CHECK(cut.pairs.target.length(1) == 4);  // <bos>, two words, <eos>
+  CHECK(error_text<FormatError>([&] {
+          encode_pairs(small, *source, *target, {.max_length = 4, .overlong = Overlong::kError});
+        }) == "t.en and t.es: line 2: 2 and 5 tokens, expected at most 4; shorten the sentences or allow truncation");
+  CHECK(error_text<FormatError>([&] { encode_pairs(small, *source, *target, {.max_length = 2}); }) ==
+        "t.en and t.es: all 3 pairs are longer than 2 tokens, expected some");
+  CHECK(error_text<ValueError>([&] { encode_pairs(small, *source, *target, {.max_length = 1}); }) ==
+        "encode_pairs: max_length is 1, expected 0 (no limit) or at least 2");
+}
+
+}  // namespace
+}  // namespace attune
