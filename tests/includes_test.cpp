@@ -49,6 +49,7 @@ bool is_private(std::string_view header) {
       "framework/checkpoint_format.h",
       "framework/sha256.h",
       "layers/attention/heads.h",
+      "layers/transformer/options.h",
   };
   return header.starts_with("framework/kernels/cpu/") || kPrivate.contains(header);
 }

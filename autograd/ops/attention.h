@@ -4,6 +4,7 @@
 
 #include "autograd/variable.h"
 #include "framework/kernels/attention.h"
+#include "framework/kernels/rotary.h"
 #include "framework/random.h"
 
 namespace attune {
@@ -55,6 +56,11 @@ Variable additive_scores_composed(const Variable& q, const Variable& k, const Va
 /// not kept are passed by (their p, NaN or not, reaches neither result nor gradient); a query without any has y = 0 and
 /// leaves the alignment where it was. Returns {y [B, H, T, S], the alignment after the last query [B, H, S]}.
 std::pair<Variable, Variable> monotonic_alignment(const Variable& p, const Variable& previous, const Tensor& keep);
+
+/// Rotary positions (Su et al., 2021, eq. 34): pairs (a, b) of the last axis of x [B, N, H, K] become
+/// (a cos - b sin, a sin + b cos). cosines, sines [N, R / 2]: of the angle of pair i at position n; the first R
+/// elements of a head are turned, the others stay.
+Variable rotary(const Variable& x, const Tensor& cosines, const Tensor& sines, RotaryLayout layout);
 
 /// True where a key may be attended: [B, H, T, S], all parts of the mask combined.
 Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t queries, int64_t keys);

@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "framework/kernels/rotary.h"
 #include "layers/module.h"
 
 namespace attune {
@@ -22,9 +23,6 @@ class AttentionPositions : public Module {
   ///     mask & AttentionMask::bias(positions.scores(T, S))
   virtual Variable scores(int64_t queries, int64_t keys, int64_t offset = 0) const;
 };
-
-/// Which elements of a head make a pair: 2i and 2i + 1 (Su et al.), or i and i + R / 2 (GPT-NeoX, Llama).
-enum class RotaryLayout : uint8_t { kInterleaved, kHalves };
 
 struct RotaryOptions {
   RotaryLayout layout = RotaryLayout::kInterleaved;
@@ -48,9 +46,8 @@ class RotaryPositions : public AttentionPositions {
 
  private:
   int64_t size_;  // of a head
-  std::vector<double> frequencies_;
-  std::vector<double> signs_;  // of the sine, per element; 0 where nothing is turned
-  Tensor partner_;             // int64 [K]: the other element of the pair
+  RotaryLayout layout_;
+  std::vector<double> frequencies_;  // of the pairs
 };
 
 /// The slopes of H heads (Press et al., 2022, section 3): 2^(-8 h / H), h = 1 ... H, where H is a power of two;

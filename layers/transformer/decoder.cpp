@@ -6,6 +6,7 @@
 
 #include "autograd/ops/checks.h"
 #include "autograd/tape.h"
+#include "layers/transformer/options.h"
 
 namespace attune {
 namespace {
@@ -108,19 +109,10 @@ void TransformerDecoderCache::select(const Tensor& rows) {
 
 TransformerDecoder::TransformerDecoder(TransformerDecoderOptions options) : norm_first_(options.norm_first) {
   require<ValueError>(options.blocks > 0, "TransformerDecoder: {} blocks given, expected at least 1", options.blocks);
-  const TransformerDecoderLayerOptions layer{.dim = options.dim,
-                                             .heads = options.heads,
-                                             .ffn_dim = options.ffn_dim,
-                                             .dropout = options.dropout,
-                                             .activation = options.activation,
-                                             .norm_first = options.norm_first,
-                                             .norm_eps = options.norm_eps,
-                                             .bias = options.bias,
-                                             .memory_dim = options.memory_dim,
-                                             .key_heads = options.key_heads,
-                                             .positions = options.positions,
-                                             .core = options.core,
-                                             .cross_core = options.cross_core};
+  auto layer = common_options<TransformerDecoderLayerOptions>(options);
+  layer.memory_dim = options.memory_dim;
+  layer.core = options.core;
+  layer.cross_core = options.cross_core;
   for (int64_t i = 0; i < options.blocks; ++i) {
     blocks_.push_back(&child<TransformerDecoderLayer>("block" + std::to_string(i), layer));
   }

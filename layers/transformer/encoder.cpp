@@ -3,6 +3,7 @@
 #include <string>
 
 #include "framework/fail.h"
+#include "layers/transformer/options.h"
 
 namespace attune {
 
@@ -35,17 +36,8 @@ Variable TransformerEncoderLayer::operator()(const Variable& x, const AttentionM
 
 TransformerEncoder::TransformerEncoder(TransformerEncoderOptions options) : norm_first_(options.norm_first) {
   require<ValueError>(options.blocks > 0, "TransformerEncoder: {} blocks given, expected at least 1", options.blocks);
-  const TransformerEncoderLayerOptions layer{.dim = options.dim,
-                                             .heads = options.heads,
-                                             .ffn_dim = options.ffn_dim,
-                                             .dropout = options.dropout,
-                                             .activation = options.activation,
-                                             .norm_first = options.norm_first,
-                                             .norm_eps = options.norm_eps,
-                                             .bias = options.bias,
-                                             .key_heads = options.key_heads,
-                                             .positions = options.positions,
-                                             .core = options.core};
+  auto layer = common_options<TransformerEncoderLayerOptions>(options);
+  layer.core = options.core;
   for (int64_t i = 0; i < options.blocks; ++i) {
     blocks_.push_back(&child<TransformerEncoderLayer>("block" + std::to_string(i), layer));
   }

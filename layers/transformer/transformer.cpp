@@ -1,23 +1,16 @@
 #include "layers/transformer/transformer.h"
 
+#include "layers/transformer/options.h"
+
 namespace attune {
 namespace {
 
-/// The options that both stacks have.
 template <class Options>
 Options stack_options(const TransformerOptions& from, int64_t blocks) {
-  return {.dim = from.dim,
-          .heads = from.heads,
-          .blocks = blocks,
-          .ffn_dim = from.ffn_dim,
-          .dropout = from.dropout,
-          .activation = from.activation,
-          .norm_first = from.norm_first,
-          .norm_eps = from.norm_eps,
-          .bias = from.bias,
-          .final_norm = from.final_norm,
-          .key_heads = from.key_heads,
-          .positions = from.positions};
+  auto options = common_options<Options>(from);
+  options.blocks = blocks;
+  options.final_norm = from.final_norm;
+  return options;
 }
 
 }  // namespace

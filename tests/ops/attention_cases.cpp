@@ -1,3 +1,6 @@
+#include <cmath>
+#include <string>
+
 #include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
 #include "tests/ops/cases.h"
@@ -73,6 +76,25 @@ void add_attention_cases(std::vector<OpCase>& cases) {
     additive("one element", 1, 1, 1);
     additive("no queries", 0, 4, 5);
     additive("no keys", 3, 0, 5);
+  }
+  const auto angles = [](int64_t positions, int64_t pairs, double shift) {
+    Tensor table = Tensor::empty({positions, pairs}, DType::kFloat64);
+    for (int64_t i = 0; i < table.numel(); ++i) table.data<double>()[i] = std::sin(static_cast<double>(i) + shift);
+    return table;
+  };
+  for (const RotaryLayout layout : {RotaryLayout::kInterleaved, RotaryLayout::kHalves}) {
+    const std::string how = layout == RotaryLayout::kHalves ? "halves" : "interleaved";
+    const auto turned = [&](const std::string& what, const Shape& shape, int64_t pairs) {
+      cases.push_back({"rotary", how + what, {{shape}}, [=](Vars x) {
+                         const DType dtype = x[0].dtype();
+                         return Outputs{rotary(x[0], angles(shape[1], pairs, 1).to(dtype),
+                                               angles(shape[1], pairs, 2.5).to(dtype), layout)};
+                       }});
+    };
+    turned("", {2, 3, 2, 6}, 3);
+    turned(", wide", {1, 2, 2, 70}, 35);
+    turned(", a part", {2, 2, 1, 7}, 2);
+    turned(", no positions", {2, 0, 2, 4}, 2);
   }
 
   // Every third key is masked; query 1 of the first sample has none.

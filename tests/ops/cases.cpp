@@ -189,6 +189,25 @@ const std::vector<OpError>& op_errors() {
       row(op, [=] { scores(q, leaf({2, 1, 3, 5}), leaf({1, 4})); }, {"[2, 1, 3, 4]", "[2, 1, 3, 5]"});
       row(op, [=] { scores(q, q, leaf({4})); }, {"v is [4]", "[1, 4]"});
     }
+    const auto table = [](const Shape& shape, DType dtype = DType::kFloat32) { return Tensor::zeros(shape, dtype); };
+    constexpr RotaryLayout kHalves = RotaryLayout::kHalves;
+    row("rotary", [=] { rotary(a, table({2, 1}), table({2, 1}), kHalves); }, {"[2, 3]", "[B, N, H, K]"});
+    row("rotary",
+        [=] {
+          rotary(leaf({1, 2, 1, 4}), table({3, 2}), table({3, 2}), kHalves);
+        },
+        {"[1, 2, 1, 4]", "[3, 2]"});
+    row("rotary",
+        [=] {
+          rotary(leaf({1, 2, 1, 4}), table({2, 3}), table({2, 3}), kHalves);
+        },
+        {"[1, 2, 1, 4]", "[2, 3]"});
+    row("rotary",
+        [=] {
+          rotary(leaf({1, 2, 1, 4}), table({2, 2}, DType::kFloat64), table({2, 2}), kHalves);
+        },
+        {"float32", "float64"});
+
     const Variable p = leaf({2, 1, 3, 4});
     const Tensor keep = Tensor::full({2, 1, 3, 4}, 1, DType::kBool);
     row("monotonic_alignment", [=] { monotonic_alignment(p, leaf({2, 1, 3}), keep); }, {"[2, 1, 3]", "[2, 1, 4]"});
