@@ -40,6 +40,7 @@
 #include "datasets/vocabulary.h"
 #include "framework/checkpoint.h"
 #include "framework/device.h"
+#include "framework/dual.h"
 #include "framework/dtype.h"
 #include "framework/error.h"
 #include "framework/random.h"

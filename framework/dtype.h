@@ -64,6 +64,9 @@ constexpr bool is_floating(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kFloat64 || dtype == DType::kBFloat16;
 }
 
+/// What sums over elements of `dtype` are kept in: float32 for bfloat16, otherwise `dtype`.
+constexpr DType accumulation_dtype(DType dtype) { return dtype == DType::kBFloat16 ? DType::kFloat32 : dtype; }
+
 /// "float32", "float64", "bfloat16", "int64", "bool"
 const char* dtype_name(DType dtype);
 
@@ -74,7 +77,7 @@ DType parse_dtype(std::string_view name);
 [[noreturn]] void fail_dtype(const char* who, DType dtype, const char* expected);
 
 /// The one switch over floating types that kernels compute in: calls f(T{}) with T float or double. bfloat16 is storage
-/// on the CPU: kernels that take it widen it at their edges.
+/// on the CPU: see ATTUNE_WIDE_KERNEL.
 template <class F>
 decltype(auto) visit_floating(DType dtype, const char* who, F&& f) {
   switch (dtype) {

@@ -51,6 +51,7 @@ double RandomStream::normal() {
 namespace {
 template <class Draw>
 Tensor fill(const Shape& shape, DType dtype, const char* who, Draw&& draw) {
+  if (dtype == DType::kBFloat16) return fill(shape, DType::kFloat32, who, draw).to(dtype);
   Tensor out = Tensor::empty(shape, dtype);
   visit_floating(dtype, who, [&]<class T>(T) {
     T* data = out.data<T>();

@@ -71,6 +71,7 @@ AttentionSpec specify(const Sizes& sizes, int64_t key_size, const MaskSpec& mask
   }
   spec.scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<double>(std::max<int64_t>(key_size, 1)));
   spec.softcap = options.softcap;
+  spec.score = options.score;
   if (options.dropout > 0) {
     RandomStream& stream = options.stream != nullptr ? *options.stream : default_stream();
     spec.dropout = {options.dropout, stream.reserve(sizes.batch * sizes.heads * sizes.queries * sizes.keys)};
@@ -80,6 +81,23 @@ AttentionSpec specify(const Sizes& sizes, int64_t key_size, const MaskSpec& mask
 
 // The kernels read rows with unit steps.
 Tensor unit_rows(const Tensor& x) { return x.dim(-1) == 1 || x.stride(-1) == 1 ? x : x.clone(); }
+
+bool recording(std::initializer_list<const Variable*> inputs) {
+  return grad_enabled() &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Variable* x) { return x->requires_grad(); });
+}
+
+// The fused kernel hands weights out as values only: a gradient through them takes the composed path.
+bool needs_composed(const AttentionOptions& options, std::initializer_list<const Variable*> inputs) {
+  return options.want_weights && recording(inputs);
+}
+
+// Weights of short sequences, no more than the keys and values themselves, are cheaper kept than computed again.
+bool keeps_weights(const Sizes& sizes, DType dtype, const AttentionSpec& spec) {
+  constexpr int64_t kShort = 128;
+  return sizes.keys <= kShort && sizes.queries <= kShort && dtype != DType::kBFloat16 && spec.softcap == 0 &&
+         !spec.score;
+}
 
 // q, k, v are views into the values of `inputs`; `dviews` cuts gradients of the same layout.
 template <class Views>
@@ -95,24 +113,25 @@ AttentionResult run(const char* name, std::initializer_list<const Variable*> inp
   Tensor wide_bias;
   if (bias.defined()) wide_bias = bias.value().expand(scores);
   Tensor y = Tensor::empty({sizes.batch, sizes.queries, sizes.heads, v.dim(3)}, q.dtype(), q.device());
-  Tensor lse = Tensor::empty({sizes.batch, sizes.heads, sizes.queries}, q.dtype(), q.device());
+  Tensor lse = Tensor::empty({sizes.batch, sizes.heads, sizes.queries}, accumulation_dtype(q.dtype()), q.device());
+  const bool keeps = keeps_weights(sizes, q.dtype(), spec) && recording(inputs);
   Tensor weights;
-  if (options.want_weights) weights = Tensor::empty(scores, q.dtype(), q.device());
+  if (options.want_weights || keeps) weights = Tensor::empty(scores, q.dtype(), q.device());
   kernels::attention(q, k, v, wide_bias, spec, y, lse, weights);
   const SavedTensor kept(y);
   AttentionResult result;
-  result.weights = Variable(weights);
+  if (options.want_weights) result.weights = Variable(weights);
   result.output = Tape::current().record(
       name, std::move(y), inputs,
       [q = SavedTensor(q), k = SavedTensor(k), v = SavedTensor(v), wide_bias = SavedTensor(wide_bias),
-       bias_shape = bias.shape(), spec, kept, lse, gradients](Grads& g) {
+       bias_shape = bias.shape(), spec, kept, lse, weights = keeps ? weights : Tensor(), gradients](Grads& g) {
         Tensor dbias;
         const int bias_index = gradients.kInputs;
         const bool wants_bias = wide_bias.defined() && g.needs(bias_index);
         if (wants_bias) dbias = Tensor::empty(wide_bias.get().shape(), q.get().dtype(), q.get().device());
         auto d = gradients.make(q.get(), k.get(), v.get());
-        kernels::attention_backward(g.dy(), q.get(), k.get(), v.get(), wide_bias.get(), spec, kept.get(), lse, d.q, d.k,
-                                    d.v, dbias);
+        kernels::attention_backward(g.dy(), q.get(), k.get(), v.get(), wide_bias.get(), spec, kept.get(), lse, weights,
+                                    d.q, d.k, d.v, dbias);
         gradients.deliver(g, d);
         if (wants_bias) {
           g.add(bias_index, unbroadcast(std::move(dbias), bias_shape));
@@ -121,10 +140,39 @@ AttentionResult run(const char* name, std::initializer_list<const Variable*> inp
   return result;
 }
 
-// The fused kernel hands weights out as values only: a gradient through them takes the composed path.
-bool needs_composed(const AttentionOptions& options, std::initializer_list<const Variable*> inputs) {
-  return options.want_weights && grad_enabled() &&
-         std::any_of(inputs.begin(), inputs.end(), [](const Variable* x) { return x->requires_grad(); });
+// Calls f(place of the first score, its index) for every row of scores [B, H, T, S].
+template <class F>
+void for_each_row(const Shape& shape, F&& f) {
+  const auto extent = [&](int axis) { return static_cast<int>(shape[axis]); };
+  int64_t at = 0;
+  for (int b = 0; b < extent(0); ++b) {
+    for (int h = 0; h < extent(1); ++h) {
+      for (int t = 0; t < extent(2); ++t, at += shape[3]) f(ScoreAt{b, h, t, 0, extent(2), extent(3)}, at);
+    }
+  }
+}
+
+// Elementwise, with its derivative kept: what the composed path does for a score function.
+Variable apply(const ScoreFunction& function, const Variable& scores) {
+  Tensor y = scores.value().clone();
+  Tensor slopes = Tensor::full(y.shape(), 1, y.dtype());
+  visit_floating(y.dtype(), kOp, [&]<class T>(T) {
+    for_each_row(y.shape(), [&](const ScoreAt& first, int64_t at) {
+      function(ScoreRow<T>{y.data<T>() + at, slopes.data<T>() + at, first.keys, first});
+    });
+  });
+  return Tape::current().record("score_function", std::move(y), {&scores}, [slopes](Grads& g) {
+    const Tensor dy = g.dy().contiguous();
+    Tensor dx = Tensor::empty_like(dy);
+    visit_floating(dy.dtype(), kOp, [&]<class T>(T) {
+      // y = f(x): dx = f'(x) dy; a masked score's dy is 0, and its slope may be anything.
+      const T* upstream = dy.data<T>();
+      const T* slope = slopes.data<T>();
+      T* out = dx.data<T>();
+      for (int64_t i = 0; i < dy.numel(); ++i) out[i] = upstream[i] == 0 ? T{0} : upstream[i] * slope[i];
+    });
+    g.add(0, std::move(dx));
+  });
 }
 
 struct Gradients {
@@ -225,16 +273,31 @@ Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t 
       }
     }
   }
+  bool* values = allowed.data<bool>();
   if (keep.defined()) {
-    bool* values = allowed.data<bool>();
     const bool* kept = keep.data<bool>();
     for (int64_t i = 0; i < allowed.numel(); ++i) values[i] = values[i] && kept[i];
+  }
+  if (mask.where) {
+    Tensor row = Tensor::empty({keys}, DType::kBool);
+    bool* wanted = row.data<bool>();
+    for_each_row(allowed.shape(), [&](const ScoreAt& first, int64_t at) {
+      mask.where(first, first.keys, wanted);
+      for (int64_t s = 0; s < keys; ++s) values[at + s] = values[at + s] && wanted[s];
+    });
   }
   return allowed;
 }
 
 AttentionResult attention_composed(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask,
                                    const Variable& bias, const AttentionOptions& options) {
+  if (q.dtype() == DType::kBFloat16) {
+    // Scores and softmax are float32 whatever the operands are.
+    const auto wide = [](const Variable& x) { return x.defined() ? cast(x, DType::kFloat32) : x; };
+    const AttentionResult result = attention_composed(wide(q), wide(k), wide(v), mask, wide(bias), options);
+    return {cast(result.output, q.dtype()),
+            result.weights.defined() ? cast(result.weights, q.dtype()) : result.weights};
+  }
   const Sizes sizes = check(q.value(), k.value(), v.value(), mask, bias, options);
   const AttentionSpec spec = specify(sizes, q.dim(3), mask, options);
   const Tensor allowed = allowed_keys(mask, sizes.batch, sizes.heads, sizes.queries, sizes.keys);
@@ -250,6 +313,7 @@ AttentionResult attention_composed(const Variable& q, const Variable& k, const V
   const Variable values = repeat(heads_first(v));
   Variable scores = matmul(heads_first(q), keys, false, true) * spec.scale;  // [B, H, T, S]
   if (spec.softcap > 0) scores = tanh(scores * (1 / spec.softcap)) * spec.softcap;
+  if (spec.score) scores = apply(spec.score, scores);
   if (bias.defined()) scores = scores + bias;
   const Variable weights = masked_softmax(scores, allowed);
   Variable dropped = weights;

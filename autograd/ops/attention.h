@@ -12,6 +12,7 @@ namespace attune {
 struct AttentionOptions {
   double scale = 0;                ///< of the scores; 0: 1 / sqrt(K)
   double softcap = 0;              ///< c tanh(score / c) after scaling and before masks; 0: none
+  ScoreFunction score{};           ///< takes the place of a score after softcap and before masks; none: the score stays
   double dropout = 0;              ///< of the weights, with inverted scaling
   RandomStream* stream = nullptr;  ///< for the dropout; null: default_stream()
   bool want_weights = false;

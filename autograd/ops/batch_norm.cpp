@@ -26,7 +26,7 @@ BatchNormResult batch_norm(const Variable& x, const Variable& gain, const Variab
   require<ShapeError>(x.numel() > 0, "batch_norm: x has shape {}: an empty batch has no statistics", x.shape());
   const Tensor in = rows_of(x.value().contiguous());
   const Tensor scale = gain.value().contiguous();
-  Tensor stats = Tensor::empty({3, x.dim(-1)}, in.dtype(), in.device());
+  Tensor stats = Tensor::empty({3, x.dim(-1)}, accumulation_dtype(in.dtype()), in.device());
   kernels::batch_statistics(in, eps, stats);
   Tensor y = Tensor::empty(x.shape(), in.dtype(), in.device());
   Tensor flat = rows_of(y);

@@ -63,7 +63,7 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, const Cros
   const int64_t count = count_targets("cross_entropy", labels, classes, options.ignore_index);
   const Tensor x = logits.value().contiguous().view({labels.numel(), classes});
   const CrossEntropySpec spec{options.label_smoothing, options.ignore_index};
-  Tensor losses = Tensor::empty({labels.numel()}, x.dtype(), x.device());
+  Tensor losses = Tensor::empty({labels.numel()}, accumulation_dtype(x.dtype()), x.device());
   Tensor lse = Tensor::empty_like(losses);
   kernels::cross_entropy(x, labels, spec, losses, lse);
   const double scale = scale_of(options.reduction, count);
@@ -100,7 +100,7 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   const bool wants_x = grad_enabled() && x.requires_grad();
   const bool wants_weight = grad_enabled() && weight.requires_grad();
   const bool wants_bias = grad_enabled() && bias.defined() && bias.requires_grad();
-  Tensor losses = Tensor::empty({rows}, in.dtype(), in.device());
+  Tensor losses = Tensor::empty({rows}, accumulation_dtype(in.dtype()), in.device());
   Tensor dx = wants_x ? Tensor::empty_like(in) : Tensor();
   Tensor dweight = wants_weight ? Tensor::empty_like(w) : Tensor();
   Tensor dbias = wants_bias ? Tensor::empty({classes}, in.dtype(), in.device()) : Tensor();
@@ -111,7 +111,7 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   // A block's logits stay in the second-level caches between the three products that use them.
   const int64_t block = std::max<int64_t>(32, (int64_t{1} << 21) / std::max<int64_t>(classes, 1));
   Tensor logits = Tensor::empty({std::min(block, rows), classes}, in.dtype(), in.device());
-  Tensor lse = Tensor::empty({logits.dim(0)}, in.dtype(), in.device());
+  Tensor lse = Tensor::empty({logits.dim(0)}, accumulation_dtype(in.dtype()), in.device());
   for (int64_t begin = 0; begin < rows; begin += block) {
     const int64_t end = std::min(rows, begin + block);
     const Tensor part = in.slice(0, begin, end);

@@ -42,7 +42,7 @@ Variable layer_norm(const Variable& x, const Variable& gain, const Variable& shi
   const Tensor in = x.value().contiguous();
   const Tensor scale = gain.value().contiguous();
   Tensor y = Tensor::empty_like(in);
-  Tensor stats = Tensor::empty(rows_of(in, 2), in.dtype(), in.device());
+  Tensor stats = Tensor::empty(rows_of(in, 2), accumulation_dtype(in.dtype()), in.device());
   Tensor no_sum;
   kernels::add_layer_norm(in, Tensor(), DropoutSpec(), scale, shift.value().contiguous(), eps, no_sum, y, stats);
   return Tape::current().record("layer_norm", std::move(y), {&x, &gain, &shift},
@@ -70,7 +70,7 @@ std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& 
   if (dropout > 0) spec = {dropout, stream.reserve(in.numel())};
   Tensor sum = Tensor::empty_like(in);
   Tensor y = Tensor::empty_like(in);
-  Tensor stats = Tensor::empty(rows_of(in, 2), in.dtype(), in.device());
+  Tensor stats = Tensor::empty(rows_of(in, 2), accumulation_dtype(in.dtype()), in.device());
   kernels::add_layer_norm(in, added, spec, scale, shift.value().contiguous(), eps, sum, y, stats);
   const SavedTensor kept(sum);
   return Tape::current().record_pair("add_layer_norm", std::move(sum), std::move(y), {&x, &branch, &gain, &shift},
@@ -105,7 +105,7 @@ Variable rms_norm(const Variable& x, const Variable& gain, double eps) {
   const Tensor in = x.value().contiguous();
   const Tensor scale = gain.value().contiguous();
   Tensor y = Tensor::empty_like(in);
-  Tensor rstd = Tensor::empty(rows_of(in, 1), in.dtype(), in.device());
+  Tensor rstd = Tensor::empty(rows_of(in, 1), accumulation_dtype(in.dtype()), in.device());
   kernels::rms_norm(in, scale, eps, y, rstd);
   return Tape::current().record(
       "rms_norm", std::move(y), {&x, &gain}, [in = SavedTensor(in), rstd, gain = SavedTensor(scale)](Grads& g) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "autograd/ops/checks.h"
+#include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/kernels/recurrent.h"
 
@@ -107,9 +108,28 @@ RecurrentGradient gradient_of(Grads& g, int input) {
 }
 
 RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
+                    std::span<const RecurrentParameters> directions, const Tensor& given_lengths);
+
+// States add up over many steps: bfloat16 is widened for the whole layer, not at every step.
+RecurrentResult run_wide(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
+                         std::span<const RecurrentParameters> directions, const Tensor& lengths) {
+  const auto to = [](const Variable& v, DType dtype) { return v.defined() ? cast(v, dtype) : v; };
+  const auto wide = [&](const Variable& v) { return to(v, DType::kFloat32); };
+  std::array<RecurrentParameters, 2> parameters;
+  for (size_t i = 0; i < directions.size(); ++i) {
+    const RecurrentParameters& p = directions[i];
+    parameters[i] = {wide(p.weight_ih), wide(p.weight_hh), wide(p.bias_ih), wide(p.bias_hh)};
+  }
+  const RecurrentResult result =
+      run(op, cell, wide(x), wide(h0), wide(c0), {parameters.data(), directions.size()}, lengths);
+  return {to(result.output, x.dtype()), to(result.hidden, x.dtype()), to(result.cell, x.dtype())};
+}
+
+RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
                     std::span<const RecurrentParameters> directions, const Tensor& given_lengths) {
   const bool has_cells = cell == RecurrentCell::kLstm;
   const Sizes sizes = check(op, has_cells ? 4 : 3, x, h0, c0, directions);
+  if (x.dtype() == DType::kBFloat16) return run_wide(op, cell, x, h0, c0, directions, given_lengths);
   const PackedSequences sequences = arrange(op, given_lengths, sizes);
   const DType dtype = x.dtype();
   const Device device = x.device();

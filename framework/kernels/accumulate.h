@@ -8,6 +8,6 @@ namespace attune {
 ATTUNE_KERNEL(accumulate, const Tensor& x, Tensor& y);
 
 /// index = row-major position of the first NaN or infinity in x, -1 when there is none. x: floating, any strides.
-ATTUNE_KERNEL(find_non_finite, const Tensor& x, int64_t& index);
+ATTUNE_WIDE_KERNEL(find_non_finite, const Tensor& x, int64_t& index);
 
 }  // namespace attune

@@ -2,6 +2,7 @@
 
 #include "framework/kernels/kernel.h"
 #include "framework/kernels/norm.h"
+#include "framework/kernels/score_function.h"
 
 namespace attune {
 
@@ -18,12 +19,14 @@ struct MaskSpec {
   /// query and key of the block, so that the block may be skipped unseen; undefined: nothing is known.
   Tensor blocks{};
   int64_t block_size = 0;
+  MaskFunction where{};  ///< a formula of the user's; none: all
 };
 
 struct AttentionSpec {
   MaskSpec mask;
   double scale = 1;     ///< of the scores
   double softcap = 0;   ///< c tanh(score / c) after scaling; 0: none
+  ScoreFunction score;  ///< takes the place of a score after softcap, before the bias; none: the score stays
   DropoutSpec dropout;  ///< of the weights; element ((b H + h) T + t) S + s of the draw
 };
 
@@ -31,16 +34,17 @@ struct AttentionSpec {
 /// et al., "FlashAttention", 2022). y = dropout(softmax(softcap(scale q k^T) + bias)) v. q [B, T, H, K], k [B, S, Hkv,
 /// K], v [B, S, Hkv, Kv]: any strides with unit steps along the last axis; query head h reads key head h / (H / Hkv).
 /// bias: expanded to [B, H, T, S] (optional). y [B, T, H, Kv] contiguous, lse [B, H, T]: log of the sum of
-/// exponentials, -infinity in a row without keys, whose y is 0. weights [B, H, T, S] (optional): before dropout. Masked
-/// keys take part in nothing, NaN or not.
-ATTUNE_KERNEL(attention, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
-              const AttentionSpec& spec, Tensor& y, Tensor& lse, Tensor& weights);
+/// exponentials, -infinity in a row without keys, whose y is 0. weights [B, H, T, S] contiguous (optional): before
+/// dropout. Masked keys take part in nothing, NaN or not.
+ATTUNE_WIDE_KERNEL(attention, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
+                   const AttentionSpec& spec, Tensor& y, Tensor& lse, Tensor& weights);
 
-/// Gradients by recomputation of the scores. dq, dk, dv: shapes of q, k, v, any strides with unit steps along the last
-/// axis; written, not added to. dbias (optional): [B, H, T, S] contiguous, before reduction to the bias's shape. A
-/// query whose dy is exactly 0 contributes exactly 0, whatever it holds.
-ATTUNE_KERNEL(attention_backward, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
-              const Tensor& bias, const AttentionSpec& spec, const Tensor& y, const Tensor& lse, Tensor& dq, Tensor& dk,
-              Tensor& dv, Tensor& dbias);
+/// Gradients, by recomputation of the scores, or from `weights` (optional) where spec has neither softcap nor score.
+/// dq, dk, dv: shapes of q, k, v, any strides with unit steps along the last axis; written, not added to. dbias
+/// (optional): [B, H, T, S] contiguous, before reduction to the bias's shape. A query whose dy is exactly 0 contributes
+/// exactly 0, whatever it holds.
+ATTUNE_WIDE_KERNEL(attention_backward, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+                   const Tensor& bias, const AttentionSpec& spec, const Tensor& y, const Tensor& lse,
+                   const Tensor& weights, Tensor& dq, Tensor& dk, Tensor& dv, Tensor& dbias);
 
 }  // namespace attune

@@ -7,13 +7,14 @@ namespace attune {
 // x, y, dy, dx [rows, C], contiguous; statistics by column.
 
 /// stats [3, C] = mean, 1 / sqrt(variance + eps), biased variance of every column. At least one row.
-ATTUNE_KERNEL(batch_statistics, const Tensor& x, double eps, Tensor& stats);
+ATTUNE_WIDE_KERNEL(batch_statistics, const Tensor& x, double eps, Tensor& stats);
 
 /// y = (x - mean) rstd gain + shift. stats as batch_statistics leaves them; gain, shift [C].
-ATTUNE_KERNEL(batch_norm, const Tensor& x, const Tensor& stats, const Tensor& gain, const Tensor& shift, Tensor& y);
+ATTUNE_WIDE_KERNEL(batch_norm, const Tensor& x, const Tensor& stats, const Tensor& gain, const Tensor& shift,
+                   Tensor& y);
 
 /// dgain [C] and dshift [C] are written, and dx, the gradient through the statistics included (optional).
-ATTUNE_KERNEL(batch_norm_backward, const Tensor& dy, const Tensor& x, const Tensor& stats, const Tensor& gain,
-              Tensor& dx, Tensor& dgain, Tensor& dshift);
+ATTUNE_WIDE_KERNEL(batch_norm_backward, const Tensor& dy, const Tensor& x, const Tensor& stats, const Tensor& gain,
+                   Tensor& dx, Tensor& dgain, Tensor& dshift);
 
 }  // namespace attune

@@ -26,12 +26,12 @@ struct ConvSpec {
 // [B, H, W, C], weight [O, KH, KW, Cg], y [B, OH, OW, O]; all contiguous.
 
 /// y = convolution of x (+ bias [O], optional). Output channels of group g see input channels of group g.
-ATTUNE_KERNEL(conv2d, const ConvSpec& spec, const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y);
+ATTUNE_WIDE_KERNEL(conv2d, const ConvSpec& spec, const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y);
 
 /// dx is written.
-ATTUNE_KERNEL(conv2d_backward_input, const ConvSpec& spec, const Tensor& dy, const Tensor& weight, Tensor& dx);
+ATTUNE_WIDE_KERNEL(conv2d_backward_input, const ConvSpec& spec, const Tensor& dy, const Tensor& weight, Tensor& dx);
 
 /// dweight is written.
-ATTUNE_KERNEL(conv2d_backward_weight, const ConvSpec& spec, const Tensor& dy, const Tensor& x, Tensor& dweight);
+ATTUNE_WIDE_KERNEL(conv2d_backward_weight, const ConvSpec& spec, const Tensor& dy, const Tensor& x, Tensor& dweight);
 
 }  // namespace attune

@@ -16,6 +16,6 @@ struct MatmulOptions {
 
 /// c = alpha op(a) op(b) (+ c). a [..., M, K], b [..., K, N], c [..., M, N] contiguous; leading axes of a and b equal
 /// to c's (expanded, stride 0, where they broadcast). float32 or float64.
-ATTUNE_KERNEL(matmul, const Tensor& a, const Tensor& b, const MatmulOptions& options, Tensor& c);
+ATTUNE_WIDE_KERNEL(matmul, const Tensor& a, const Tensor& b, const MatmulOptions& options, Tensor& c);
 
 }  // namespace attune

@@ -8,20 +8,20 @@ namespace attune {
 
 /// y[o, i, :] = scale * x[o, indices[i], :]. x: [outer, n, inner], any strides; indices: [m]; y: [outer, m, inner],
 /// contiguous.
-ATTUNE_KERNEL(take_rows, const Tensor& x, const Tensor& indices, double scale, Tensor& y);
+ATTUNE_WIDE_KERNEL(take_rows, const Tensor& x, const Tensor& indices, double scale, Tensor& y);
 
 /// dx[o, indices[i], :] += scale * dy[o, i, :], but for indices[i] == skip; repeated indices add up, in the order of i.
 /// dy: [outer, m, inner]; dx: [outer, n, inner]; both contiguous.
-ATTUNE_KERNEL(add_rows, const Tensor& dy, const Tensor& indices, double scale, int64_t skip, Tensor& dx);
+ATTUNE_WIDE_KERNEL(add_rows, const Tensor& dy, const Tensor& indices, double scale, int64_t skip, Tensor& dx);
 
 /// y[o, i, k] = x[o, indices[o, i, k], k]. x: [outer, n, inner], any strides; indices, y: [outer, m, inner],
 /// contiguous.
-ATTUNE_KERNEL(take_along, const Tensor& x, const Tensor& indices, Tensor& y);
+ATTUNE_WIDE_KERNEL(take_along, const Tensor& x, const Tensor& indices, Tensor& y);
 
 /// dx[o, indices[o, i, k], k] += dy[o, i, k]. dy: [outer, m, inner]; dx: [outer, n, inner]; both contiguous.
-ATTUNE_KERNEL(add_along, const Tensor& dy, const Tensor& indices, Tensor& dx);
+ATTUNE_WIDE_KERNEL(add_along, const Tensor& dy, const Tensor& indices, Tensor& dx);
 
 /// position = first i with indices[i] outside 0 ... bound - 1, -1 when there is none.
-ATTUNE_KERNEL(find_outside, const Tensor& indices, int64_t bound, int64_t& position);
+ATTUNE_WIDE_KERNEL(find_outside, const Tensor& indices, int64_t bound, int64_t& position);
 
 }  // namespace attune

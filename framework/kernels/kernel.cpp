@@ -1,6 +1,7 @@
 #include "framework/kernels/kernel.h"
 
 #include "framework/fail.h"
+#include "framework/kernels/copy.h"
 
 namespace attune {
 
@@ -10,6 +11,12 @@ void fail_devices(const char* kernel, Device first, Device other) {
 
 void fail_no_cuda(const char* kernel) {
   fail<DeviceError>("{}: this build of Attune has no CUDA kernel for it; use the cpu device", kernel);
+}
+
+Tensor widen(const Tensor& x) { return x.defined() && x.dtype() == DType::kBFloat16 ? x.to(DType::kFloat32) : x; }
+
+void narrow(const Tensor& wide, Tensor& x) {
+  if (x.defined() && x.dtype() == DType::kBFloat16) kernels::copy(wide, x);
 }
 
 }  // namespace attune

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tuple>
 #include <type_traits>
 
 #include "framework/tensor.h"
@@ -10,19 +11,29 @@ namespace attune {
 [[noreturn]] void fail_devices(const char* kernel, Device first, Device other);
 [[noreturn]] void fail_no_cuda(const char* kernel);
 
+/// x in float32 where it is bfloat16; otherwise x itself.
+Tensor widen(const Tensor& x);
+/// Rounds what a kernel computed in `wide` into x, where the two differ.
+void narrow(const Tensor& wide, Tensor& x);
+
 /// One computation: its name and the function of each backend. The only place that asks "which device".
 template <class... Params>
 struct Kernel {
   const char* name;
   void (*cpu)(Params...);
   void (*cuda)(Params...);
+  bool widens = false;  ///< on the CPU computes in float32 or float64: bfloat16 operands are converted around it
 
   void operator()(Params... params) const {
     Device device = Device::cpu();
     bool found = false;
     (look(params, device, found), ...);
     if (device.is_cpu()) {
-      cpu(params...);
+      if (widens && (is_bfloat16(params) || ...)) [[unlikely]] {
+        run_wide(params...);
+      } else {
+        cpu(params...);
+      }
     } else if (cuda != nullptr) {
       cuda(params...);
     } else {
@@ -31,6 +42,38 @@ struct Kernel {
   }
 
  private:
+  template <class P>
+  static bool is_bfloat16(const P& param) {
+    if constexpr (std::is_same_v<P, Tensor>) {
+      return param.defined() && param.dtype() == DType::kBFloat16;
+    } else {
+      return false;
+    }
+  }
+
+  template <class P>
+  static constexpr bool kIsTensor = std::is_same_v<std::remove_cvref_t<P>, Tensor>;
+
+  [[gnu::noinline]] void run_wide(Params... params) const {
+    // Outputs are converted too: a kernel may add to them.
+    std::tuple<std::conditional_t<kIsTensor<Params>, Tensor, Params>...> wide{[&]() -> decltype(auto) {
+      if constexpr (kIsTensor<Params>) {
+        return widen(params);
+      } else {
+        return static_cast<Params>(params);
+      }
+    }()...};
+    std::apply([&](auto&... operands) { cpu(operands...); }, wide);
+    std::apply(
+        [&](auto&... operands) {
+          const auto give_back = []<class P>(auto& from, P& to) {
+            if constexpr (std::is_same_v<P, Tensor>) narrow(from, to);
+          };
+          (give_back(operands, params), ...);
+        },
+        wide);
+  }
+
   template <class P>
   void look(const P& param, Device& device, bool& found) const {
     if constexpr (std::is_same_v<P, Tensor>) {
@@ -43,19 +86,24 @@ struct Kernel {
 };
 
 template <class... Params>
-constexpr Kernel<Params...> make_kernel(const char* name, void (*cpu)(Params...)) {
-  return {name, cpu, nullptr};
+constexpr Kernel<Params...> make_kernel(const char* name, void (*cpu)(Params...), bool widens) {
+  return {name, cpu, nullptr, widens};
 }
 
 }  // namespace attune
 
+#define ATTUNE_DECLARE_KERNEL(NAME, WIDENS, ...)                                           \
+  namespace cpu {                                                                          \
+  void NAME(__VA_ARGS__);                                                                  \
+  }                                                                                        \
+  namespace kernels {                                                                      \
+  inline constexpr auto NAME = ::attune::make_kernel(#NAME, &::attune::cpu::NAME, WIDENS); \
+  }                                                                                        \
+  static_assert(true)
+
 /// Declares cpu::NAME and the callable kernels::NAME. Kernels check nothing but dtypes: ops.h functions check shapes.
 /// Outputs are allocated by the caller. Optional operands are undefined tensors.
-#define ATTUNE_KERNEL(NAME, ...)                                                   \
-  namespace cpu {                                                                  \
-  void NAME(__VA_ARGS__);                                                          \
-  }                                                                                \
-  namespace kernels {                                                              \
-  inline constexpr auto NAME = ::attune::make_kernel(#NAME, &::attune::cpu::NAME); \
-  }                                                                                \
-  static_assert(true)
+#define ATTUNE_KERNEL(NAME, ...) ATTUNE_DECLARE_KERNEL(NAME, false, __VA_ARGS__)
+/// The same for a kernel that computes in float32 or float64 only: on the CPU, bfloat16 operands are converted to
+/// float32 before and results rounded after.
+#define ATTUNE_WIDE_KERNEL(NAME, ...) ATTUNE_DECLARE_KERNEL(NAME, true, __VA_ARGS__)

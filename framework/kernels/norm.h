@@ -14,22 +14,22 @@ struct DropoutSpec {
 /// sum = x + dropout(branch); y = (sum - mean) * rstd * gain + shift over the last axis; stats = {mean, rstd} by row.
 /// x, branch (optional), sum (undefined without branch), y: [rows, D] contiguous; gain, shift (optional) [D]; stats
 /// [rows, 2].
-ATTUNE_KERNEL(add_layer_norm, const Tensor& x, const Tensor& branch, const DropoutSpec& dropout, const Tensor& gain,
-              const Tensor& shift, double eps, Tensor& sum, Tensor& y, Tensor& stats);
+ATTUNE_WIDE_KERNEL(add_layer_norm, const Tensor& x, const Tensor& branch, const DropoutSpec& dropout,
+                   const Tensor& gain, const Tensor& shift, double eps, Tensor& sum, Tensor& y, Tensor& stats);
 
 /// dsum = gradient of layer norm at `sum` (+ carried, the gradient that reached sum itself, optional); dbranch = dsum
 /// through the dropout (optional); dgain, dshift (optional) are written, or added to when accumulate_*. A row whose dy
 /// is exactly 0 adds exactly 0 to all of them, whatever it holds.
-ATTUNE_KERNEL(add_layer_norm_backward, const Tensor& dy, const Tensor& carried, const Tensor& sum, const Tensor& stats,
-              const Tensor& gain, const DropoutSpec& dropout, Tensor& dsum, Tensor& dbranch, Tensor& dgain,
-              bool accumulate_gain, Tensor& dshift, bool accumulate_shift);
+ATTUNE_WIDE_KERNEL(add_layer_norm_backward, const Tensor& dy, const Tensor& carried, const Tensor& sum,
+                   const Tensor& stats, const Tensor& gain, const DropoutSpec& dropout, Tensor& dsum, Tensor& dbranch,
+                   Tensor& dgain, bool accumulate_gain, Tensor& dshift, bool accumulate_shift);
 
 /// y = x * rstd * gain, rstd = 1 / sqrt(mean(x^2) + eps) over the last axis. x, y [rows, D] contiguous, gain [D], rstd
 /// [rows].
-ATTUNE_KERNEL(rms_norm, const Tensor& x, const Tensor& gain, double eps, Tensor& y, Tensor& rstd);
+ATTUNE_WIDE_KERNEL(rms_norm, const Tensor& x, const Tensor& gain, double eps, Tensor& y, Tensor& rstd);
 
 /// dx and dgain (optional; added to when accumulate_gain) of rms_norm.
-ATTUNE_KERNEL(rms_norm_backward, const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& gain, Tensor& dx,
-              Tensor& dgain, bool accumulate_gain);
+ATTUNE_WIDE_KERNEL(rms_norm_backward, const Tensor& dy, const Tensor& x, const Tensor& rstd, const Tensor& gain,
+                   Tensor& dx, Tensor& dgain, bool accumulate_gain);
 
 }  // namespace attune

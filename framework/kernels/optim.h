@@ -44,20 +44,20 @@ struct AdamRule {
 // All tensors: flat, of one floating dtype and length. Only the elements in `ranges` are read or written.
 
 /// One step of gradient descent with momentum (see autograd/optim/sgd.h). momentum: undefined when rule.momentum is 0.
-ATTUNE_KERNEL(sgd_step, Tensor& value, Tensor& gradient, Tensor& momentum, std::span<const FlatRange> ranges,
-              const GradientTransform& transform, const SgdRule& rule);
+ATTUNE_WIDE_KERNEL(sgd_step, Tensor& value, Tensor& gradient, Tensor& momentum, std::span<const FlatRange> ranges,
+                   const GradientTransform& transform, const SgdRule& rule);
 
 /// One step of Adam (see autograd/optim/adam.h). m, v: running means of the gradient and of its square.
-ATTUNE_KERNEL(adam_step, Tensor& value, Tensor& gradient, Tensor& m, Tensor& v, std::span<const FlatRange> ranges,
-              const GradientTransform& transform, const AdamRule& rule);
+ATTUNE_WIDE_KERNEL(adam_step, Tensor& value, Tensor& gradient, Tensor& m, Tensor& v, std::span<const FlatRange> ranges,
+                   const GradientTransform& transform, const AdamRule& rule);
 
 /// total = sum of squares of x over `ranges`, accumulated in float64; the same for any number of threads.
-ATTUNE_KERNEL(sum_squares, const Tensor& x, std::span<const FlatRange> ranges, double& total);
+ATTUNE_WIDE_KERNEL(sum_squares, const Tensor& x, std::span<const FlatRange> ranges, double& total);
 
 /// average += weight * (x - average). x, average: contiguous, equal shapes and floating dtypes.
-ATTUNE_KERNEL(move_average, const Tensor& x, double weight, Tensor& average);
+ATTUNE_WIDE_KERNEL(move_average, const Tensor& x, double weight, Tensor& average);
 
 /// Exchanges the contents of a and b: contiguous, equal shapes and floating dtypes.
-ATTUNE_KERNEL(exchange, Tensor& a, Tensor& b);
+ATTUNE_WIDE_KERNEL(exchange, Tensor& a, Tensor& b);
 
 }  // namespace attune

@@ -32,16 +32,16 @@ struct PoolSpec {
 // x, dx [B, H, W, C], y, dy [B, OH, OW, C]; contiguous. No window lies outside of the picture.
 
 /// Largest element of every window; NaN counts as largest.
-ATTUNE_KERNEL(max_pool2d, const Tensor& x, const PoolSpec& spec, Tensor& y);
+ATTUNE_WIDE_KERNEL(max_pool2d, const Tensor& x, const PoolSpec& spec, Tensor& y);
 
 /// The gradient goes to the first of equals. dx is written.
-ATTUNE_KERNEL(max_pool2d_backward, const Tensor& dy, const Tensor& x, const Tensor& y, const PoolSpec& spec,
-              Tensor& dx);
+ATTUNE_WIDE_KERNEL(max_pool2d_backward, const Tensor& dy, const Tensor& x, const Tensor& y, const PoolSpec& spec,
+                   Tensor& dx);
 
 /// Mean of every window.
-ATTUNE_KERNEL(average_pool2d, const Tensor& x, const PoolSpec& spec, Tensor& y);
+ATTUNE_WIDE_KERNEL(average_pool2d, const Tensor& x, const PoolSpec& spec, Tensor& y);
 
 /// dx is written.
-ATTUNE_KERNEL(average_pool2d_backward, const Tensor& dy, const PoolSpec& spec, Tensor& dx);
+ATTUNE_WIDE_KERNEL(average_pool2d_backward, const Tensor& dy, const PoolSpec& spec, Tensor& dx);
 
 }  // namespace attune

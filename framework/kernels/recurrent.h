@@ -18,10 +18,10 @@ struct PackedSequences {
 };
 
 /// packed [N, D] = the real steps of x [B, S, D]. Both contiguous.
-ATTUNE_KERNEL(pack_steps, const Tensor& x, const PackedSequences& sequences, Tensor& packed);
+ATTUNE_WIDE_KERNEL(pack_steps, const Tensor& x, const PackedSequences& sequences, Tensor& packed);
 
 /// The reverse: what lies behind a length becomes 0.
-ATTUNE_KERNEL(unpack_steps, const Tensor& packed, const PackedSequences& sequences, Tensor& x);
+ATTUNE_WIDE_KERNEL(unpack_steps, const Tensor& packed, const PackedSequences& sequences, Tensor& x);
 
 /// Parameters of one direction, blocks of H rows per gate in PyTorch's order: reset, update, new or input, forget,
 /// cell, output. weight_ih [G H, D], weight_hh [G H, H], bias_ih and bias_hh [G H], both or none; G = 3 or 4.

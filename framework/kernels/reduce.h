@@ -9,17 +9,17 @@ namespace attune {
 
 /// y = sum of x over the axes along which y has extent 1 or which y, aligned at the last axis, has not: the reverse of
 /// broadcasting. y: contiguous, floating dtype of x.
-ATTUNE_KERNEL(sum_to, const Tensor& x, Tensor& y);
+ATTUNE_WIDE_KERNEL(sum_to, const Tensor& x, Tensor& y);
 
 /// y[o, i] = largest x[o, :, i], index[o, i] (int64) = where it is first; NaN counts as largest. x: [outer, n, inner],
 /// n > 0; y, index: [outer, 1, inner], contiguous.
-ATTUNE_KERNEL(max, const Tensor& x, Tensor& y, Tensor& index);
+ATTUNE_WIDE_KERNEL(max, const Tensor& x, Tensor& y, Tensor& index);
 
 /// y[b] = mean of x[b, 0 ... lengths[b] - 1], 0 where that is empty. x: [B, T, D]; lengths: int64 [B], contiguous,
 /// within 0 ... T; y: [B, D], contiguous.
-ATTUNE_KERNEL(masked_mean, const Tensor& x, const Tensor& lengths, Tensor& y);
+ATTUNE_WIDE_KERNEL(masked_mean, const Tensor& x, const Tensor& lengths, Tensor& y);
 
 /// dx[b, t] = dy[b] / lengths[b] for t < lengths[b], 0 behind. dx: [B, T, D], contiguous.
-ATTUNE_KERNEL(masked_mean_backward, const Tensor& dy, const Tensor& lengths, Tensor& dx);
+ATTUNE_WIDE_KERNEL(masked_mean_backward, const Tensor& dy, const Tensor& lengths, Tensor& dx);
 
 }  // namespace attune

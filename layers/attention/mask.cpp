@@ -144,6 +144,12 @@ AttentionMask AttentionMask::drop(const Tensor& forbidden) {
   return mask;
 }
 
+AttentionMask AttentionMask::where(MaskFunction allowed) {
+  AttentionMask mask;
+  mask.where_ = std::move(allowed);
+  return mask;
+}
+
 AttentionMask AttentionMask::window(int64_t left, int64_t right, Align align) {
   AttentionMask mask = window(left, right, int64_t{0});
   if (align == Align::kLast) std::swap(mask.first_, mask.last_);
@@ -198,6 +204,7 @@ AttentionMask operator&(const AttentionMask& a, const AttentionMask& b) {
                                                       : b.keep_;
   both.blocks_ = a.blocks_;
   both.blocks_.insert(both.blocks_.end(), b.blocks_.begin(), b.blocks_.end());
+  both.where_ = a.where_ & b.where_;
   both.bias_ = a.bias_.defined() && b.bias_.defined() ? add(a.bias_, b.bias_) : a.bias_.defined() ? a.bias_ : b.bias_;
   return both;
 }
@@ -252,6 +259,7 @@ LoweredMask AttentionMask::lower(int64_t batch, int64_t heads, int64_t queries, 
     spec.blocks = layout.expand({batch, heads, count_blocks(queries, size), count_blocks(keys, size)});
     spec.block_size = size;
   }
+  spec.where = where_;
   if (bias_.defined()) {
     check_fits(bias_.shape(), full, "bias", user);
     lowered.bias = bias_;
@@ -282,6 +290,14 @@ AttentionMask AttentionMask::with_extra_keys(int64_t count, int64_t batch, int64
     Tensor wider = Tensor::full(shape, 1, DType::kBool, kept.device());
     wider.slice(-1, 0, keys).copy_(kept);
     out = out & keep(wider);
+  }
+  if (where_) {
+    out = out & where([inner = where_, seen = static_cast<int>(keys)](const ScoreAt& at) {
+            if (at.key >= seen) return true;
+            ScoreAt known = at;
+            known.keys = seen;
+            return inner(known);
+          });
   }
   if (bias_.defined()) {
     Shape shape = bias_.shape();

@@ -45,6 +45,10 @@ class AttentionMask {
   static AttentionMask keep(Tensor allowed);
   static AttentionMask drop(const Tensor& forbidden);
 
+  /// A query attends to the keys for which a formula says so: where([](const ScoreAt& at) { return at.key != at.query;
+  /// }). The formula is called by several threads at once.
+  static AttentionMask where(MaskFunction allowed);
+
   /// A query at key p attends to keys p - left ... p + right; -1: no limit on that side. Throws ValueError below -1.
   static AttentionMask window(int64_t left, int64_t right, Align align = Align::kFirst);
   /// The same with query t at key t + offset.
@@ -92,6 +96,7 @@ class AttentionMask {
   Tensor lengths_;
   Tensor keep_;
   std::vector<Blocks> blocks_;
+  MaskFunction where_;
   Variable bias_;
 };
 

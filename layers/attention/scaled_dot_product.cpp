@@ -4,16 +4,18 @@
 
 namespace attune {
 
-ScaledDotProduct::ScaledDotProduct(ScaledDotProductOptions options) : options_(options) {
-  require<ValueError>(options.softcap >= 0, "ScaledDotProduct: softcap {} given, expected at least 0", options.softcap);
-  require<ValueError>(options.dropout >= 0 && options.dropout < 1,
-                      "ScaledDotProduct: dropout {} given, expected 0 <= p < 1", options.dropout);
+ScaledDotProduct::ScaledDotProduct(ScaledDotProductOptions options) : options_(std::move(options)) {
+  require<ValueError>(options_.softcap >= 0, "ScaledDotProduct: softcap {} given, expected at least 0",
+                      options_.softcap);
+  require<ValueError>(options_.dropout >= 0 && options_.dropout < 1,
+                      "ScaledDotProduct: dropout {} given, expected 0 <= p < 1", options_.dropout);
 }
 
 AttentionOptions ScaledDotProduct::call_options(bool want_weights) const {
   AttentionOptions options;
   options.scale = options_.scale;
   options.softcap = options_.softcap;
+  options.score = options_.score;
   options.dropout = training() ? options_.dropout : 0;
   options.stream = &default_stream();
   options.want_weights = want_weights;

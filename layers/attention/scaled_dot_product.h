@@ -9,9 +9,10 @@ namespace attune {
 enum class AttentionPath : uint8_t { kFused, kComposed };
 
 struct ScaledDotProductOptions {
-  double scale = 0;    ///< 0: 1 / sqrt(K)
-  double softcap = 0;  ///< scores become softcap * tanh(score / softcap), after scaling, before masks; 0: they stay
-  double dropout = 0;  ///< of the weights, in training only
+  double scale = 0;       ///< 0: 1 / sqrt(K)
+  double softcap = 0;     ///< scores become softcap * tanh(score / softcap), after scaling, before masks; 0: they stay
+  ScoreFunction score{};  ///< a formula of one's own, after softcap and before masks (see score_function.h)
+  double dropout = 0;     ///< of the weights, in training only
   AttentionPath path = AttentionPath::kFused;
 };
 

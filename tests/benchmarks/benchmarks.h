@@ -1,19 +1,23 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace attune::bench {
 
-struct StepOptions {
-  std::string python = "python3";  ///< with torch, for the comparison
+/// How a benchmark compares.
+struct Comparison {
+  std::string python = "python3";  ///< with torch
   int rounds = 7;                  ///< alternations of ours and the peer
-  bool compare = true;
+  bool with_peer = true;
 };
 
 // One function per benchmark; each prints its table and returns the exit status.
 
 int run_gemm();
-int run_step(const StepOptions& options);
+int run_step(const Comparison& comparison);
+/// longest: number of queries and keys of the largest problem, doubled up from 128.
+int run_attention(const Comparison& comparison, int64_t longest);
 /// Single kernels through Google Benchmark, which takes the remaining arguments.
 int run_kernels(int argc, char** argv);
 

@@ -10,16 +10,28 @@ int main(int argc, char** argv) {
   attune::examples::add_threads_option(app, shared);
   app.require_subcommand(1);
   CLI::App* gemm = app.add_subcommand("gemm", "the models' matrix products, as a share of the FMA peak");
-  StepOptions options;
-  CLI::App* step = app.add_subcommand("step", "a training step of the sentiment model, beside PyTorch where it is");
-  step->add_option("--python", options.python, "interpreter that may have torch")->capture_default_str();
-  step->add_option("--rounds", options.rounds, "alternations")->check(CLI::Range(1, 1000))->capture_default_str();
-  step->add_flag("!--no-peer", options.compare, "Attune alone");
+  Comparison comparison;
+  const auto compared = [&](const char* name, const char* text) {
+    CLI::App* command = app.add_subcommand(name, text);
+    command->add_option("--python", comparison.python, "interpreter that may have torch")->capture_default_str();
+    command->add_option("--rounds", comparison.rounds, "alternations")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    command->add_flag("!--no-peer", comparison.with_peer, "Attune alone");
+    return command;
+  };
+  CLI::App* step = compared("step", "a training step of the sentiment model, beside PyTorch where it is");
+  CLI::App* attention = compared("attention", "fused attention, beside the composed path and PyTorch");
+  int64_t longest = 4096;
+  attention->add_option("--longest", longest, "queries and keys of the largest problem")
+      ->check(CLI::Range(128, 65536))
+      ->capture_default_str();
   CLI::App* kernels = app.add_subcommand("kernels", "single kernels (options of Google Benchmark may follow)");
   kernels->prefix_command();
   return attune::examples::run_program(app, argc, argv, shared, [&] {
     if (*gemm) return run_gemm();
-    if (*step) return run_step(options);
+    if (*step) return run_step(comparison);
+    if (*attention) return run_attention(comparison, longest);
     std::vector<std::string> rest = kernels->remaining();
     std::vector<char*> arguments{argv[0]};
     for (std::string& argument : rest) arguments.push_back(argument.data());

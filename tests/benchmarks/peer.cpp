@@ -7,7 +7,15 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "framework/device.h"
+
 namespace attune::bench {
+
+std::vector<std::string> tuned_environment() {
+  return {"OMP_NUM_THREADS=" + std::to_string(num_threads()), "MKL_NUM_THREADS=" + std::to_string(num_threads()),
+          "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=17179869184:"
+          "glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=268435456"};
+}
 
 Peer::Peer(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
   int request[2];

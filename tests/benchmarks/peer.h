@@ -9,6 +9,10 @@
 
 namespace attune::bench {
 
+/// The best that is known for eager PyTorch on a CPU: one OpenMP pool, memory on huge pages, nothing handed back to the
+/// system between steps.
+std::vector<std::string> tuned_environment();
+
 /// A Python process that answers one line of JSON per line of request, so that its steps alternate with ours.
 class Peer {
  public:

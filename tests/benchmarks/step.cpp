@@ -23,18 +23,10 @@ struct Configuration {
   std::vector<std::string> arguments;
 };
 
-// The best that is known for eager PyTorch on a CPU: one OpenMP pool, memory on huge pages, nothing handed back to the
-// system between steps.
-std::vector<std::string> tuned_environment() {
-  return {"OMP_NUM_THREADS=" + std::to_string(num_threads()), "MKL_NUM_THREADS=" + std::to_string(num_threads()),
-          "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=17179869184:"
-          "glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=268435456"};
-}
-
-std::unique_ptr<Peer> start_peer(const StepOptions& options, double dropout, const Configuration& configuration) {
-  std::vector<std::string> command = {options.python, ATTUNE_BENCHMARK_DIR "/peers/train_step.py",
-                                      "--dropout",    fmt::format("{}", dropout),
-                                      "--threads",    std::to_string(num_threads())};
+std::unique_ptr<Peer> start_peer(const Comparison& comparison, double dropout, const Configuration& configuration) {
+  std::vector<std::string> command = {comparison.python, ATTUNE_BENCHMARK_DIR "/peers/train_step.py",
+                                      "--dropout",       fmt::format("{}", dropout),
+                                      "--threads",       std::to_string(num_threads())};
   command.insert(command.end(), configuration.arguments.begin(), configuration.arguments.end());
   return std::make_unique<Peer>(command, tuned_environment());
 }
@@ -55,7 +47,7 @@ struct ChosenPeer {
 };
 
 // Every configuration runs a little; the fastest competes.
-ChosenPeer choose_peer(const StepOptions& options, double dropout) {
+ChosenPeer choose_peer(const Comparison& comparison, double dropout) {
   ChosenPeer best;
   double best_time = 1e30;
   for (const Configuration& configuration :
@@ -64,7 +56,7 @@ ChosenPeer choose_peer(const StepOptions& options, double dropout) {
         Configuration{"lean", {"--variant", "lean"}},
         Configuration{"lean, fused Adam", {"--variant", "lean", "--fused"}},
         Configuration{"lean, fused Adam, compiled", {"--variant", "lean", "--fused", "--compile"}}}) {
-    auto peer = start_peer(options, dropout, configuration);
+    auto peer = start_peer(comparison, dropout, configuration);
     std::string version;
     if (ask(*peer, kWarmUp, &version).empty()) continue;
     const std::vector<double> times = ask(*peer, kTurn);
@@ -91,7 +83,7 @@ double turn(Step& step) {
   return median(times);
 }
 
-void run_with(const StepOptions& options, double dropout, double peak) {
+void run_with(const Comparison& comparison, double dropout, double peak) {
   const SentimentShape shape;
   fmt::print("dropout {}\n", dropout);
   SentimentStep ours(shape, dropout);
@@ -101,10 +93,10 @@ void run_with(const StepOptions& options, double dropout, double peak) {
     straight();
   }
   ChosenPeer peer;
-  if (options.compare) peer = choose_peer(options, dropout);
+  if (comparison.with_peer) peer = choose_peer(comparison, dropout);
   std::vector<double> own_times, straight_times, peer_times, overheads, ratios;
   const uint64_t allocations = memory_stats().system_allocations;
-  for (int round = 0; round < options.rounds; ++round) {
+  for (int round = 0; round < comparison.rounds; ++round) {
     own_times.push_back(turn(ours));
     straight_times.push_back(turn(straight));
     overheads.push_back(own_times.back() / straight_times.back());
@@ -132,7 +124,7 @@ void run_with(const StepOptions& options, double dropout, double peak) {
 
 }  // namespace
 
-int run_step(const StepOptions& options) {
+int run_step(const Comparison& comparison) {
   const double peak = fma_peak_gflops(num_threads());
   fmt::print("{}\n", machine_line(peak));
   const SentimentShape shape;
@@ -140,7 +132,7 @@ int run_step(const StepOptions& options) {
       "sentiment: d {}, {} heads, {} blocks, ffn {}, vocabulary {}, batch {} x {}, Adam; {:.2f} GFLOP a step\n\n",
       shape.dim, shape.heads, shape.blocks, shape.ffn, shape.vocabulary, shape.batch, shape.length,
       shape.operations() / 1e9);
-  for (const double dropout : {0.0, 0.1}) run_with(options, dropout, peak);
+  for (const double dropout : {0.0, 0.1}) run_with(comparison, dropout, peak);
   fmt::print("\nafter: {}\n", machine_line(fma_peak_gflops(num_threads())));
   return 0;
 }

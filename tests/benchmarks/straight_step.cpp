@@ -86,7 +86,7 @@ struct Norm {
 struct Block {
   Linear qkv, out, up, down;
   Norm norm1, norm2;
-  Tensor z, context, attended, hidden, branch, lse;
+  Tensor z, context, attended, hidden, branch, lse, weights;
   AttentionSpec attention;
   DropoutSpec hidden_dropout;
 
@@ -102,7 +102,8 @@ struct Block {
         attended(Tensor::empty({s.tokens(), s.dim})),
         hidden(Tensor::empty({s.tokens(), s.ffn})),
         branch(Tensor::empty({s.tokens(), s.dim})),
-        lse(Tensor::empty({s.batch, s.heads, s.length})) {}
+        lse(Tensor::empty({s.batch, s.heads, s.length})),
+        weights(Tensor::empty({s.batch, s.heads, s.length, s.length})) {}
 };
 
 }  // namespace
@@ -157,9 +158,8 @@ struct StraightStep::Parts {
       b.attention.mask.lengths = batch.lengths;
       b.attention.scale = 1 / std::sqrt(static_cast<double>(s.dim / s.heads));
       b.attention.dropout = draw(s.batch * s.heads * s.length * s.length);
-      Tensor none;
       kernels::attention(b.z.select(2, 0), b.z.select(2, 1), b.z.select(2, 2), Tensor(), b.attention, b.context, b.lse,
-                         none);
+                         b.weights);
       b.out.forward(b.context.view({rows, s.dim}), b.attended, Activation::kNone, {});
       b.norm1.dropout = draw(x.numel());
       b.norm1.forward(*in, b.attended);
@@ -196,7 +196,7 @@ struct StraightStep::Parts {
       b.out.backward(attended, context, b.attended, none, &dctx, false, Activation::kNone, {});
       Tensor dq = dz.select(2, 0), dk = dz.select(2, 1), dv = dz.select(2, 2);
       kernels::attention_backward(dcontext, b.z.select(2, 0), b.z.select(2, 1), b.z.select(2, 2), Tensor(), b.attention,
-                                  b.context, b.lse, dq, dk, dv, none);
+                                  b.context, b.lse, b.weights, dq, dk, dv, none);
       b.qkv.backward(dz.view({rows, 3 * s.dim}), in, b.z, none, &g, true, Activation::kNone, {});
     }
     if (p > 0) kernels::dropout(g, input_dropout.state, p, g);

@@ -52,6 +52,12 @@ void add_attention_cases(std::vector<OpCase>& cases) {
       RandomStream stream(9);
       return f(x[0], x[1], x[2], causal(), {}, {.dropout = 0.3, .stream = &stream});
     });
+    row(op, "score and mask functions", {q, k, v}, [f](Vars x) {
+      MaskSpec mask;
+      mask.where = [](const ScoreAt& at) { return at.key != at.query && at.batch + at.head + at.key > 0; };
+      const ScoreFunction score([](auto s, const ScoreAt& at) { return s * s * 0.3 - 0.1 * (at.head + at.key); });
+      return f(x[0], x[1], x[2], mask, {}, {.softcap = 3, .score = score});
+    });
     row(op, "no queries", {{{kBatch, 0, kHeads, kSize}}, k, v},
         [f](Vars x) { return f(x[0], x[1], x[2], {}, {}, {}); });
     row(op, "no keys", {q, {{kBatch, 0, kHeads, kSize}}, {{kBatch, 0, kHeads, 3}}},

@@ -26,8 +26,7 @@ struct OpCase {
   std::string what;  ///< what is special about the row
   std::vector<Input> inputs;
   OpCall call;
-  bool bfloat16 = false;  ///< also computes in bfloat16
-  bool numeric = true;    ///< has a numeric derivative in float64
+  bool numeric = true;  ///< has a numeric derivative in float64
 };
 
 /// A call that must fail, and what the message must say besides the op's name.

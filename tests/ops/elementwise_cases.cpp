@@ -13,8 +13,7 @@ using Binary = Variable (*)(const Variable&, const Variable&);
 
 void add_elementwise_cases(std::vector<OpCase>& cases) {
   const auto row = [&](const char* op, std::string what, std::vector<Input> inputs, auto call) {
-    cases.push_back(
-        {op, std::move(what), std::move(inputs), [call](Vars x) { return Outputs{call(x)}; }, /*bfloat16=*/true});
+    cases.push_back({op, std::move(what), std::move(inputs), [call](Vars x) { return Outputs{call(x)}; }});
   };
 
   const auto binary = [&](const char* op, Binary f, double low, double high) {
@@ -85,8 +84,7 @@ void add_elementwise_cases(std::vector<OpCase>& cases) {
                    "to float32 and back",
                    {x},
                    [](Vars v) { return Outputs{cast(cast(v[0], DType::kFloat32), v[0].dtype())}; },
-                   true,
-                   false});
+                   /*numeric=*/false});
   row("cast", "to its own dtype", {x}, [](Vars v) { return cast(v[0], v[0].dtype()) * 2; });
 }
 

@@ -13,8 +13,7 @@ Tensor integers(const std::vector<int64_t>& values, const Shape& shape) { return
 
 void add_shape_cases(std::vector<OpCase>& cases) {
   const auto row = [&](const char* op, std::string what, std::vector<Input> inputs, auto call) {
-    cases.push_back(
-        {op, std::move(what), std::move(inputs), [call](Vars x) { return Outputs{call(x)}; }, /*bfloat16=*/true});
+    cases.push_back({op, std::move(what), std::move(inputs), [call](Vars x) { return Outputs{call(x)}; }});
   };
   const Input x{{2, 3, 4}};
 

@@ -71,13 +71,6 @@ void find_non_finite(const Tensor& x, int64_t& index) {
       return scan(from.data<float>());
     case DType::kFloat64:
       return scan(from.data<double>());
-    case DType::kBFloat16: {
-      const Tensor wide = from.to(DType::kFloat32);
-      int64_t found = -1;
-      find_non_finite(wide, found);
-      index = found;
-      return;
-    }
     default:
       return;
   }

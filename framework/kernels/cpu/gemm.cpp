@@ -78,6 +78,22 @@ HWY_INLINE void tile_kernel(const Tile<T>& t) {
   }
   const V alpha = hn::Set(d, t.alpha);
   const bool whole = t.n == P * lanes;
+  // Short sums are common, and then what is done behind them counts: the plain cases ask nothing per vector.
+  if (whole && t.bias == nullptr && !t.relu) {
+    const auto finish = [&](auto&& value) HWY_ATTR {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+        for (int p = 0; p < P; ++p) {
+          T* to = t.c + r * t.ldc + p * lanes;
+          hn::StoreU(value(acc[r][p], to), d, to);
+        }
+      }
+    };
+    if (t.accumulate)
+      return finish([&](V x, const T* to) HWY_ATTR { return hn::Add(hn::Mul(x, alpha), hn::LoadU(d, to)); });
+    return finish([&](V x, const T*) HWY_ATTR { return hn::Mul(x, alpha); });
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
     T* row = t.c + r * t.ldc;
@@ -260,17 +276,27 @@ void run_exact(const Tile<T>& t, int64_t rows, int64_t width) {
   }
 }
 
-// Columns n0 ... n1 - 1 of C from a packed block of B, rows k0 ... k0 + depth - 1 of it.
+// A block of B in packed panels: the rows first ... first + depth - 1 of `rows` that were packed together.
 template <class T>
-void run_packed(const Product<T>& p, const T* packed, int64_t k0, int64_t depth, int64_t n0, int64_t n1, bool exact) {
+struct PackedBlock {
+  const T* data;
+  int64_t rows;
+  int64_t first;
+  int64_t depth;
+};
+
+// Columns n0 ... n1 - 1 of C from a packed block of B that begins at row k0 of the product.
+template <class T>
+void run_packed(const Product<T>& p, const PackedBlock<T>& packed, int64_t k0, int64_t n0, int64_t n1, bool exact) {
   const hn::ScalableTag<T> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t panel = kPanel * lanes;
+  const int64_t depth = packed.depth;
   const bool last = k0 + depth >= p.k;
   HWY_ALIGN T tail_bias[kPanel * HWY_MAX_BYTES / sizeof(T)];
   for (int64_t i = 0; i < p.m; i += kRowBlock) {
     const int64_t rows = std::min(kRowBlock, p.m - i);
-    const T* from = packed;
+    const T* from = packed.data;
     for (int64_t j = n0; j < n1; j += panel) {
       const int64_t n = std::min(panel, n1 - j);
       const int64_t vectors = (n + lanes - 1) / lanes;
@@ -280,15 +306,19 @@ void run_packed(const Product<T>& p, const T* packed, int64_t k0, int64_t depth,
         bias = tail_bias;
       }
       const Operand<T> a = p.a.at(i, k0);
-      const Tile<T> tile{
-          a.data, a.row,         a.col, from, depth, p.c + i * p.ldc + j, p.ldc, n, p.alpha, p.accumulate || k0 > 0,
-          bias,   last && p.relu};
+      const T* panel_rows = from + packed.first * vectors * lanes;
+      const Tile<T> tile{a.data,  a.row,
+                         a.col,   panel_rows,
+                         depth,   p.c + i * p.ldc + j,
+                         p.ldc,   n,
+                         p.alpha, p.accumulate || k0 > 0,
+                         bias,    last && p.relu};
       if (exact) {
         run_exact(tile, rows, vectors * lanes);
       } else {
         run_panels(tile, rows, static_cast<int>(vectors));
       }
-      from += depth * vectors * lanes;
+      from += packed.rows * vectors * lanes;
     }
     if (last && n1 == p.n && p.epilogue.run != nullptr) p.epilogue.run(p.epilogue.context, i, i + rows);
   }
@@ -316,7 +346,10 @@ int64_t packed_size(int64_t depth, int64_t n) {
 
 template <class T>
 void run_gemm(const Product<T>& p) {
-  if (p.packed != nullptr) return run_packed(p, p.packed, 0, p.k, 0, p.n, p.exact_zeros);
+  if (p.packed != nullptr) {
+    const int64_t rows = p.packed_rows > 0 ? p.packed_rows : p.k;
+    return run_packed<T>(p, {p.packed, rows, p.packed_row, p.k}, 0, 0, p.n, p.exact_zeros);
+  }
   T* packed = scratch<T>(0, packed_size<T>(std::min(kDepth, p.k), std::min(kColumns, p.n)));
   for (int64_t n0 = 0; n0 < p.n; n0 += kColumns) {
     const int64_t n1 = std::min(p.n, n0 + kColumns);
@@ -324,7 +357,7 @@ void run_gemm(const Product<T>& p) {
       const int64_t depth = std::min(p.k - k0, kDepth);
       pack_columns(p.b.at(k0, n0), depth, n1 - n0, packed);
       const bool exact = p.exact_zeros && !all_finite(packed, packed_size<T>(depth, n1 - n0));
-      run_packed(p, packed, k0, depth, n0, n1, exact);
+      run_packed<T>(p, {packed, depth, 0, depth}, k0, n0, n1, exact);
     }
   }
 }

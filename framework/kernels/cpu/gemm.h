@@ -38,12 +38,16 @@ struct Product {
   bool relu = false;
   /// A zero in A contributes nothing even where B holds NaN or infinity. Costs a look at the packed B.
   bool exact_zeros = false;
-  /// B as pack() left it, instead of `b`; k <= kPackedDepth then. `exact_zeros` then says that it is not finite.
+  /// B as pack() left it, instead of `b`: all its columns from one on, or whole steps of kPackedStep of them.
+  /// `exact_zeros` then says that it is not finite.
   const T* packed = nullptr;
+  /// Rows that were packed together, when the product takes only k of them, from `packed_row` on. 0: k.
+  int64_t packed_rows = 0;
+  int64_t packed_row = 0;
   RowEpilogue epilogue;
 };
 
-/// Rows of B that pack() takes at most.
+/// Rows of B that a product should take at a time, so that they stay in the second-level cache.
 inline constexpr int64_t kPackedDepth = 256;
 /// Columns at which a packed B may be entered: a multiple of every panel width.
 inline constexpr int64_t kPackedStep = 64;

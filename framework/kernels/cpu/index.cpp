@@ -94,21 +94,9 @@ void add_range(const double* dy, const int64_t* indices, int64_t m, int64_t row,
 
 int64_t rows_per_grain(int64_t row) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row)); }
 
-// bfloat16 goes through float32: to and from, or to, added to, and back.
-template <class F>
-void in_float32(const Tensor& x, Tensor& y, F&& f) {
-  const Tensor wide_x = x.to(DType::kFloat32);
-  Tensor wide_y = y.to(DType::kFloat32);
-  f(wide_x, wide_y);
-  kernels::copy(wide_y, y);
-}
-
 }  // namespace
 
 void take_rows(const Tensor& x, const Tensor& indices, double scale, Tensor& y) {
-  if (x.dtype() == DType::kBFloat16) {
-    return in_float32(x, y, [&](const Tensor& from, Tensor& to) { take_rows(from, indices, scale, to); });
-  }
   const Tensor from = x.contiguous();
   const auto* index = indices.data<int64_t>();
   const int64_t m = indices.numel();
@@ -124,9 +112,6 @@ void take_rows(const Tensor& x, const Tensor& indices, double scale, Tensor& y) 
 }
 
 void add_rows(const Tensor& dy, const Tensor& indices, double scale, int64_t skip, Tensor& dx) {
-  if (dy.dtype() == DType::kBFloat16) {
-    return in_float32(dy, dx, [&](const Tensor& from, Tensor& to) { add_rows(from, indices, scale, skip, to); });
-  }
   const auto* index = indices.data<int64_t>();
   const int64_t m = indices.numel();
   const int64_t row = dy.dim(2);
@@ -148,9 +133,6 @@ void add_rows(const Tensor& dy, const Tensor& indices, double scale, int64_t ski
 }
 
 void take_along(const Tensor& x, const Tensor& indices, Tensor& y) {
-  if (x.dtype() == DType::kBFloat16) {
-    return in_float32(x, y, [&](const Tensor& from, Tensor& to) { take_along(from, indices, to); });
-  }
   const Tensor from = x.contiguous();
   const auto* index = indices.data<int64_t>();
   const int64_t n = x.dim(1);
@@ -168,9 +150,6 @@ void take_along(const Tensor& x, const Tensor& indices, Tensor& y) {
 }
 
 void add_along(const Tensor& dy, const Tensor& indices, Tensor& dx) {
-  if (dy.dtype() == DType::kBFloat16) {
-    return in_float32(dy, dx, [&](const Tensor& from, Tensor& to) { add_along(from, indices, to); });
-  }
   const auto* index = indices.data<int64_t>();
   const int64_t n = dx.dim(1);
   const int64_t m = indices.dim(1);

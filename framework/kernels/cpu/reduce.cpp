@@ -298,31 +298,14 @@ void sum_contiguous(const Tensor& x, Tensor& y) {
   }
 }
 
-// Runs f on float32 copies of bfloat16 tensors and converts the result back.
-template <class F>
-void in_float32(const Tensor& x, Tensor& y, F&& f) {
-  const Tensor wide_x = x.to(DType::kFloat32);
-  Tensor wide_y = y.to(DType::kFloat32);
-  f(wide_x, wide_y);
-  kernels::copy(wide_y, y);
-}
-
 }  // namespace
 
 void sum_to(const Tensor& x, Tensor& y) {
-  if (x.dtype() == DType::kBFloat16) {
-    in_float32(x, y, [](const Tensor& wide_x, Tensor& wide_y) { sum_to(wide_x, wide_y); });
-    return;
-  }
   const Tensor from = x.contiguous();
   visit_floating(x.dtype(), "sum_to", [&]<class T>(T) { sum_contiguous<T>(from, y); });
 }
 
 void max(const Tensor& x, Tensor& y, Tensor& index) {
-  if (x.dtype() == DType::kBFloat16) {
-    in_float32(x, y, [&](const Tensor& wide_x, Tensor& wide_y) { max(wide_x, wide_y, index); });
-    return;
-  }
   const Tensor from = x.contiguous();
   const int64_t n = x.dim(1);
   const int64_t inner = x.dim(2);
@@ -351,10 +334,6 @@ void max(const Tensor& x, Tensor& y, Tensor& index) {
 }
 
 void masked_mean(const Tensor& x, const Tensor& lengths, Tensor& y) {
-  if (x.dtype() == DType::kBFloat16) {
-    in_float32(x, y, [&](const Tensor& wide_x, Tensor& wide_y) { masked_mean(wide_x, lengths, wide_y); });
-    return;
-  }
   const Tensor from = x.contiguous();
   const auto* length = lengths.data<int64_t>();
   const int64_t steps = x.dim(1);
@@ -373,11 +352,6 @@ void masked_mean(const Tensor& x, const Tensor& lengths, Tensor& y) {
 }
 
 void masked_mean_backward(const Tensor& dy, const Tensor& lengths, Tensor& dx) {
-  if (dy.dtype() == DType::kBFloat16) {
-    in_float32(dy, dx,
-               [&](const Tensor& wide_dy, Tensor& wide_dx) { masked_mean_backward(wide_dy, lengths, wide_dx); });
-    return;
-  }
   const Tensor from = dy.contiguous();
   const auto* length = lengths.data<int64_t>();
   const int64_t steps = dx.dim(1);

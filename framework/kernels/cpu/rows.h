@@ -48,6 +48,15 @@ HWY_INLINE T row_max(const T* x, int64_t n) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   auto largest = hn::Set(d, -std::numeric_limits<T>::infinity());
   int64_t j = 0;
+  // Four chains: one comparison waits for the one before it.
+  auto a = largest, b = largest, c = largest;
+  for (; j + 4 * lanes <= n; j += 4 * lanes) {
+    largest = hn::Max(largest, hn::LoadU(d, x + j));
+    a = hn::Max(a, hn::LoadU(d, x + j + lanes));
+    b = hn::Max(b, hn::LoadU(d, x + j + 2 * lanes));
+    c = hn::Max(c, hn::LoadU(d, x + j + 3 * lanes));
+  }
+  largest = hn::Max(hn::Max(largest, a), hn::Max(b, c));
   for (; j + lanes <= n; j += lanes) largest = hn::Max(largest, hn::LoadU(d, x + j));
   T top = hn::GetLane(hn::MaxOfLanes(d, largest));
   for (; j < n; ++j) top = x[j] > top ? x[j] : top;

@@ -110,13 +110,18 @@ inline constexpr double kExpDouble[] = {1 / 2.0,       1 / 6.0,        1 / 24.0,
                                         1 / 720.0,     1 / 5040.0,     1 / 40320.0,     1 / 362880.0,
                                         1 / 3628800.0, 1 / 39916800.0, 1 / 479001600.0, 1 / 6227020800.0};
 
+template <class T>
+HWY_INLINE constexpr const auto& ExpCoefficients() {
+  if constexpr (sizeof(T) == 4) {
+    return kExpFloat;
+  } else {
+    return kExpDouble;
+  }
+}
+
 template <class D>
 HWY_INLINE hn::Vec<D> ExpPolynomial(D d, hn::Vec<D> r) {
-  if constexpr (sizeof(hn::TFromD<D>) == 4) {
-    return Polynomial(d, r, kExpFloat);
-  } else {
-    return Polynomial(d, r, kExpDouble);
-  }
+  return Polynomial(d, r, ExpCoefficients<hn::TFromD<D>>());
 }
 
 /// x = n ln(2) + r: returns exp(r) - 1 and n shifted to where the exponent lies.
@@ -164,6 +169,40 @@ HWY_INLINE hn::Vec<D> Exp(D d, hn::Vec<D> x) {
   const auto scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, y), exponent));
   const auto bounded = hn::IfThenElse(hn::Gt(x, hn::Set(d, F::kExpMax)), hn::Inf(d), scaled);
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, F::kExpMin)), bounded);
+}
+
+/// x[i] = exp(x[i]) for x[i] <= 0 or NaN. Stage by stage for all of them: one exponential is a chain of some fifteen
+/// operations, several side by side keep the processor busy.
+template <class D, size_t N>
+HWY_INLINE void ExpNonPositive(D d, hn::Vec<D> (&x)[N]) {
+  using T = hn::TFromD<D>;
+  using F = detail::Format<T>;
+  using V = hn::Vec<D>;
+  const hn::RebindToSigned<D> di;
+  const auto shifter = hn::Set(d, F::kShifter);
+  V shifted[N], r[N], y[N];
+  const auto each = [](auto f) HWY_ATTR {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < N; ++i) f(i);
+  };
+  each([&](size_t i)
+           HWY_ATTR { shifted[i] = hn::MulAdd(x[i], hn::Set(d, static_cast<T>(1.44269504088896340736)), shifter); });
+  each([&](size_t i) HWY_ATTR { y[i] = hn::Sub(shifted[i], shifter); });
+  each([&](size_t i) HWY_ATTR { r[i] = hn::NegMulAdd(y[i], hn::Set(d, F::kLn2High), x[i]); });
+  each([&](size_t i) HWY_ATTR { r[i] = hn::NegMulAdd(y[i], hn::Set(d, F::kLn2Low), r[i]); });
+  const auto& c = detail::ExpCoefficients<T>();
+  constexpr size_t kTerms = std::extent_v<std::remove_reference_t<decltype(c)>>;
+  each([&](size_t i) HWY_ATTR { y[i] = hn::Set(d, c[kTerms - 1]); });
+  for (size_t k = kTerms - 1; k-- > 0;) {
+    each([&](size_t i) HWY_ATTR { y[i] = hn::MulAdd(y[i], r[i], hn::Set(d, c[k])); });
+  }
+  each([&](size_t i) HWY_ATTR { y[i] = hn::MulAdd(hn::Mul(r[i], r[i]), y[i], r[i]); });
+  each([&](size_t i) HWY_ATTR { y[i] = hn::Add(y[i], hn::Set(d, T{1})); });
+  each([&](size_t i) HWY_ATTR {
+    const auto exponent = hn::ShiftLeft<F::kMantissaBits>(hn::BitCast(di, shifted[i]));
+    y[i] = hn::BitCast(d, hn::Add(hn::BitCast(di, y[i]), exponent));
+  });
+  each([&](size_t i) HWY_ATTR { x[i] = hn::IfThenZeroElse(hn::Lt(x[i], hn::Set(d, F::kExpMin)), y[i]); });
 }
 
 /// exp(x) - 1 without cancellation near 0.
