@@ -1,18 +1,29 @@
 #include "autograd/gradcheck.h"
 
 #include <algorithm>
-#include <array>
+#include <chrono>
 #include <cmath>
-#include <limits>
 
+#include "autograd/gradcheck/derivative.h"
+#include "autograd/gradcheck/kink.h"
+#include "autograd/gradcheck/tally.h"
+#include "autograd/gradcheck/weights.h"
 #include "autograd/tape.h"
 #include "framework/fail.h"
-#include "framework/random.h"
 
 namespace attune {
 namespace {
 
-using Outputs = std::vector<Variable>;
+using gradcheck_internal::Differentiator;
+using gradcheck_internal::Evaluate;
+using gradcheck_internal::Finding;
+using gradcheck_internal::gradient_of;
+using gradcheck_internal::Move;
+using gradcheck_internal::Outputs;
+using gradcheck_internal::OutputWeights;
+using gradcheck_internal::Tally;
+using gradcheck_internal::Tolerance;
+using Clock = std::chrono::steady_clock;
 
 /// What is checked: the leaf whose gradient backward fills, and the contiguous memory to perturb.
 struct Target {
@@ -21,246 +32,193 @@ struct Target {
   Tensor values;
 };
 
-/// Fixed random weights for the outputs of f. Weighted outputs are kept apart, not summed: what an input element does
-/// not reach cancels exactly in a difference, instead of drowning it in rounding errors.
-class Weights {
- public:
-  explicit Weights(uint64_t seed) : random_(seed) {}
-
-  /// weight * output for all elements of all outputs, in `weighted`.
-  void apply(const Outputs& outputs, std::vector<double>& weighted) {
-    prepare(outputs);
-    weighted.clear();
-    for (size_t k = 0; k < outputs.size(); ++k) {
-      const Tensor y = outputs[k].value().contiguous();
-      const double* values = y.data<double>();
-      const double* weights = weights_[k].data<double>();
-      for (int64_t i = 0; i < y.numel(); ++i) weighted.push_back(weights[i] * values[i]);
-    }
-  }
-
-  /// The sum of weight * output as a scalar on the tape.
-  Variable record(const Outputs& outputs) const {
-    std::vector<const Variable*> inputs;
-    for (const Variable& y : outputs) inputs.push_back(&y);
-    std::vector<Tensor> ys{Tensor::zeros({}, DType::kFloat64)};  // nobody reads its value
-    return Tape::current().record_many("gradcheck", std::move(ys), inputs, [weights = weights_](Grads& grads) {
-      for (size_t k = 0; k < weights.size(); ++k) grads.add(static_cast<int>(k), weights[k].clone());
-    })[0];
-  }
-
- private:
-  // Weights are drawn when the first outputs show their shapes.
-  void prepare(const Outputs& outputs) {
-    if (weights_.empty()) {
-      for (const Variable& y : outputs) {
-        require<DTypeError>(y.dtype() == DType::kFloat64, "gradcheck: an output is {}, expected float64", y.value());
-        Tensor weights = random_.uniform(y.shape(), 0.5, 1.5, DType::kFloat64);
-        for (double* w = weights.data<double>(); w != weights.data<double>() + weights.numel(); ++w) {
-          if (random_.below(2) == 1) *w = -*w;
-        }
-        weights_.push_back(std::move(weights));
-      }
-    }
-    require<ShapeError>(outputs.size() == weights_.size(), "gradcheck: the function gave {} outputs, then {}",
-                        weights_.size(), outputs.size());
-    for (size_t k = 0; k < outputs.size(); ++k) {
-      require<ShapeError>(outputs[k].shape() == weights_[k].shape(),
-                          "gradcheck: output {} had shape {}, then {} for inputs of the same shapes", k,
-                          weights_[k].shape(), outputs[k].shape());
-    }
-  }
-
-  RandomStream random_;
-  std::vector<Tensor> weights_;
-};
-
-/// Weighted outputs for the inputs as they are at the moment of the call.
-using Evaluate = std::function<void(std::vector<double>& weighted)>;
-
-struct Derivative {
-  double value = 0;
-  double error = std::numeric_limits<double>::infinity();
-};
-
-/// Derivatives of the weighted sum of the outputs.
-class Differentiator {
- public:
-  Differentiator(const Evaluate& evaluate, const GradcheckOptions& options) : evaluate_(evaluate), options_(options) {}
-
-  /// With respect to *x, by Ridders' table: difference quotients at halved steps, each extrapolated through all before.
-  /// Ends when the error is far below what the comparison can notice, or grows because rounding takes over.
-  Derivative operator()(double* x) {
-    constexpr int kLevels = 6;
-    double h = options_.step * (std::isfinite(*x) ? std::max(1.0, std::abs(*x)) : 1.0);
-    std::array<double, kLevels> before{};  // the table's last row
-    Derivative best;
-    for (int level = 0; level < kLevels; ++level, h /= 2) {
-      const Derivative plain = quotient(x, h);
-      std::array<double, kLevels> row{};
-      row[0] = plain.value;
-      double factor = 4;
-      for (int k = 1; k <= level; ++k, factor *= 4) {
-        const auto i = static_cast<size_t>(k);
-        row[i] = (factor * row[i - 1] - before[i - 1]) / (factor - 1);
-        const double error = std::max({std::abs(row[i] - row[i - 1]), std::abs(row[i] - before[i - 1]), plain.error});
-        if (error < best.error) best = {row[i], error};
-      }
-      if (level == 0) {
-        best.value = plain.value;
-      } else {
-        if (best.error <= 0.01 * (options_.absolute + options_.relative * std::abs(best.value))) break;
-        const auto last = static_cast<size_t>(level);
-        if (std::abs(row[last] - before[last - 1]) > 8 * best.error) break;
-      }
-      before = row;
-    }
-    return best;
-  }
-
- private:
-  /// The central difference quotient, with its error by rounding.
-  Derivative quotient(double* x, double h) {
-    const double at = *x;
-    *x = at + h;
-    double width = *x;
-    evaluate_(above_);
-    *x = at - h;
-    width -= *x;
-    evaluate_(below_);
-    *x = at;
-    if (!std::isfinite(at)) width = 2 * h;  // a masked element: nothing may depend on it
-    double difference = 0;
-    double magnitude = 0;
-    for (size_t i = 0; i < above_.size(); ++i) {
-      if (above_[i] == below_[i]) continue;
-      difference += above_[i] - below_[i];
-      magnitude += std::abs(above_[i]) + std::abs(below_[i]);
-    }
-    return {difference / width, std::numeric_limits<double>::epsilon() * magnitude / width};
-  }
-
-  const Evaluate& evaluate_;
-  const GradcheckOptions& options_;
-  std::vector<double> above_;
-  std::vector<double> below_;
-};
-
-Shape index_of(int64_t position, const Shape& shape) {
-  Shape index = shape;
-  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
-    index[axis] = position % shape[axis];
-    position /= shape[axis];
-  }
-  return index;
-}
-
-/// All positions, or a sorted random choice of them.
+/// All positions, or a random choice of them: sorted, except where time may run out in between.
 std::vector<int64_t> positions(int64_t count, const GradcheckOptions& options) {
   std::vector<int64_t> chosen(static_cast<size_t>(count));
   for (size_t i = 0; i < chosen.size(); ++i) chosen[i] = static_cast<int64_t>(i);
-  if (options.max_elements > 0 && options.max_elements < count) {
-    RandomStream random(options.seed);
-    random.shuffle(std::span(chosen));
-    chosen.resize(static_cast<size_t>(options.max_elements));
-    std::sort(chosen.begin(), chosen.end());
-  }
+  const bool some = options.max_elements > 0 && options.max_elements < count;
+  if (!some && options.seconds == 0) return chosen;
+  RandomStream random(options.seed);
+  random.shuffle(std::span(chosen));
+  if (some) chosen.resize(static_cast<size_t>(options.max_elements));
+  if (options.seconds == 0) std::sort(chosen.begin(), chosen.end());
   return chosen;
 }
 
-GradcheckEntry compare(const Target& target, Differentiator& differentiate, const GradcheckOptions& options) {
-  GradcheckEntry entry;
-  entry.name = target.name;
-  entry.shape = target.leaf.shape();
-  const Tensor held = target.leaf.grad();
-  const std::vector<double> gradient =  // none: nothing depends on the input, the derivative must be 0
-      held.defined() ? held.to_vector<double>() : std::vector<double>(static_cast<size_t>(target.leaf.numel()));
-  Tensor values = target.values;
-  double farthest = -1;
-  for (const int64_t position : positions(values.numel(), options)) {
-    const Derivative numeric = differentiate(values.data<double>() + position);
-    const double analytic = gradient[static_cast<size_t>(position)];
-    const double difference = std::abs(analytic - numeric.value);
-    const double size = std::max(std::abs(analytic), std::abs(numeric.value));
-    const double tolerance = options.absolute + options.relative * size;
-    const bool agrees = difference <= tolerance;  // false for NaN
-    const double distance = std::isfinite(difference) ? difference / tolerance : HUGE_VAL;
-    ++entry.checked;
-    if (!agrees) ++entry.failed;
-    entry.max_absolute = std::max(entry.max_absolute, std::isfinite(difference) ? difference : HUGE_VAL);
-    entry.max_relative = std::max(entry.max_relative,
-                                  std::isfinite(difference) ? difference / std::max(size, options.absolute) : HUGE_VAL);
-    if (distance > farthest) {
-      farthest = distance;
-      entry.worst_index = index_of(position, entry.shape);
-      entry.analytic = analytic;
-      entry.numeric = numeric.value;
-      entry.numeric_error = numeric.error;
-    }
-  }
-  return entry;
-}
+class Check {
+ public:
+  /// `recorded` computes the outputs from the targets' leaves, `plain` from the memory that is perturbed.
+  Check(std::vector<Target> targets, const std::function<Outputs()>& recorded, const std::function<Outputs()>& plain,
+        const GradcheckOptions& options)
+      : targets_(std::move(targets)),
+        recorded_(recorded),
+        plain_(plain),
+        options_(options),
+        weights_(options.seed, DType::kFloat64),
+        evaluate_([this](std::vector<double>& weighted) {
+          const NoGrad no_grad;
+          weights_.apply(plain_(), weighted);
+        }) {}
 
-/// `recorded` computes the outputs from the targets' leaves, `plain` from the memory that is perturbed.
-GradcheckReport check(const std::vector<Target>& targets, const std::function<Outputs()>& recorded,
-                      const std::function<Outputs()>& plain, const GradcheckOptions& options) {
-  require<ValueError>(!targets.empty(), "gradcheck: there is nothing to check, no input requires a gradient");
-  for (const Target& target : targets) {
-    require<DTypeError>(target.values.dtype() == DType::kFloat64, "gradcheck: {} is {}, expected float64", target.name,
-                        target.values);
-  }
-  Weights weights(options.seed);
-  const Evaluate evaluate = [&](std::vector<double>& weighted) {
-    const NoGrad no_grad;
-    weights.apply(plain(), weighted);
-  };
+  GradcheckReport run();
+
+ private:
+  std::vector<double> value_at_rest();
+  void compare_elements(const Target& target, const Tensor& gradient, Clock::time_point deadline, Tally& tally);
+  void compare_directions(const Target& target, const Tensor& gradient, Clock::time_point deadline, Tally& tally);
+  Move element(double* x) const;
+  double step_at(double x) const { return options_.step * (std::isfinite(x) ? std::max(1.0, std::abs(x)) : 1.0); }
+
+  std::vector<Target> targets_;
+  const std::function<Outputs()>& recorded_;
+  const std::function<Outputs()>& plain_;
+  const GradcheckOptions& options_;
+  OutputWeights weights_;
+  Evaluate evaluate_;
+  std::vector<double> at_rest_;
+};
+
+std::vector<double> Check::value_at_rest() {
   std::vector<double> values;
   std::vector<double> again;
-  evaluate(values);
-  evaluate(again);
+  evaluate_(values);
+  evaluate_(again);
   for (size_t i = 0; i < values.size(); ++i) {
     require<ValueError>(values[i] == again[i] || (std::isnan(values[i]) && std::isnan(again[i])),
                         "gradcheck: the function gave {} and then {} for the same inputs; restart its random stream "
                         "inside it",
                         values[i], again[i]);
   }
-  Tape::current().clear();
-  for (const Target& target : targets) Variable(target.leaf).zero_grad();
-  const Outputs outputs = recorded();
-  weights.apply(outputs, again);
-  for (size_t i = 0; i < values.size(); ++i) {
-    require<ValueError>(!(std::abs(values[i] - again[i]) > 1e-9 * (1 + std::abs(values[i]))),
-                        "gradcheck: the function gave {} for the inputs as they are and {} for contiguous copies",
-                        again[i], values[i]);
+  return values;
+}
+
+Move Check::element(double* x) const {
+  return [x, at = *x](double h) {
+    *x = h == 0 ? at : at + h;               // a NaN stays what it is, to the bit
+    return std::isfinite(at) ? *x - at : h;  // not finite: a masked element, nothing may depend on it
+  };
+}
+
+void Check::compare_elements(const Target& target, const Tensor& gradient, Clock::time_point deadline, Tally& tally) {
+  Differentiator differentiate(evaluate_, at_rest_);
+  const Tolerance tolerance{options_.absolute, options_.relative, 0};
+  Tensor values = target.values;
+  bool explained = false;
+  int64_t done = 0;
+  for (const int64_t position : positions(values.numel(), options_)) {
+    if (tally.is_defined_zero(position)) continue;
+    if (options_.seconds > 0 && done++ > 0 && Clock::now() >= deadline) break;
+    double* x = values.data<double>() + position;
+    const double analytic = gradient.data<double>()[position];
+    const Move move = element(x);
+    const double step = step_at(*x);
+    const Finding finding = differentiate.examine(move, step, analytic, tolerance);
+    tally.add(position, analytic, finding, tolerance(analytic, finding.numeric), options_.absolute);
+    if (finding.verdict == GradientVerdict::kKink && !explained) {
+      explained = true;
+      const auto replay = [this] {
+        const NoGrad no_grad;
+        plain_();
+      };
+      if (std::string op = gradcheck_internal::find_kink(replay, move, step); !op.empty())
+        tally.set_note(std::move(op));
+    }
   }
-  const Variable root = weights.record(outputs);
+}
+
+void Check::compare_directions(const Target& target, const Tensor& gradient, Clock::time_point deadline, Tally& tally) {
+  Differentiator differentiate(evaluate_, at_rest_);
+  Tensor values = target.values;
+  double* x = values.data<double>();
+  const auto count = static_cast<size_t>(values.numel());
+  const std::vector<double> at(x, x + count);
+  const double* g = gradient.data<double>();
+  RandomStream random(options_.seed);
+  double norm = 0;
+  double largest = 1;
+  for (size_t i = 0; i < count; ++i) {
+    norm += g[i] * g[i];
+    if (std::isfinite(at[i])) largest = std::max(largest, std::abs(at[i]));
+  }
+  norm = std::sqrt(norm);
+  const Tolerance tolerance{options_.absolute * std::sqrt(static_cast<double>(count)), options_.relative, norm};
+  bool agree = count > 0 && std::isfinite(norm);
+  double squares = 0;
+  for (int64_t k = 0; k < options_.projections && agree; ++k) {
+    std::vector<double> direction(count);
+    double analytic = 0;
+    for (size_t i = 0; i < count; ++i) {
+      direction[i] = tally.is_defined_zero(static_cast<int64_t>(i)) ? 0 : random.normal();
+      analytic += g[i] * direction[i];
+    }
+    const Move move = [&](double h) {
+      for (size_t i = 0; i < count; ++i) x[i] = h == 0 ? at[i] : at[i] + h * direction[i];
+      return h;
+    };
+    const Finding finding = differentiate.examine(move, options_.step * largest, analytic, tolerance);
+    agree = finding.verdict == GradientVerdict::kOk;
+    squares += (analytic - finding.numeric) * (analytic - finding.numeric);
+  }
+  if (!agree) {
+    compare_elements(target, gradient, deadline, tally);
+    return;
+  }
+  tally.set_projected(std::sqrt(squares / static_cast<double>(options_.projections)),
+                      std::max(norm, tolerance.absolute));
+}
+
+GradcheckReport Check::run() {
+  require<ValueError>(!targets_.empty(), "gradcheck: there is nothing to check, no input requires a gradient");
+  for (const Target& target : targets_) {
+    require<DTypeError>(target.values.dtype() == DType::kFloat64, "gradcheck: {} is {}, expected float64", target.name,
+                        target.values);
+  }
+  require<ValueError>(options_.seconds >= 0, "gradcheck: {} seconds given, expected at least 0", options_.seconds);
+  require<ValueError>(options_.projections >= 1, "gradcheck: {} projections given, expected at least 1",
+                      options_.projections);
+  const auto start = Clock::now();
+  const auto budget = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.seconds));
+  at_rest_ = value_at_rest();
+  Tape::current().clear();
+  NamedLeaves leaves;
+  for (const Target& target : targets_) {
+    leaves.emplace_back(target.name, target.leaf);
+    leaves.back().second.zero_grad();
+  }
+  const Outputs outputs = recorded_();
+  std::vector<double> again;
+  weights_.apply(outputs, again);
+  for (size_t i = 0; i < at_rest_.size(); ++i) {
+    require<ValueError>(!(std::abs(at_rest_[i] - again[i]) > 1e-9 * (1 + std::abs(at_rest_[i]))),
+                        "gradcheck: the function gave {} for the inputs as they are and {} for contiguous copies",
+                        again[i], at_rest_[i]);
+  }
+  const Variable root = weights_.record(outputs);
   if (root.requires_grad()) root.backward();
 
-  Differentiator differentiate(evaluate, options);
+  std::vector<Tally> tallies;
+  std::vector<Tensor> gradients;
+  for (const auto& [name, leaf] : leaves) {
+    tallies.emplace_back(name, leaf.shape(), options_);
+    gradients.push_back(gradient_of(leaf).clone());
+  }
+  gradcheck_internal::check_zeros(options_.zeros, leaves, tallies, [&](const std::vector<Tensor>& counted) {
+    return weights_.record(recorded_(), counted);
+  });
   GradcheckReport report;
-  for (const Target& target : targets) {
-    report.entries.push_back(compare(target, differentiate, options));
+  for (size_t k = 0; k < targets_.size(); ++k) {
+    const auto share = budget * static_cast<int64_t>(k + 1) / static_cast<int64_t>(targets_.size());
+    const auto compare =
+        options_.mode == GradcheckMode::kElements ? &Check::compare_elements : &Check::compare_directions;
+    (this->*compare)(targets_[k], gradients[k], start + share, tallies[k]);
+    report.entries.push_back(tallies[k].finish());
     report.ok &= report.entries.back().ok();
-    Variable(target.leaf).zero_grad();
+    leaves[k].second.zero_grad();
   }
   return report;
 }
 
 }  // namespace
-
-std::string GradcheckReport::to_string() const {
-  std::string text;
-  for (const GradcheckEntry& e : entries) {
-    text += fmt::format("{:5} {} {}: {} of {} elements differ, absolute {:.2e}, relative {:.2e}",
-                        e.ok() ? "ok" : "WRONG", e.name, e.shape, e.failed, e.checked, e.max_absolute, e.max_relative);
-    if (e.checked > 0) {
-      text += fmt::format("; worst at {}: analytic {:.10g}, numeric {:.10g} +- {:.1e}", e.worst_index, e.analytic,
-                          e.numeric, e.numeric_error);
-    }
-    text += '\n';
-  }
-  return text;
-}
 
 GradcheckReport gradcheck(const std::function<Outputs(std::span<const Variable>)>& f, const std::vector<Tensor>& inputs,
                           const GradcheckOptions& options) {
@@ -274,8 +232,9 @@ GradcheckReport gradcheck(const std::function<Outputs(std::span<const Variable>)
     copies.emplace_back(input.clone());
     targets.push_back({name, leaves.back(), copies.back().value()});
   }
-  return check(
-      targets, [&] { return f(leaves); }, [&] { return f(copies); }, options);
+  const std::function<Outputs()> recorded = [&] { return f(leaves); };
+  const std::function<Outputs()> plain = [&] { return f(copies); };
+  return Check(std::move(targets), recorded, plain, options).run();
 }
 
 GradcheckReport gradcheck(const std::function<Variable(std::span<const Variable>)>& f,
@@ -283,8 +242,7 @@ GradcheckReport gradcheck(const std::function<Variable(std::span<const Variable>
   return gradcheck([&](std::span<const Variable> values) { return Outputs{f(values)}; }, inputs, options);
 }
 
-GradcheckReport gradcheck(const std::function<Outputs()>& f,
-                          const std::vector<std::pair<std::string, Variable>>& leaves,
+GradcheckReport gradcheck(const std::function<Outputs()>& f, const NamedLeaves& leaves,
                           const GradcheckOptions& options) {
   std::vector<Target> targets;
   for (const auto& [name, leaf] : leaves) {
@@ -296,11 +254,10 @@ GradcheckReport gradcheck(const std::function<Outputs()>& f,
     require<ValueError>(leaf.value().is_contiguous(), "gradcheck: {} is not contiguous", name);
     targets.push_back({name, leaf, leaf.value()});
   }
-  return check(targets, f, f, options);
+  return Check(std::move(targets), f, f, options).run();
 }
 
-GradcheckReport gradcheck(const std::function<Variable()>& f,
-                          const std::vector<std::pair<std::string, Variable>>& leaves,
+GradcheckReport gradcheck(const std::function<Variable()>& f, const NamedLeaves& leaves,
                           const GradcheckOptions& options) {
   return gradcheck([&] { return Outputs{f()}; }, leaves, options);
 }

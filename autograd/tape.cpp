@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "autograd/tape_hook.h"
 #include "framework/fail.h"
 #include "framework/kernels/accumulate.h"
 #include "framework/kernels/copy.h"
@@ -14,6 +15,10 @@ constexpr size_t kBlockBytes = size_t{1} << 16;
 
 thread_local bool recording = true;
 thread_local bool anomaly = false;
+thread_local TapeHook* hook = nullptr;
+thread_local bool watched = false;  // anomaly or hook: what every op asks
+
+void update_watched() { watched = anomaly || hook != nullptr; }
 
 // Unique over all threads, so that a Variable of another thread's tape is recognised as well.
 std::atomic<uint64_t> generations{0};
@@ -25,8 +30,19 @@ NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = before_; }
 bool grad_enabled() { return recording; }
 
-AnomalyMode::AnomalyMode() : before_(std::exchange(anomaly, true)) {}
-AnomalyMode::~AnomalyMode() { anomaly = before_; }
+AnomalyMode::AnomalyMode() : before_(std::exchange(anomaly, true)) { update_watched(); }
+AnomalyMode::~AnomalyMode() {
+  anomaly = before_;
+  update_watched();
+}
+
+TapeHook::TapeHook() : before_(std::exchange(hook, this)) { update_watched(); }
+TapeHook::~TapeHook() {
+  hook = before_;
+  update_watched();
+}
+void TapeHook::computed(const char*, std::span<const Variable* const>, std::span<const Tensor* const>) {}
+void TapeHook::backward(BackwardStep& step) { step.run(); }
 
 Tape& Tape::current() {
   thread_local Tape tape;
@@ -87,8 +103,11 @@ uint32_t Tape::slot_of(const Variable& input, const char* name) {
 
 bool Tape::begin_node(const char* name, std::span<const Variable* const> inputs,
                       std::span<const Tensor* const> outputs) {
-  if (anomaly) {
-    for (const Tensor* y : outputs) check_finite("the output", name, *y);
+  if (watched) [[unlikely]] {
+    if (anomaly) {
+      for (const Tensor* y : outputs) check_finite("the output", name, *y);
+    }
+    if (hook != nullptr) hook->computed(name, inputs, outputs);
   }
   if (!recording || std::none_of(inputs.begin(), inputs.end(), [](const Variable* v) { return v->requires_grad(); })) {
     return false;
@@ -167,6 +186,7 @@ void Tape::backward(const Variable& root, const Tensor& seed) {
     return;
   }
   slots_[root_slot].grad = seed.contiguous();
+  TapeHook* const observer = hook;
   for (size_t i = nodes_.size(); i-- > 0;) {
     Node& node = nodes_[i];
     bool wanted = false;
@@ -174,7 +194,12 @@ void Tape::backward(const Variable& root, const Tensor& seed) {
     if (wanted) {
       running_node_ = i;
       Grads grads(*this, static_cast<uint32_t>(i));
-      node.run(node.closure, grads);
+      if (observer == nullptr) [[likely]] {
+        node.run(node.closure, grads);
+      } else {
+        BackwardStep step(*this, i);
+        observer->backward(step);
+      }
       if (anomaly) {
         for (uint32_t k = 0; k < node.inputs; ++k) {
           const uint32_t slot = inputs_[node.first_input + k];
@@ -261,6 +286,61 @@ Tensor Grads::accumulator(int i) {
   GradTarget to = target(i);
   if (!to.accumulate && !zeroed) kernels::fill(to.tensor, 0);
   return to.tensor;
+}
+
+const char* BackwardStep::op() const { return tape_.nodes_[node_].name; }
+int BackwardStep::inputs() const { return static_cast<int>(tape_.nodes_[node_].inputs); }
+int BackwardStep::outputs() const { return static_cast<int>(tape_.nodes_[node_].outputs); }
+uint32_t& BackwardStep::slot(int input) {
+  return tape_.inputs_[tape_.nodes_[node_].first_input + static_cast<uint32_t>(input)];
+}
+bool BackwardStep::needs(int input) { return slot(input) != Tape::kNoSlot; }
+Tensor& BackwardStep::dy(int output) {
+  return tape_.slots_[tape_.nodes_[node_].first_output + static_cast<uint32_t>(output)].grad;
+}
+
+void BackwardStep::run() {
+  Grads grads(tape_, static_cast<uint32_t>(node_));
+  tape_.nodes_[node_].run(tape_.nodes_[node_].closure, grads);
+}
+
+std::vector<Tensor> BackwardStep::run_apart() {
+  // For the time of the call every input has a slot of its own.
+  const auto first = static_cast<uint32_t>(tape_.slots_.size());
+  std::vector<uint32_t> before;
+  for (int i = 0; i < inputs(); ++i) {
+    before.push_back(slot(i));
+    Tape::Slot apart;
+    if (before.back() != Tape::kNoSlot) {
+      const Tape::Slot& own = tape_.slots_[before.back()];
+      apart.shape = own.shape;
+      apart.dtype = own.dtype;
+      apart.device = own.device;
+      apart.op = own.op;
+      slot(i) = first + static_cast<uint32_t>(i);
+    }
+    tape_.slots_.push_back(std::move(apart));
+  }
+  run();
+  std::vector<Tensor> contributions;
+  for (int i = 0; i < inputs(); ++i) {
+    const auto index = static_cast<size_t>(i);
+    contributions.push_back(std::move(tape_.slots_[first + index].grad));
+    slot(i) = before[index];
+  }
+  tape_.slots_.resize(first);
+  return contributions;
+}
+
+void BackwardStep::deliver(int input, Tensor dx) {
+  Grads(tape_, static_cast<uint32_t>(node_)).add(input, std::move(dx));
+}
+
+void BackwardStep::forget(int input) {
+  if (!needs(input)) return;
+  Tape::Slot& held = tape_.slots_[slot(input)];
+  held.grad = Tensor();
+  if (held.leaf) held.leaf->grad_state = Leaf::GradState::kEmpty;
 }
 
 }  // namespace attune

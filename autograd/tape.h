@@ -19,6 +19,7 @@
 namespace attune {
 
 class Tape;
+class TapeHook;
 
 /// Where a gradient goes: `tensor` is contiguous; written when !accumulate, added to otherwise.
 struct GradTarget {
@@ -46,6 +47,7 @@ class Grads {
 
  private:
   friend class Tape;
+  friend class BackwardStep;
   Grads(Tape& tape, uint32_t node) : tape_(tape), node_(node) {}
 
   Tape& tape_;
@@ -126,6 +128,7 @@ class Tape {
 
  private:
   friend class Grads;
+  friend class BackwardStep;
 
   struct Node {
     const char* name = nullptr;

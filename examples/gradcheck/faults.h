@@ -1,0 +1,65 @@
+#pragma once
+
+// Mistakes put into the formulas of backward(), one at a time, while the formulas that are shipped run: what the
+// checker must notice.
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "autograd/tape_hook.h"
+#include "examples/gradcheck/masks.h"
+
+namespace attune::examples {
+
+/// A node of the op at fault, with the values that the op was computed from and gave.
+struct FaultyStep {
+  BackwardStep& step;
+  const std::vector<Tensor>& inputs;
+  const std::vector<Tensor>& outputs;
+};
+
+struct Fault {
+  std::string name;     ///< "linear: bias gradient dropped"
+  std::string layer;    ///< row of the catalogue that it is shown in
+  std::string options;  ///< JSON
+  std::vector<MaskPart> mask;
+  std::string op;
+  std::function<void(FaultyStep&)> backward;  ///< in place of the op's own formula
+};
+
+const std::vector<Fault>& faults();
+// By what they do: change what right formulas give or get, or be wrong formulas.
+void add_result_faults(std::vector<Fault>& faults);
+void add_formula_faults(std::vector<Fault>& faults);
+
+/// While it lives, the fault is in this thread's formulas.
+class FaultInjection : public TapeHook {
+ public:
+  explicit FaultInjection(const Fault& fault) : fault_(fault) {}
+
+  void computed(const char* op, std::span<const Variable* const> inputs,
+                std::span<const Tensor* const> outputs) override;
+  void backward(BackwardStep& step) override;
+  bool reached() const { return reached_; }
+
+ private:
+  struct Values {
+    std::vector<Tensor> inputs;
+    std::vector<Tensor> outputs;
+  };
+
+  const Fault& fault_;
+  std::map<size_t, Values> values_;  // by node
+  bool reached_ = false;
+};
+
+// Parts of faults. Tensors are contiguous and float64.
+
+/// Changes what the right formula gives one input.
+std::function<void(FaultyStep&)> changed(int input, std::function<void(Tensor& dx, const FaultyStep&)> change);
+/// Gives inputs what a wrong formula says; the right one does not run. Undefined: nothing.
+std::function<void(FaultyStep&)> replaced(std::function<std::vector<Tensor>(const FaultyStep&)> formula);
+
+}  // namespace attune::examples
