@@ -14,12 +14,39 @@ struct DotProduct {
   std::string code;
 };
 
+/// Score functions of one's own: with a derivative by dual numbers, and with one that is given.
+ScoreFunction score_of(const std::string& name) {
+  if (name == "dual") {
+    return ScoreFunction([](auto score, const ScoreAt& at) { return 0.3 * score * score - 0.1 * (at.head + at.key); });
+  }
+  if (name == "given") {
+    return ScoreFunction([](auto score, const ScoreAt& at) { return score * (1 + 0.1 * at.key); },
+                         [](auto, const ScoreAt& at) { return 1 + 0.1 * at.key; });
+  }
+  return {};
+}
+std::string score_code(const std::string& name) {
+  if (name == "dual") {
+    return "ScoreFunction([](auto score, const ScoreAt& at) { return 0.3 * score * score - 0.1 * (at.head + at.key); "
+           "})";
+  }
+  if (name == "given") {
+    return "ScoreFunction([](auto score, const ScoreAt& at) { return score * (1 + 0.1 * at.key); },\n"
+           "      [](auto, const ScoreAt& at) { return 1 + 0.1 * at.key; })";
+  }
+  return "ScoreFunction()";
+}
+
 DotProduct dot_product(const Options& o) {
   const bool fused = o.text("path") == "fused";
-  const ScaledDotProductOptions options{o.number("scale"), o.number("softcap"), o.number("dropout"),
-                                        fused ? AttentionPath::kFused : AttentionPath::kComposed};
-  return {options, fmt::format("{{.scale = {}, .softcap = {}, .dropout = {}, .path = AttentionPath::{}}}",
-                               options.scale, options.softcap, options.dropout, fused ? "kFused" : "kComposed")};
+  const ScaledDotProductOptions options{.scale = o.number("scale"),
+                                        .softcap = o.number("softcap"),
+                                        .score = score_of(o.text("score")),
+                                        .dropout = o.number("dropout"),
+                                        .path = fused ? AttentionPath::kFused : AttentionPath::kComposed};
+  return {options, fmt::format("{{.scale = {}, .softcap = {}, .score = {}, .dropout = {}, .path = AttentionPath::{}}}",
+                               options.scale, options.softcap, score_code(o.text("score")), options.dropout,
+                               fused ? "kFused" : "kComposed")};
 }
 
 MadeCore make_dot_product(const Options& o, const Draw&) {
@@ -167,10 +194,12 @@ Case make_multi_head_case(const Options& o, const Draw& d, Sources sources) {
 }  // namespace
 
 void add_attention_rows(std::vector<LayerRow>& rows) {
-  const std::vector<OptionRow> dot = {{"path", std::string("fused"), {std::string("fused"), std::string("composed")}},
-                                      {"scale", 0.0, {0.0, 0.7}},
-                                      {"softcap", 0.0, {0.0, 2.0}},
-                                      dropout_option()};
+  const std::vector<OptionRow> dot = {
+      {"path", std::string("fused"), {std::string("fused"), std::string("composed")}},
+      {"scale", 0.0, {0.0, 0.7}},
+      {"softcap", 0.0, {0.0, 2.0}},
+      {"score", std::string("none"), {std::string("none"), std::string("dual"), std::string("given")}},
+      dropout_option()};
   rows.push_back(core_row({.name = "ScaledDotProduct",
                            .what = "softmax(scale q k^T + bias) v, also with grouped keys",
                            .options = dot,

@@ -36,6 +36,8 @@ const char* mask_part_name(MaskPart part) {
       return "window";
     case MaskPart::kBlocks:
       return "blocks";
+    case MaskPart::kWhere:
+      return "where";
     case MaskPart::kBias:
       return "bias";
   }
@@ -84,6 +86,10 @@ AttentionMask MaskPlan::mask(const Variable& bias) const {
       case MaskPart::kBlocks:
         mask = mask & AttentionMask::blocks(blocks_, kBlock);
         break;
+      case MaskPart::kWhere:
+        mask =
+            mask & AttentionMask::where([](const ScoreAt& at) { return (at.key + 2 * at.query + at.head) % 3 != 0; });
+        break;
       case MaskPart::kBias:
         if (bias.defined()) mask = mask & AttentionMask::bias(bias);
         break;
@@ -127,6 +133,9 @@ std::string MaskPlan::code() const {
         break;
       case MaskPart::kBlocks:
         text += fmt::format("blocks(mask_blocks, {})", kBlock);
+        break;
+      case MaskPart::kWhere:
+        text += "where([](const ScoreAt& at) { return (at.key + 2 * at.query + at.head) % 3 != 0; })";
         break;
       case MaskPart::kBias:
         text += "bias(bias)";

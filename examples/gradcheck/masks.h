@@ -10,7 +10,7 @@
 namespace attune::examples {
 
 /// What a random mask is put together from.
-enum class MaskPart : uint8_t { kCausal, kCausalLast, kPadding, kKeep, kDrop, kWindow, kBlocks, kBias };
+enum class MaskPart : uint8_t { kCausal, kCausalLast, kPadding, kKeep, kDrop, kWindow, kBlocks, kWhere, kBias };
 const char* mask_part_name(MaskPart part);
 
 struct MaskExtents {

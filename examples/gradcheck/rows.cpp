@@ -104,7 +104,7 @@ AttentionMask mask_of(const MaskPlan& plan, std::span<const Variable> inputs) {
 const std::vector<MaskPart>& all_mask_parts() {
   static const std::vector<MaskPart> parts = {MaskPart::kCausal, MaskPart::kCausalLast, MaskPart::kPadding,
                                               MaskPart::kKeep,   MaskPart::kDrop,       MaskPart::kWindow,
-                                              MaskPart::kBlocks, MaskPart::kBias};
+                                              MaskPart::kBlocks, MaskPart::kWhere,      MaskPart::kBias};
   return parts;
 }
 
