@@ -139,6 +139,26 @@ BleuScore sentence_bleu(const std::string& hypothesis, std::span<const std::stri
   return bleu;
 }
 
+BleuScore tokenised_bleu(std::span<const std::string> hypotheses, std::span<const std::vector<std::string>> references,
+                         const MosesTokenizer& tokenizer) {
+  scores::check_corpus("BLEU", hypotheses, references);
+  const auto tokenised = [&](std::span<const std::string> sentences) {
+    std::vector<std::string> out;
+    for (const std::string& sentence : sentences) out.push_back(Units::words(tokenizer(sentence)).text());
+    return out;
+  };
+  std::vector<std::vector<std::string>> tokenised_references;
+  for (const std::vector<std::string>& set : references) tokenised_references.push_back(tokenised(set));
+  BleuScore bleu =
+      corpus_bleu(tokenised(hypotheses), tokenised_references, {.tokenizer = BleuTokenizer::kNone, .lower_case = true});
+  for (size_t n = 0; n < BleuScore::kOrder; ++n) {
+    if (bleu.matches[n] > 0) continue;
+    bleu.precisions[n] = 0;
+    bleu.score = 0;
+  }
+  return bleu;
+}
+
 std::string bleu_signature(const BleuOptions& options, int64_t references) {
   const char* tokenizer = options.tokenizer == BleuTokenizer::k13a    ? "13a"
                           : options.tokenizer == BleuTokenizer::kNone ? "none"

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "datasets/moses.h"
+
 namespace attune {
 
 /// How BLEU takes a sentence apart.
@@ -51,6 +53,12 @@ BleuScore corpus_bleu(std::span<const std::string> hypotheses, std::span<const s
 /// sacreBLEU's sentence_bleu). Errors as corpus_bleu.
 BleuScore sentence_bleu(const std::string& hypothesis, std::span<const std::string> references,
                         const BleuOptions& options = {});
+
+/// What older papers report, and multi-bleu.perl computes: BLEU of the tokens that `tokenizer` makes, in lower case,
+/// without smoothing: 0 where an order has no match. Depends on the tokenizer, and so compares only with scores that
+/// used the same. Errors as corpus_bleu.
+BleuScore tokenised_bleu(std::span<const std::string> hypotheses, std::span<const std::vector<std::string>> references,
+                         const MosesTokenizer& tokenizer);
 
 /// "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0": how a corpus score was made, as sacreBLEU of that
 /// version writes it.

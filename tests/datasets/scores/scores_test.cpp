@@ -44,6 +44,19 @@ TEST_CASE("BLEU: clipping, brevity and smoothing by hand", "[datasets][scores]")
         "ja – nein , 3.5 €");
 }
 
+TEST_CASE("BLEU on Moses' tokens in lower case", "[datasets][scores]") {
+  const Sentences hypotheses = {"Ein Mann mit orangefarbenem Hut, der etwas anstarrt.",
+                                "Leute reparieren das Dach eines Hauses."};
+  const std::vector<Sentences> references = {
+      {"ein Mann mit einem orangefarbenen Hut, der etwas anstarrt .", "Leute reparieren das Dach eines Hauses."}};
+  const MosesTokenizer german({.language = "de"});
+  const BleuScore bleu = tokenised_bleu(hypotheses, references, german);
+  CHECK(bleu.score == Approx(74.9505).margin(1e-4));
+  CHECK(bleu.to_string() == "BLEU = 74.95 94.1/86.7/76.9/63.6 (BP = 0.943 ratio = 0.944 hyp_len = 17 ref_len = 18)");
+  // Not smoothed.
+  CHECK(tokenised_bleu(Sentences{"a b c x d e"}, std::vector<Sentences>{{"a b c y d e"}}, german).score == 0);
+}
+
 TEST_CASE("translation scores: errors", "[datasets][scores]") {
   const auto bleu = [](const Sentences& hypotheses, const std::vector<Sentences>& references) {
     return error_text<ValueError>([&] { corpus_bleu(hypotheses, references); });
