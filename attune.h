@@ -35,6 +35,7 @@
 #include "datasets/scores/chrf.h"
 #include "datasets/sequences.h"
 #include "datasets/text_codec.h"
+#include "datasets/text_preparation.h"
 #include "datasets/text_reader.h"
 #include "datasets/tokenizer.h"
 #include "datasets/vocabulary.h"
