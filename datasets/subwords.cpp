@@ -16,10 +16,26 @@ namespace {
 constexpr std::string_view kSpace = "\xE2\x96\x81";
 constexpr std::string_view kHeader = "attune subwords\n";
 
+/// What SentencePiece says, without the place in its sources that stands before it in brackets.
 std::string reason(const sentencepiece::util::Status& status) {
   std::string text = status.ToString();
   for (char& c : text) c = c == '\n' ? ' ' : c;
-  return text;
+  const size_t place = text.rfind("] ");
+  return place != std::string::npos && place + 2 < text.size() ? text.substr(place + 2) : text;
+}
+
+/// Whether SentencePiece learns from a sentence. It passes over those with the character that stands for unknown ones,
+/// and ends the process when nothing is left.
+bool teaches(std::string_view sentence) {
+  constexpr char32_t kSpaceCode = 0x2581;
+  constexpr char32_t kReserved = 0x2585;
+  bool blank = true;
+  for (size_t i = 0; i < sentence.size();) {
+    const char32_t c = utf8::decode(sentence, i);
+    if (c == kReserved || c == 0) return false;
+    blank = blank && (c == kSpaceCode || utf8::is_space(c));
+  }
+  return !blank;
 }
 
 /// bytes(): a header, then SentencePiece's serialized model.
@@ -82,7 +98,7 @@ class SubwordCodec : public TextCodec {
   sentencepiece::SentencePieceProcessor processor_;
 };
 
-/// One sentence after the other, blank ones left out.
+/// One sentence after the other.
 class Sentences : public sentencepiece::SentenceIterator {
  public:
   explicit Sentences(std::span<const std::span<const std::string>> parts) : parts_(parts) { skip(); }
@@ -98,7 +114,7 @@ class Sentences : public sentencepiece::SentenceIterator {
  private:
   void skip() {
     for (; part_ < parts_.size(); ++part_, sentence_ = 0) {
-      while (sentence_ < parts_[part_].size() && utf8::is_blank(parts_[part_][sentence_])) ++sentence_;
+      while (sentence_ < parts_[part_].size() && !teaches(parts_[part_][sentence_])) ++sentence_;
       if (sentence_ < parts_[part_].size()) return;
     }
   }
@@ -114,8 +130,8 @@ std::unique_ptr<TextCodec> train_subwords(std::span<const std::span<const std::s
                                           const CodecOptions& options) {
   require<ValueError>(options.size > 4 && options.size < (int64_t{1} << 24),
                       "codec: size is {}, expected more than the 4 special tokens and less than 2^24", options.size);
-  require<ValueError>(options.character_coverage > 0 && options.character_coverage <= 1,
-                      "codec: character_coverage is {}, expected above 0 and at most 1", options.character_coverage);
+  require<ValueError>(options.character_coverage >= 0.98 && options.character_coverage <= 1,
+                      "codec: character_coverage is {}, expected 0.98 to 1", options.character_coverage);
   const std::unordered_map<std::string, std::string> arguments = {
       {"model_type", options.kind == CodecKind::kBpe ? "bpe" : "unigram"},
       {"vocab_size", std::to_string(options.size)},
@@ -135,6 +151,7 @@ std::unique_ptr<TextCodec> train_subwords(std::span<const std::span<const std::s
       {"minloglevel", "2"},
   };
   Sentences iterator(sentences);
+  require<ValueError>(!iterator.done(), "codec: no text to learn pieces from, expected at least one sentence");
   std::string model;
   const auto status = sentencepiece::SentencePieceTrainer::Train(arguments, &iterator, &model);
   require<ValueError>(status.ok(), "codec: SentencePiece cannot make {} pieces of this text: {}", options.size,

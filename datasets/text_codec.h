@@ -49,7 +49,7 @@ struct CodecOptions {
   CodecKind kind = CodecKind::kBpe;
   /// Tokens, the four special ones among them; for words an upper limit, 0: none.
   int64_t size = 8000;
-  /// Share of the characters that pieces are made of; rarer ones are unknown.
+  /// Share of the characters that pieces are made of, 0.98 to 1; rarer ones are unknown.
   double character_coverage = 1;
   /// Words seen less often are unknown.
   int64_t min_count = 1;

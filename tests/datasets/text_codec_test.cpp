@@ -124,7 +124,13 @@ TEST_CASE("text codec: errors", "[datasets][translation]") {
                StartsWith("codec: SentencePiece cannot make 10 pieces of this text: "));
   }
   CHECK(error_text<ValueError>([] { train_codec({Sentences{"a"}}, {.character_coverage = 0}); }) ==
-        "codec: character_coverage is 0, expected above 0 and at most 1");
+        "codec: character_coverage is 0, expected 0.98 to 1");
+  // What SentencePiece would end the process for.
+  for (CodecKind kind : {CodecKind::kBpe, CodecKind::kUnigram}) {
+    CHECK(error_text<ValueError>([&] {
+            train_codec({Sentences{"\u2581 \u2581", "a \u2585"}}, {.kind = kind});
+          }) == "codec: no text to learn pieces from, expected at least one sentence");
+  }
 }
 
 TEST_CASE("pairs as numbers: bounds, counts, unknown tokens", "[datasets][translation]") {
