@@ -6,7 +6,6 @@
 #include "datasets/rewrite.h"
 #include "datasets/unicode.h"
 #include "datasets/utf8.h"
-#include "framework/fail.h"
 
 namespace attune {
 namespace {
@@ -18,13 +17,6 @@ using unicode::is_number;
 // Stands for a dot in a run of several while the other rules are at work; a private code point.
 constexpr std::string_view kDot = "\xEE\x80\x80";
 constexpr char32_t kDotCode = 0xE000;
-
-void check(const char* who, std::string_view text) {
-  const size_t invalid = utf8::find_invalid(text);
-  if (invalid == std::string_view::npos) return;
-  fail<FormatError>("{}: byte {} ({}) of the text is not valid UTF-8, expected UTF-8 text", who, invalid + 1,
-                    utf8::quoted(text.substr(invalid, 1)));
-}
 
 /// Abbreviations of a language, between spaces.
 std::string_view abbreviations(std::string_view language) {
@@ -163,7 +155,7 @@ bool is_clitic(std::string_view token, std::string_view language) {
 }  // namespace
 
 std::string normalize_punctuation(std::string_view text) {
-  check("normalize_punctuation", text);
+  utf8::require_valid(text, "normalize_punctuation");
   std::string plain;
   for (size_t i = 0; i < text.size();) {
     const size_t at = i;
@@ -218,7 +210,7 @@ std::string normalize_punctuation(std::string_view text) {
 }
 
 std::vector<std::string> MosesTokenizer::operator()(std::string_view text) const {
-  check("moses", text);
+  utf8::require_valid(text, "moses");
   std::string line = " ";
   for (size_t i = 0; i < text.size();) {
     const size_t at = i;

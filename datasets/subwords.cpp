@@ -55,10 +55,7 @@ class SubwordCodec : public TextCodec {
   int64_t size() const override { return processor_.GetPieceSize(); }
 
   std::vector<int64_t> encode(std::string_view text) const override {
-    if (const size_t invalid = utf8::find_invalid(text); invalid != std::string_view::npos) {
-      fail<FormatError>("codec: byte {} ({}) of the text is not valid UTF-8, expected UTF-8 text", invalid + 1,
-                        utf8::quoted(text.substr(invalid, 1)));
-    }
+    utf8::require_valid(text, "codec");
     const std::vector<int> ids = processor_.EncodeAsIds({text.data(), text.size()});
     return {ids.begin(), ids.end()};
   }

@@ -94,9 +94,8 @@ std::unique_ptr<TextCodec> train_codec(std::initializer_list<std::span<const std
   size_t count = 0;
   for (std::span<const std::string> part : sentences) {
     for (size_t i = 0; i < part.size(); ++i) {
-      if (const size_t invalid = utf8::find_invalid(part[i]); invalid != std::string::npos) {
-        fail<FormatError>("codec: sentence {}: byte {} ({}) is not valid UTF-8, expected UTF-8 text", i + 1,
-                          invalid + 1, utf8::quoted(part[i].substr(invalid, 1)));
+      if (utf8::find_invalid(part[i]) != std::string::npos) {
+        utf8::require_valid(part[i], fmt::format("codec: sentence {}", i + 1));
       }
       count += utf8::is_blank(part[i]) ? 0 : 1;
     }

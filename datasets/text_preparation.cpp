@@ -3,15 +3,11 @@
 #include <vector>
 
 #include "datasets/utf8.h"
-#include "framework/fail.h"
 
 namespace attune {
 
 std::string TextPreparation::operator()(std::string_view text) const {
-  if (const size_t invalid = utf8::find_invalid(text); invalid != std::string_view::npos) {
-    fail<FormatError>("text: byte {} ({}) is not valid UTF-8, expected UTF-8 text", invalid + 1,
-                      utf8::quoted(text.substr(invalid, 1)));
-  }
+  utf8::require_valid(text, "text");
   std::string prepared(text);
   if (options_.normalize) prepared = normalize_punctuation(prepared);
   if (options_.tokenize) {

@@ -98,10 +98,7 @@ bool TextReader::next(std::string_view& line) {
   }
   ++line_number_;
   if (line.ends_with('\r')) line.remove_suffix(1);
-  if (const size_t invalid = utf8::find_invalid(line); invalid != std::string_view::npos) {
-    fail<FormatError>("{}: byte {} ({}) is not valid UTF-8, expected UTF-8 text", where(), invalid + 1,
-                      utf8::quoted(line.substr(invalid, 1)));
-  }
+  if (utf8::find_invalid(line) != std::string_view::npos) utf8::require_valid(line, where());
   if (line.find('\0') != std::string_view::npos) fail<FormatError>("{}: NUL byte, expected a text file", where());
   return true;
 }

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "datasets/utf8.h"
-#include "framework/fail.h"
 
 namespace attune {
 namespace {
@@ -172,10 +171,7 @@ void split_chunk(std::string_view chunk, Tokens& tokens) {
 }  // namespace
 
 std::vector<std::string> WordTokenizer::operator()(std::string_view text) const {
-  if (const size_t invalid = utf8::find_invalid(text); invalid != std::string_view::npos) {
-    fail<FormatError>("tokenizer: byte {} ({}) of the text is not valid UTF-8, expected UTF-8 text", invalid + 1,
-                      utf8::quoted(text.substr(invalid, 1)));
-  }
+  utf8::require_valid(text, "tokenizer");
   Tokens tokens;
   const std::string simple = simplify(text, options_.split_punctuation);
   const std::string_view rest = simple;

@@ -1,11 +1,10 @@
 #include "datasets/utf8.h"
 
-#include <fmt/format.h>
-
 #include <cstdint>
 #include <cstring>
 
 #include "datasets/unicode.h"
+#include "framework/fail.h"
 
 namespace attune::utf8 {
 namespace {
@@ -51,6 +50,13 @@ size_t find_invalid(std::string_view text) {
     i += length;
   }
   return std::string_view::npos;
+}
+
+void require_valid(std::string_view text, std::string_view who) {
+  const size_t invalid = find_invalid(text);
+  if (invalid == std::string_view::npos) return;
+  fail<FormatError>("{}: byte {} ({}) is not valid UTF-8, expected UTF-8 text", who, invalid + 1,
+                    quoted(text.substr(invalid, 1)));
 }
 
 char32_t decode(std::string_view text, size_t& i) {

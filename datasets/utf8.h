@@ -11,6 +11,9 @@ namespace attune::utf8 {
 /// nothing above U+10FFFF), or npos when there is none.
 size_t find_invalid(std::string_view text);
 
+/// Throws FormatError unless `text` is well-formed: "WHO: byte 4 ('\xc3') is not valid UTF-8, expected UTF-8 text".
+void require_valid(std::string_view text, std::string_view who);
+
 /// Reads the code point at byte `i` of well-formed text and moves `i` behind it.
 char32_t decode(std::string_view text, size_t& i);
 

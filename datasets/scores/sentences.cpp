@@ -6,10 +6,8 @@
 namespace attune::scores {
 
 void check_utf8(std::string_view who, std::string_view what, size_t number, std::string_view text) {
-  const size_t invalid = utf8::find_invalid(text);
-  if (invalid == std::string_view::npos) return;
-  fail<FormatError>("{}: {} {}: byte {} ({}) is not valid UTF-8, expected UTF-8 text", who, what, number + 1,
-                    invalid + 1, utf8::quoted(text.substr(invalid, 1)));
+  if (utf8::find_invalid(text) == std::string_view::npos) return;
+  utf8::require_valid(text, fmt::format("{}: {} {}", who, what, number + 1));
 }
 
 void check_corpus(std::string_view who, std::span<const std::string> hypotheses,

@@ -35,7 +35,7 @@ TEST_CASE("moses: tokens", "[datasets][text]") {
   CHECK(tokens("") == "");
   CHECK(tokens(" . ") == ".");
   CHECK(testing::error_text<FormatError>([] { tokens("a\xff"); }) ==
-        "moses: byte 2 ('\\xff') of the text is not valid UTF-8, expected UTF-8 text");
+        "moses: byte 2 ('\\xff') is not valid UTF-8, expected UTF-8 text");
 }
 
 TEST_CASE("moses: text from tokens", "[datasets][text]") {
@@ -59,7 +59,7 @@ TEST_CASE("moses: punctuation is made plain", "[datasets][text]") {
   CHECK(normalize_punctuation("a—b ``x''") == "a - b \"x\"");
   CHECK(normalize_punctuation("").empty());
   CHECK(testing::error_text<FormatError>([] { normalize_punctuation("\xff"); }) ==
-        "normalize_punctuation: byte 1 ('\\xff') of the text is not valid UTF-8, expected UTF-8 text");
+        "normalize_punctuation: byte 1 ('\\xff') is not valid UTF-8, expected UTF-8 text");
 }
 
 }  // namespace

@@ -95,7 +95,7 @@ TEST_CASE("text codec: separate vocabularies and words", "[datasets][translation
 TEST_CASE("text codec: errors", "[datasets][translation]") {
   const auto codec = train_codec({corpus().source}, {.size = 100});
   CHECK(error_text<FormatError>([&] { codec->encode("a\xff"); }) ==
-        "codec: byte 2 ('\\xff') of the text is not valid UTF-8, expected UTF-8 text");
+        "codec: byte 2 ('\\xff') is not valid UTF-8, expected UTF-8 text");
   CHECK(error_text<ValueError>([&] { codec->decode(Ids{3, 100}); }) == "codec: token 100 asked for, expected 0 to 99");
   CHECK(error_text<ValueError>([&] { codec->token(-1); }) == "codec: token -1 asked for, expected 0 to 99");
   CHECK(error_text<FormatError>([] { TextCodec::load("PK\x03", "best.h5"); }) ==

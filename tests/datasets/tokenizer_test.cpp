@@ -76,7 +76,7 @@ TEST_CASE("tokenizer: options", "[datasets][tokenizer]") {
 
 TEST_CASE("tokenizer: invalid UTF-8 is an error", "[datasets][tokenizer]") {
   CHECK(testing::error_text<FormatError>([] { WordTokenizer()("caf\xE9 au lait"); }) ==
-        "tokenizer: byte 4 ('\\xe9') of the text is not valid UTF-8, expected UTF-8 text");
+        "tokenizer: byte 4 ('\\xe9') is not valid UTF-8, expected UTF-8 text");
 }
 
 TEST_CASE("tokenizer: never inside a code point, and tokens give themselves again", "[datasets][tokenizer]") {
