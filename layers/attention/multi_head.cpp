@@ -87,10 +87,12 @@ AttentionResult MultiHeadAttention::step(const Variable& x, AttentionCache& cach
   const NoGrad values_only;
   const int64_t offset = cache.length();
   Heads heads = project_self(x, offset);
+  const AttentionMask whole = mask & AttentionMask::causal(offset);
+  whole.lower(x.dim(0), heads_, x.dim(1), offset + x.dim(1), this);  // before anything is appended
   cache.append(heads.k.value(), heads.v.value());
   heads.k = Variable(cache.keys());
   heads.v = Variable(cache.values());
-  return attend(heads, mask & AttentionMask::causal(offset), weights, offset);
+  return attend(heads, whole, weights, offset);
 }
 
 AttentionCache MultiHeadAttention::remember(const Variable& memory) const {

@@ -54,7 +54,7 @@ MultiHeadAttentionOptions cross_options(const TransformerDecoderLayerOptions& la
 
 }  // namespace
 
-TransformerDecoderLayer::TransformerDecoderLayer(TransformerDecoderLayerOptions options)
+TransformerDecoderLayer::TransformerDecoderLayer(const TransformerDecoderLayerOptions& options)
     : norm_first_(options.norm_first),
       dropout_(options.dropout),
       attn_(child<MultiHeadAttention>("attn", options.dim, options.heads, self_options(options),
@@ -107,7 +107,7 @@ void TransformerDecoderCache::select(const Tensor& rows) {
   }
 }
 
-TransformerDecoder::TransformerDecoder(TransformerDecoderOptions options) : norm_first_(options.norm_first) {
+TransformerDecoder::TransformerDecoder(const TransformerDecoderOptions& options) : norm_first_(options.norm_first) {
   require<ValueError>(options.blocks > 0, "TransformerDecoder: {} blocks given, expected at least 1", options.blocks);
   auto layer = common_options<TransformerDecoderLayerOptions>(options);
   layer.memory_dim = options.memory_dim;

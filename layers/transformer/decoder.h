@@ -32,7 +32,7 @@ struct TransformerDecoderLayerOptions {
 /// x [B, T, dim], memory [B, S, memory_dim] -> [B, T, dim]. Children: attn, cross, ffn, norm1, norm2, norm3.
 class TransformerDecoderLayer : public Module {
  public:
-  explicit TransformerDecoderLayer(TransformerDecoderLayerOptions options);
+  explicit TransformerDecoderLayer(const TransformerDecoderLayerOptions& options);
 
   /// mask: for T queries and as many keys; nothing is causal by itself. memory_mask: for T queries and S keys.
   Variable operator()(const Variable& x, const Variable& memory, const AttentionMask& mask = {},
@@ -116,7 +116,7 @@ struct TransformerDecoderOptions {
 class TransformerDecoder : public Module {
  public:
   /// Throws ValueError for fewer than one block.
-  explicit TransformerDecoder(TransformerDecoderOptions options);
+  explicit TransformerDecoder(const TransformerDecoderOptions& options);
 
   /// Masks: as for the layer, the same in every block.
   Variable operator()(const Variable& x, const Variable& memory, const AttentionMask& mask = {},

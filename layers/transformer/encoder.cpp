@@ -7,7 +7,7 @@
 
 namespace attune {
 
-TransformerEncoderLayer::TransformerEncoderLayer(TransformerEncoderLayerOptions options)
+TransformerEncoderLayer::TransformerEncoderLayer(const TransformerEncoderLayerOptions& options)
     : norm_first_(options.norm_first),
       dropout_(options.dropout),
       attn_(child<MultiHeadAttention>("attn", options.dim, options.heads,
@@ -34,7 +34,7 @@ Variable TransformerEncoderLayer::operator()(const Variable& x, const AttentionM
   return add_norm({y, ffn_(y)}, norm2_, branch_dropout()).second;
 }
 
-TransformerEncoder::TransformerEncoder(TransformerEncoderOptions options) : norm_first_(options.norm_first) {
+TransformerEncoder::TransformerEncoder(const TransformerEncoderOptions& options) : norm_first_(options.norm_first) {
   require<ValueError>(options.blocks > 0, "TransformerEncoder: {} blocks given, expected at least 1", options.blocks);
   auto layer = common_options<TransformerEncoderLayerOptions>(options);
   layer.core = options.core;

@@ -38,7 +38,7 @@ struct TransformerEncoderLayerOptions {
 /// x [B, T, dim] -> [B, T, dim]. Children: attn, ffn, norm1, norm2.
 class TransformerEncoderLayer : public Module {
  public:
-  explicit TransformerEncoderLayer(TransformerEncoderLayerOptions options);
+  explicit TransformerEncoderLayer(const TransformerEncoderLayerOptions& options);
 
   /// mask: for T queries and as many keys.
   Variable operator()(const Variable& x, const AttentionMask& mask = {}) const;
@@ -78,7 +78,7 @@ struct TransformerEncoderOptions {
 class TransformerEncoder : public Module {
  public:
   /// Throws ValueError for fewer than one block.
-  explicit TransformerEncoder(TransformerEncoderOptions options);
+  explicit TransformerEncoder(const TransformerEncoderOptions& options);
 
   /// mask: as for the layer, the same in every block.
   Variable operator()(const Variable& x, const AttentionMask& mask = {}) const;

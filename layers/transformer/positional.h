@@ -4,6 +4,9 @@
 
 #include "layers/module.h"
 
+// Positions that are added to what attention reads. Those that attention itself knows (rotary, ALiBi, T5's buckets,
+// Shaw's relative ones) are in layers/attention/positions.h and relative.h.
+
 namespace attune {
 
 /// x + p with sinusoidal positions (Vaswani et al., 2017, section 3.5): p[pos, 2i] = sin(pos / 10000^(2i / D)),

@@ -178,6 +178,11 @@ TEST_CASE("a cache's errors name both shapes", "[attention][cache][errors]") {
   CHECK_THROWS_AS(cache.select(zeros({1, 2}, DType::kInt64)), ShapeError);
   CHECK(cache.length() == 3);
   MultiHeadAttention attn(20, 4);
+  AttentionCache seen;
+  attn.step(Variable(zeros({2, 3, 20})), seen);
+  CHECK_THROWS_AS(attn.step(Variable(zeros({2, 1, 20})), seen, AttentionMask::keep(zeros({1, 3}, DType::kBool))),
+                  ShapeError);
+  CHECK(seen.length() == 3);
   CHECK(error_text<ShapeError>([&] {
           attn.recall(Variable(zeros({3, 1, 20})), cache);
         }) == "MultiHeadAttention: query is [3, 1, 20], the memory holds 2 samples; expected as many");

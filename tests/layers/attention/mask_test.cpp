@@ -150,6 +150,27 @@ TEST_CASE("windows and offsets as large as int64 do not overflow", "[attention]"
   CHECK(AttentionMask::causal(-kMost).lower(1, 1, 3, 4).spec.causal);
 }
 
+TEST_CASE("a mask of blocks tells a kernel which blocks it may skip", "[attention]") {
+  Tensor layout = Tensor::full({2, 3}, 1, DType::kBool);
+  for (int64_t i : {1, 3, 5}) layout.data<bool>()[i] = false;
+  const MaskSpec spec = (AttentionMask::blocks(layout, 3) & AttentionMask::window(4, -1)).lower(2, 2, 5, 7).spec;
+  CHECK(spec.block_size == 3);
+  REQUIRE(spec.blocks.shape() == Shape{2, 2, 2, 3});
+  const Tensor allowed = allowed_keys(spec, 2, 2, 5, 7);
+  const auto at = [](const Tensor& x, int64_t b, int64_t h, int64_t t, int64_t s) {
+    return x.select(0, b).select(0, h).select(0, t).select(0, s).item() != 0;
+  };
+  for (int64_t b = 0; b < 2; ++b) {
+    for (int64_t h = 0; h < 2; ++h) {
+      for (int64_t t = 0; t < 5; ++t) {
+        for (int64_t s = 0; s < 7; ++s) {
+          CHECK(at(allowed, b, h, t, s) == (at(spec.blocks, b, h, t / 3, s / 3) && s >= t - 4));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("contract 3.27: a length outside 0 ... S is an error that names the sample", "[attention][errors]") {
   struct Model : Module {
     MultiHeadAttention& attn = child<MultiHeadAttention>("attn", 4, 2);
@@ -183,6 +204,19 @@ TEST_CASE("contract 3.28: mask errors name the argument, what was expected and w
   CHECK(error_text<ShapeError>([&] {
           M::keep(Tensor::zeros({2, 3, 4}, DType::kBool));
         }).find("AttentionMask::keep: shape [2, 3, 4] given, expected [T, S] or [B, H, T, S]") == 0);
+  CHECK(error_text<DTypeError>([&] { M::blocks(floats, 2); }) ==
+        "AttentionMask::blocks: expected a layout of bool, got float32");
+  CHECK(error_text<ShapeError>([&] {
+          M::blocks(Tensor::zeros({2, 3, 4}, DType::kBool), 2);
+        }).find("AttentionMask::blocks: layout [2, 3, 4] given") == 0);
+  CHECK_THROWS_AS(M::blocks(Tensor::zeros({2, 2}, DType::kBool), 0), ValueError);
+  CHECK(error_text<ShapeError>([&] {
+          M::blocks(Tensor::zeros({3, 3}, DType::kBool), 3).lower(2, 2, 5, 7);
+        }) ==
+        "AttentionMask: AttentionMask::blocks has the layout [3, 3], expected 2 x 3 blocks of 3 for T = 5, S = 7");
+  CHECK(error_text<ShapeError>([&] {
+          M::blocks(Tensor::zeros({3, 1, 2, 3}, DType::kBool), 3).lower(2, 2, 5, 7);
+        }).find("AttentionMask::blocks has shape [3, 1, 2, 3]") != std::string::npos);
   CHECK(error_text<ValueError>([&] { M::window(-2, 0); }).find("-2 keys to the left") != std::string::npos);
   CHECK(error_text<ShapeError>([&] {
           M::keep(Tensor::zeros({4, 6}, DType::kBool)).lower(2, 2, 5, 7);
