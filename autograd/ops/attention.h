@@ -59,8 +59,8 @@ Variable additive_scores_composed(const Variable& q, const Variable& k, const Va
 std::pair<Variable, Variable> monotonic_alignment(const Variable& p, const Variable& previous, const Tensor& keep);
 
 /// Rotary positions (Su et al., 2021, eq. 34): pairs (a, b) of the last axis of x [B, N, H, K] become
-/// (a cos - b sin, a sin + b cos). cosines, sines [N, R / 2]: of the angle of pair i at position n; the first R
-/// elements of a head are turned, the others stay.
+/// (a cos - b sin, a sin + b cos). cosines, sines [N, R / 2], float32 for bfloat16: of the angle of pair i at position
+/// n; the first R elements of a head are turned, the others stay.
 Variable rotary(const Variable& x, const Tensor& cosines, const Tensor& sines, RotaryLayout layout);
 
 /// True where a key may be attended: [B, H, T, S], all parts of the mask combined.

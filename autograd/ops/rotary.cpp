@@ -13,9 +13,10 @@ Variable rotary(const Variable& x, const Tensor& cosines, const Tensor& sines, R
                           sines.shape() == cosines.shape(),
                       "rotary: x has shape {}, cosines {} and sines {}; expected [N, R / 2] for both, R at most K",
                       x.shape(), cosines.shape(), sines.shape());
-  require<DTypeError>(cosines.dtype() == x.dtype() && sines.dtype() == x.dtype(),
-                      "rotary: x is {}, cosines {} and sines {}; expected one dtype", dtype_name(x.dtype()),
-                      dtype_name(cosines.dtype()), dtype_name(sines.dtype()));
+  const DType dtype = accumulation_dtype(x.dtype());
+  require<DTypeError>(cosines.dtype() == dtype && sines.dtype() == dtype,
+                      "rotary: x is {}, cosines {} and sines {}; expected {} for both", dtype_name(x.dtype()),
+                      dtype_name(cosines.dtype()), dtype_name(sines.dtype()), dtype_name(dtype));
   const Tensor in = x.dim(3) == 1 || x.value().stride(3) == 1 ? x.value() : x.value().clone();
   const Tensor c = cosines.contiguous();
   const Tensor s = sines.contiguous();

@@ -16,11 +16,19 @@ void check(const AttentionCore& core, const Variable& x, const char* name, const
   fail<ShapeError>("{}: {} is {}, expected {}", core.who("attention"), name, x.shape(), expected);
 }
 
-/// What a mask for many queries says of queries begin ... begin + count - 1.
-LoweredMask rows(LoweredMask mask, int64_t begin, int64_t count) {
+/// What a mask for `queries` queries says of queries begin ... begin + count - 1.
+LoweredMask rows(LoweredMask mask, int64_t queries, int64_t begin, int64_t count) {
   mask.spec.causal_offset += begin;
   if (mask.spec.keep.defined()) mask.spec.keep = mask.spec.keep.slice(2, begin, begin + count);
   mask.spec.blocks = Tensor();  // they are counted from query 0
+  if (mask.spec.where) {
+    mask.spec.where = MaskFunction([inner = mask.spec.where, queries, begin](const ScoreAt& at) {
+      ScoreAt among_all = at;
+      among_all.query += static_cast<int>(begin);
+      among_all.queries = static_cast<int>(queries);
+      return inner(among_all);
+    });
+  }
   if (mask.bias.defined() && mask.bias.dim(-2) > 1) mask.bias = slice(mask.bias, -2, begin, begin + count);
   return mask;
 }
@@ -106,8 +114,8 @@ AttentionResult AttentionCore::step(const Variable& q, const AttentionMemory& me
     fail<ValueError>("{}: the memory was prepared for {} queries, after {} come {} more", who("attention"),
                      memory.queries, state.position, count);
   }
-  const LoweredMask mask =
-      rows(memory.mask.lower(q.dim(0), q.dim(2), memory.queries, memory.k.dim(1), this), state.position, count);
+  const LoweredMask mask = rows(memory.mask.lower(q.dim(0), q.dim(2), memory.queries, memory.k.dim(1), this),
+                                memory.queries, state.position, count);
   // What a recorder asks for besides sees the same state, and moves nothing on.
   AttentionState after = state;
   AttentionState* carried = &after;

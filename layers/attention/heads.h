@@ -17,9 +17,9 @@ inline Variable ungrouped(const Variable& y) {
   return reshape(permute(y, {0, 3, 1, 2, 4}), {y.dim(0), y.dim(3), y.dim(1) * y.dim(2), y.dim(4)});
 }
 
-/// Whether `keep` chooses the same keys for all queries.
+/// Whether keys are chosen by nothing that differs from query to query, but for causality and windows.
 inline bool is_by_key(const MaskSpec& mask, int64_t queries) {
-  return !mask.keep.defined() || mask.keep.stride(2) == 0 || queries == 1;
+  return !mask.where && (!mask.keep.defined() || mask.keep.stride(2) == 0 || queries == 1);
 }
 
 /// For a mask that is_by_key(), the keys that its lengths and `keep` allow: bool [B, Hkv, G, S, 1], G = H / Hkv, or

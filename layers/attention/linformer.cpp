@@ -17,20 +17,18 @@ Tensor drawn_keys(const Tensor& e, const Tensor& chosen, int64_t heads, int64_t 
   const int64_t keys = e.dim(-1);
   Tensor drawn = Tensor::zeros({batch, heads, 1, projected}, DType::kBool);
   bool* out = drawn.data<bool>();
-  const Tensor coefficients = e.contiguous();
+  const Tensor coefficients = e.to(DType::kFloat64).contiguous();
   const bool shared_e = e.rank() == 2;
   const bool shared_keys = chosen.dim(1) * chosen.dim(2) != heads;
-  visit_floating(e.dtype(), "Linformer", [&]<class T>(T) {
-    for (int64_t b = 0; b < batch; ++b) {
-      for (int64_t h = 0; h < heads; ++h) {
-        const T* row = coefficients.data<T>() + (shared_e ? 0 : h / (heads / key_heads)) * projected * keys;
-        const bool* key = chosen.data<bool>() + (shared_keys ? b : b * heads + h) * keys;
-        for (int64_t p = 0; p < projected; ++p, row += keys, ++out) {
-          for (int64_t s = 0; s < keys && !*out; ++s) *out = key[s] && row[s] != T{0};
-        }
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t h = 0; h < heads; ++h) {
+      const double* row = coefficients.data<double>() + (shared_e ? 0 : h / (heads / key_heads)) * projected * keys;
+      const bool* key = chosen.data<bool>() + (shared_keys ? b : b * heads + h) * keys;
+      for (int64_t p = 0; p < projected; ++p, row += keys, ++out) {
+        for (int64_t s = 0; s < keys && !*out; ++s) *out = key[s] && row[s] != 0;
       }
     }
-  });
+  }
   return drawn;
 }
 

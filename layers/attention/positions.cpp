@@ -74,7 +74,7 @@ Variable RotaryPositions::turn(const Variable& x, int64_t offset) const {
       }
     }
   }
-  const auto as_x = [&](const Tensor& table) { return table.to(x.dtype()).to(x.device()); };
+  const auto as_x = [&](const Tensor& table) { return table.to(accumulation_dtype(x.dtype())).to(x.device()); };
   return rotary(x, as_x(cosines), as_x(sines), layout_);
 }
 

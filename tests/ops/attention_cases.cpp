@@ -92,7 +92,7 @@ void add_attention_cases(std::vector<OpCase>& cases) {
     const std::string how = layout == RotaryLayout::kHalves ? "halves" : "interleaved";
     const auto turned = [&](const std::string& what, const Shape& shape, int64_t pairs) {
       cases.push_back({"rotary", how + what, {{shape}}, [=](Vars x) {
-                         const DType dtype = x[0].dtype();
+                         const DType dtype = accumulation_dtype(x[0].dtype());
                          return Outputs{rotary(x[0], angles(shape[1], pairs, 1).to(dtype),
                                                angles(shape[1], pairs, 2.5).to(dtype), layout)};
                        }});

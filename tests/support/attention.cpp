@@ -150,6 +150,12 @@ std::vector<MaskKind> make_kinds() {
         return pattern(0, 0, t, s) && pattern(b, 0, 0, s);
       });
   add(
+      "where",
+      [](const Extents&, DType) {
+        return M::where([](const ScoreAt& at) { return pattern(at.batch, at.head, at.query, at.key); });
+      },
+      [](const Extents&, int64_t b, int64_t h, int64_t t, int64_t s) { return pattern(b, h, t, s); });
+  add(
       "blocks of 2", [](const Extents& e, DType) { return M::blocks(block_tensor(e, {}, 2), 2); },
       [](const Extents&, int64_t, int64_t, int64_t t, int64_t s) { return pattern(0, 0, t / 2, s / 2); });
   add(

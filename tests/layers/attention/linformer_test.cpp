@@ -109,6 +109,7 @@ TEST_CASE("Linformer refuses masks that differ from query to query", "[attention
         "core: all keys flow into each projected one; expected a mask that is the same for all queries, padding(...) "
         "or keep(...) of extents [B, H, 1, S]");
   with(AttentionMask::window(1, -1));
+  with(AttentionMask::where([](const ScoreAt& at) { return at.key < 3; }));
   with(AttentionMask::keep(Tensor::zeros({4, 6}, DType::kBool)));
   with(AttentionMask::bias(Variable(Tensor::zeros({4, 6}))));
   const Operands longer = operands({1, 1, 4, 7}, DType::kFloat32);
