@@ -174,6 +174,22 @@ TEST_CASE("a padded batch is every sequence alone, and padding reaches nothing",
   check(lstm_layer);
 }
 
+TEST_CASE("a sample without a step keeps its first state", "[layers][recurrent]") {
+  LSTM layer(3, 4, {.bidirectional = true});
+  const Tensor h0 = random_tensor({2, 2, 4}, DType::kFloat32);
+  const Tensor c0 = random_tensor({2, 2, 4}, DType::kFloat32, 2);
+  const Variable x(random_tensor({2, 5, 3}, DType::kFloat32));
+  const RecurrentResult result = layer(x, lengths_of({5, 0}), Variable(h0), Variable(c0));
+  CHECK(same_values(result.hidden.value().select(1, 1), h0.select(1, 1)));
+  CHECK(same_values(result.cell.value().select(1, 1), c0.select(1, 1)));
+  CHECK_FALSE(same_values(result.hidden.value().select(1, 0), h0.select(1, 0)));
+  const RecurrentResult empty = layer(Variable(x.value().slice(1, 0, 0)), {}, Variable(h0), Variable(c0));
+  CHECK(empty.output.shape() == Shape{2, 0, 8});
+  CHECK(same_values(empty.hidden.value(), h0));
+  CHECK(layer(Variable(x.value().slice(0, 0, 0))).hidden.shape() == Shape{2, 0, 4});
+  Tape::current().clear();
+}
+
 TEST_CASE("threads share the sequences without changing a bit of the results", "[layers][recurrent][threads]") {
   // Wide and long enough to be dealt out; a hidden size above the depth of a packed block.
   GRU gru_layer(8, 300, {.bidirectional = true});
@@ -201,7 +217,7 @@ TEST_CASE("threads share the sequences without changing a bit of the results", "
 }
 
 TEST_CASE("cells take one step of their layers", "[layers][recurrent]") {
-  constexpr int64_t kBatch = 6, kSteps = 3, kInputs = 3, kWidth = 70;
+  constexpr int64_t kBatch = 6, kSteps = 3, kInputs = 3, kWidth = 270;  // deeper than a packed block
   const Tensor x = random_tensor({kBatch, kSteps, kInputs});
   GRU gru_layer(kInputs, kWidth);
   LSTM lstm_layer(kInputs, kWidth);

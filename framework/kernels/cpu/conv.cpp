@@ -68,7 +68,7 @@ void unfold(const Patches& patches, const T* picture, int64_t size, int64_t begi
     T* window = windows + (pixel - begin) * size;
     for_each_run(patches, pixel, [&](int64_t at, int64_t from, int64_t count) HWY_ATTR {
       T* to = window + at;
-      const T* values = picture + from;
+      const T* values = picture + std::max<int64_t>(from, 0);
       over_row<T>(count,
                   [&](auto load, auto store, auto) HWY_ATTR { store(from < 0 ? hn::Zero(d) : load(values), to); });
     });
@@ -155,7 +155,7 @@ struct Plan {
         group_out(out_channels / spec.groups),
         window(spec.height.size * spec.width.size * (channels / spec.groups)),
         pointwise(spec.height.size == 1 && spec.width.size == 1 && spec.height.stride == 1 && spec.width.stride == 1 &&
-                  in_pixels == out_pixels && spec.height.padding == 0 && spec.width.padding == 0),
+                  spec.height.padding == 0 && spec.width.padding == 0),
         patches{spec, x.dim(1), x.dim(2), channels, y.dim(2), 0, channels / spec.groups},
         // Windows of a block stay in the second-level cache, and there are enough of them to be worth the weights.
         block(std::clamp<int64_t>(65536 / window, 48, 240)),
