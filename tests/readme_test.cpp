@@ -73,6 +73,15 @@ TEST_CASE("links in the READMEs lead somewhere", "[house]") {
   CHECK(dead == std::vector<std::string>{});
 }
 
+TEST_CASE("an attention of one's own is right and learns its task", "[house][release]") {
+  const attune::testing::Finished program = attune::testing::run("own_attention", {});
+  INFO(program.out << program.err);
+  REQUIRE(program.status == 0);
+  const size_t last = program.out.rfind("loss ");
+  REQUIRE(last != std::string::npos);
+  CHECK(std::stod(program.out.substr(last + 5)) < 0.05);
+}
+
 TEST_CASE("the quickstart learns its task", "[house][release]") {
   const attune::testing::Finished quickstart = attune::testing::run("quickstart", {});
   INFO(quickstart.out << quickstart.err);

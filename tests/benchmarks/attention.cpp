@@ -65,7 +65,7 @@ class Pass {
     return {(middle - begin) * 1e3, (now() - middle) * 1e3};
   }
 
-  /// MiB that a pass needs beside its operands and results.
+  /// MiB that the first pass, which finds no gradients to add to, needs beside its operands and results.
   double extra_mib() {
     reset_peak_memory();
     (*this)();
@@ -144,11 +144,7 @@ Row measure(const Problem& problem, TorchAttention& torch, int rounds) {
   const int turn = static_cast<int>(std::clamp(5e10 / problem.operations(), 1.0, 200.0));
   std::vector<Times> ours, composed, peer;
   Row row;
-  {
-    Pass pass(problem, attention);
-    pass();
-    row.extra_mib = pass.extra_mib();
-  }
+  row.extra_mib = Pass(problem, attention).extra_mib();
   for (int round = 0; round < rounds; ++round) {
     {
       Pass pass(problem, attention);

@@ -77,6 +77,12 @@ std::vector<MaskKind> make_kinds() {
       "padding", [](const Extents& e, DType) { return M::padding(lengths(e)); },
       [](const Extents& e, int64_t b, int64_t, int64_t, int64_t s) { return s < length_of(e, b); });
   add(
+      "where a formula says so, and causal",
+      [](const Extents&, DType) {
+        return M::where([](const ScoreAt& at) { return (at.key + at.query + at.head) % 3 != at.batch; }) & M::causal(1);
+      },
+      [](const Extents&, int64_t b, int64_t h, int64_t t, int64_t s) { return (s + t + h) % 3 != b && s <= t + 1; });
+  add(
       "keep [T, S]",
       [](const Extents& e, DType) {
         return M::keep(pattern_tensor({e.queries, e.keys}));

@@ -1,0 +1,106 @@
+// Score and mask functions of the user's, against what is built in.
+#include <catch2/catch_test_macros.hpp>
+
+#include <cmath>
+
+#include "layers/attention/scaled_dot_product.h"
+#include "tests/support/tensors.h"
+
+namespace attune::testing {
+namespace {
+
+struct Shapes {
+  int64_t queries, keys;
+};
+
+// The second crosses the blocks of the fused kernel, forward and backward.
+constexpr Shapes kShapes[] = {{5, 7}, {140, 600}};
+constexpr int64_t kBatch = 2, kHeads = 3, kSize = 8;
+
+struct Outcome {
+  Tensor output, dq, dk, dv;
+};
+
+Outcome attend(const Shapes& shape, const ScaledDotProductOptions& options, const AttentionMask& mask) {
+  manual_seed(3);
+  ScaledDotProduct core(options);
+  const auto operand = [&](int64_t rows, int seed) {
+    return Variable(random_tensor({kBatch, rows, kHeads, kSize}, DType::kFloat64, static_cast<uint64_t>(seed)), true);
+  };
+  const Variable q = operand(shape.queries, 1), k = operand(shape.keys, 2), v = operand(shape.keys, 3);
+  const Variable y = core(q, k, v, mask).output;
+  y.backward(random_tensor(y.shape(), DType::kFloat64, 4));
+  return {y.value(), q.grad(), k.grad(), v.grad()};
+}
+
+void check_same(const Outcome& a, const Outcome& b) {
+  CHECK(max_difference(a.output, b.output) < 1e-13);
+  CHECK(max_difference(a.dq, b.dq) < 1e-12);
+  CHECK(max_difference(a.dk, b.dk) < 1e-12);
+  CHECK(max_difference(a.dv, b.dv) < 1e-12);
+}
+
+double slope_of(int head) { return std::exp2(-8.0 * (head + 1) / kHeads); }
+
+}  // namespace
+
+TEST_CASE("ALiBi, softcap, causal and window as formulas equal the built-in ones", "[attention][user]") {
+  for (const AttentionPath path : {AttentionPath::kFused, AttentionPath::kComposed}) {
+    for (const Shapes& shape : kShapes) {
+      INFO((path == AttentionPath::kFused ? "fused" : "composed") << ", T " << shape.queries);
+      const ScoreFunction alibi(
+          [](auto s, const ScoreAt& at) { return s - slope_of(at.head) * std::abs(at.query - at.key); });
+      Tensor bias = Tensor::empty({kHeads, shape.queries, shape.keys}, DType::kFloat64);
+      auto* to = bias.data<double>();
+      for (int h = 0; h < kHeads; ++h) {
+        for (int64_t t = 0; t < shape.queries; ++t) {
+          for (int64_t s = 0; s < shape.keys; ++s) *to++ = -slope_of(h) * static_cast<double>(std::abs(t - s));
+        }
+      }
+      check_same(attend(shape, {.score = alibi, .path = path}, {}),
+                 attend(shape, {.path = path},
+                        AttentionMask::bias(Variable(bias.reshape({1, kHeads, shape.queries, shape.keys})))));
+
+      const ScoreFunction softcap([](auto s, const ScoreAt&) { return 2 * tanh(s / 2); });
+      const ScoreFunction given([](auto s, const ScoreAt&) { return 2 * std::tanh(s / 2); },
+                                [](auto s, const ScoreAt&) { return 1 - std::tanh(s / 2) * std::tanh(s / 2); });
+      const Outcome capped = attend(shape, {.softcap = 2, .path = path}, {});
+      check_same(attend(shape, {.score = softcap, .path = path}, {}), capped);
+      check_same(attend(shape, {.score = given, .path = path}, {}), capped);
+
+      const auto causal = AttentionMask::where([](const ScoreAt& at) { return at.key <= at.query; });
+      const auto window = AttentionMask::where([](const ScoreAt& at) { return at.key >= at.query - 4; });
+      const auto both = AttentionMask::causal() & AttentionMask::window(4, 0);
+      check_same(attend(shape, {.path = path}, causal & window), attend(shape, {.path = path}, both));
+      check_same(attend(shape, {.dropout = 0.3, .path = path}, causal & AttentionMask::window(4, 0)),
+                 attend(shape, {.dropout = 0.3, .path = path}, both));
+    }
+  }
+}
+
+TEST_CASE("a score function after softcap keeps both derivatives", "[attention][user]") {
+  const ScoreFunction shifted([](auto s, const ScoreAt& at) { return s * 0.5 + 0.01 * at.key; });
+  for (const Shapes& shape : kShapes) {
+    check_same(attend(shape, {.softcap = 3, .score = shifted, .path = AttentionPath::kFused}, {}),
+               attend(shape, {.softcap = 3, .score = shifted, .path = AttentionPath::kComposed}, {}));
+  }
+}
+
+TEST_CASE("places in a mask function are those of the whole batch", "[attention][user]") {
+  // Sample b's head h sees key (b + h) alone, so the output is that value.
+  const auto mask = AttentionMask::where([](const ScoreAt& at) { return at.key == at.batch + at.head; });
+  const Tensor q = random_tensor({kBatch, 3, kHeads, kSize}, DType::kFloat64, 1);
+  const Tensor v = random_tensor({kBatch, 6, kHeads, kSize}, DType::kFloat64, 2);
+  ScaledDotProduct core;
+  const Tensor y = core(Variable(q), Variable(v), Variable(v), mask).output.value();
+  for (int64_t b = 0; b < kBatch; ++b) {
+    for (int64_t h = 0; h < kHeads; ++h) {
+      for (int64_t t = 0; t < 3; ++t) {
+        CHECK(max_difference(y.select(0, b).select(0, t).select(0, h), v.select(0, b).select(0, b + h).select(0, h)) ==
+              0);
+      }
+    }
+  }
+}
+
+}  // namespace attune::testing
