@@ -382,4 +382,16 @@ std::vector<BilingualPair> generate_bilingual(const BilingualOptions& options) {
   return pairs;
 }
 
+ParallelCorpus to_corpus(std::span<const BilingualPair> pairs, const std::string& name) {
+  ParallelCorpus corpus;
+  corpus.source_path = name + ".en";
+  corpus.target_path = name + ".es";
+  for (const BilingualPair& pair : pairs) {
+    corpus.source.push_back(pair.source);
+    corpus.target.push_back(pair.target);
+    corpus.lines.push_back(corpus.size());
+  }
+  return corpus;
+}
+
 }  // namespace attune

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "datasets/parallel_corpus.h"
 #include "datasets/scores/alignment.h"
 
 namespace attune {
@@ -38,5 +40,8 @@ struct BilingualPair {
 ///
 /// Throws ValueError for a negative count.
 std::vector<BilingualPair> generate_bilingual(const BilingualOptions& options);
+
+/// The sentences as a corpus that messages call `name`, such as "embedded train"; line i + 1 is pair i.
+ParallelCorpus to_corpus(std::span<const BilingualPair> pairs, const std::string& name);
 
 }  // namespace attune

@@ -43,6 +43,9 @@ function received(weights) {
   return out;
 }
 
+// What is shown at full strength: the largest weight, but where all keys get about the same none stands out.
+const strongest = (weights, S) => weights.reduce((a, b) => Math.max(a, b), Math.min(3 / S, 1));
+
 // --- text -----------------------------------------------------------------------------------------------------------
 
 const VISIBLE = { "": "\u2205", " ": "\u2423", "\n": "\u23ce", "\t": "\u21e5", "\r": "\u240d" };
@@ -132,7 +135,7 @@ function picture(weights, T, S) {
   const canvas = element("canvas", { width: S, height: T });
   const image = new ImageData(S, T);
   const rgb = colour("--ask").split(" ").map(Number);
-  const most = weights.reduce((a, b) => Math.max(a, b), 1e-9);
+  const most = strongest(weights, S);
   weights.forEach((w, i) => image.data.set([...rgb, 255 * Math.pow(w / most, 0.7)], 4 * i));
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
@@ -152,7 +155,7 @@ function draw() {
 }
 
 function tint(list, weights, current) {
-  const most = weights ? weights.reduce((a, b) => Math.max(a, b), 1e-9) : 1;
+  const most = weights ? strongest(weights, shown.S) : 1;
   [...list.children].forEach((chip, i) => {
     const share = weights ? weights[i] / most : 0;
     chip.style.setProperty("--tint", share.toFixed(3));
@@ -186,7 +189,7 @@ function tell(choice, answers) {
   }
   const order = [...answers.keys()].sort((a, b) => answers[b] - answers[a]).slice(0, 8).filter((i) => answers[i] > 0);
   if (!order.length) heading.append(" nothing");
-  const most = answers[order[0]];
+  const most = strongest(answers, shown.S);
   const rows = order.map((i) => {
     const bar = element("i");
     bar.style.width = 100 * answers[i] / most + "%";

@@ -66,6 +66,15 @@ TEST_CASE("bilingual grammar: the same on every machine, splits apart, one trans
         "bilingual: count is -1, expected 0 or more");
 }
 
+TEST_CASE("bilingual grammar: as a corpus", "[datasets][translation]") {
+  const auto pairs = generate_bilingual({.count = 3});
+  const ParallelCorpus corpus = to_corpus(pairs, "embedded train");
+  REQUIRE(corpus.size() == 3);
+  CHECK(corpus.source[2] == pairs[2].source);
+  CHECK(corpus.target[2] == pairs[2].target);
+  CHECK(corpus.origin(2) == "embedded train.en and embedded train.es: line 3");
+}
+
 TEST_CASE("bilingual grammar: known alignments", "[datasets][translation]") {
   std::map<std::string, std::set<std::string>> meanings;
   int64_t reordered = 0;

@@ -24,17 +24,7 @@ using Sentences = std::vector<std::string>;
 
 /// Pairs of the embedded grammar.
 const ParallelCorpus& corpus() {
-  static const ParallelCorpus corpus = [] {
-    ParallelCorpus made;
-    made.source_path = "grammar.en";
-    made.target_path = "grammar.es";
-    for (const BilingualPair& pair : generate_bilingual({.count = 400})) {
-      made.source.push_back(pair.source);
-      made.target.push_back(pair.target);
-      made.lines.push_back(made.size());
-    }
-    return made;
-  }();
+  static const ParallelCorpus corpus = to_corpus(generate_bilingual({.count = 400}), "grammar");
   return corpus;
 }
 
