@@ -143,7 +143,7 @@ struct GradcheckSubject {
 ///
 /// Differences beyond that are looked at again with operands moved by a few units in their last place. Where the
 /// difference itself changes as much as it is large, it comes from rounding that the function enlarges, or from a kink
-/// between the two (relu at 0), and not from a wrong formula: the element agrees when that is at most sqrt(v) scale,
+/// between the two (relu at 0), and not from a wrong formula: the element agrees when it is at most sqrt(v) scale,
 /// and counts as noisy otherwise. Most elements must be comparable for the verdict OK.
 ///
 /// Of the options counts: seed, zeros, axes.

@@ -204,7 +204,7 @@ GradcheckReport gradcheck_against_float64(const GradcheckSubject& reference, con
         const double explained = 4 * finding.error;
         if (!(apart <= tolerance + explained)) {
           finding.verdict = GradientVerdict::kWrong;
-        } else if (explained <= std::sqrt(unit_roundoff(dtype)) * size) {
+        } else if (apart <= std::sqrt(unit_roundoff(dtype)) * size) {
           tolerance += explained;
         } else {
           finding.verdict = GradientVerdict::kNoise;

@@ -65,12 +65,14 @@ void Tally::add(int64_t position, double analytic, const Finding& finding, doubl
   const double difference = std::isfinite(exact) ? exact : HUGE_VAL;
   const double size = std::max(std::abs(analytic), std::abs(finding.numeric));
   const double distance = std::isfinite(exact) ? exact / tolerance : HUGE_VAL;
+  float& mark = entry_.distances[static_cast<size_t>(position)];
+  const bool broke_rule = mark == HUGE_VALF;
   ++entry_.checked;
   switch (finding.verdict) {
     case GradientVerdict::kOk:
       break;
     case GradientVerdict::kWrong:
-      ++entry_.failed;
+      if (!broke_rule) ++entry_.failed;
       break;
     case GradientVerdict::kNoise:
       ++entry_.noisy;
@@ -82,7 +84,7 @@ void Tally::add(int64_t position, double analytic, const Finding& finding, doubl
   entry_.max_absolute = std::max(entry_.max_absolute, difference);
   entry_.max_relative =
       std::max(entry_.max_relative, std::isfinite(exact) ? difference / std::max(size, absolute) : HUGE_VAL);
-  entry_.distances[static_cast<size_t>(position)] = static_cast<float>(distance);
+  if (!broke_rule) mark = static_cast<float>(distance);
   analytic_analytic_ += analytic * analytic;
   analytic_numeric_ += analytic * finding.numeric;
   numeric_numeric_ += finding.numeric * finding.numeric;
@@ -112,8 +114,9 @@ void Tally::check_zeros(const GradcheckZeros& rule, const Tensor& gradient, cons
     if (rule.by_definition) defined_[static_cast<size_t>(i)] = true;
     ++entry_.zeros;
     if (values[i] == 0) continue;
-    ++entry_.failed;
-    entry_.distances[static_cast<size_t>(i)] = HUGE_VALF;
+    float& mark = entry_.distances[static_cast<size_t>(i)];
+    if (!(mark == HUGE_VALF)) ++entry_.failed;  // once, however many rules it breaks
+    mark = HUGE_VALF;
     if (!is_worse(GradientVerdict::kWrong, HUGE_VAL)) continue;
     worst_verdict_ = GradientVerdict::kWrong;
     farthest_ = HUGE_VAL;

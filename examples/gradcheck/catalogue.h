@@ -60,6 +60,9 @@ struct LayerRow {
   std::vector<ExtentRow> extents;
   std::vector<MaskPart> mask_parts;  ///< that make sense for the layer
   std::function<Case(const Options&, const Draw&)> make;
+  /// Whether the layer makes choices with these options: where rounding decides, another dtype chooses otherwise, and
+  /// gradients cannot be compared.
+  std::function<bool(const Options&)> chooses = [](const Options&) { return false; };
 };
 
 const std::vector<LayerRow>& catalogue();

@@ -167,13 +167,15 @@ void add_scored_rows(std::vector<LayerRow>& rows) {
        .what = "expected or hard monotonic alignment, any score",
        .options = {score_option("additive"), flag_option("hard", false), {"noise", 1.0, {0.0, 1.0}}},
        .make = make_monotonic_attention,
-       .coupling = Coupling::kEarlier});
+       .coupling = Coupling::kEarlier,
+       .chooses = [](const Options& o) { return o.flag("hard"); }});
   add({.name = "ImageAttention",
        .what = "weights over regions or one region, any score",
        .options = {score_option("additive"),
                    {"kind", std::string("soft"), texts({"soft", "hard"})},
                    flag_option("gate", true)},
-       .make = make_image_attention});
+       .make = make_image_attention,
+       .chooses = [](const Options& o) { return o.text("kind") == "hard"; }});
 }
 
 /// A function of attention weights [B, H, T, S].
@@ -233,7 +235,8 @@ void add_score_rows(std::vector<LayerRow>& rows) {
          .make = [name, separate](const Options& o, const Draw& d) { return make_named(name, separate, o, d); },
          .coupling = known == std::end(kNamed) ? Coupling::kEarlier : known->coupling,
          .separate_keys = [separate](const Options&) { return separate; },
-         .more_extents = {{"A", 1, 4}, {"E", 1, 4}}}));
+         .more_extents = {{"A", 1, 4}, {"E", 1, 4}},
+         .chooses = [name](const Options&) { return name == "hard-image"; }}));
   }
   add_scored_rows(rows);
   rows.push_back(weights_row("coverage_loss", "sum of min(weights, coverage)", coverage_loss));

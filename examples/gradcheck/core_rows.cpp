@@ -42,7 +42,7 @@ LayerRow core_row(CoreRow row) {
   if (row.grouped) extents.push_back({"G", 1, 2});
   extents.insert(extents.end(), row.more_extents.begin(), row.more_extents.end());
   row.options.push_back(flag_option("weights", false));
-  LayerRow out{row.name, row.what, row.options, std::move(extents), row.mask_parts, {}};
+  LayerRow out{row.name, row.what, row.options, std::move(extents), row.mask_parts, {}, row.chooses};
   out.make = [row = std::move(row)](const Options& options, const Draw& draw) {
     return make_core_case(row, options, draw);
   };

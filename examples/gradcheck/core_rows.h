@@ -29,6 +29,7 @@ struct CoreRow {
   bool equal_lengths = false;  ///< T = S
   bool equal_widths = false;   ///< Kv = K
   std::vector<ExtentRow> more_extents{};
+  std::function<bool(const Options&)> chooses = [](const Options&) { return false; };
 };
 
 /// A row of the catalogue: q, k, v and a mask go through the core; weights, asked for by the option `weights`, count as

@@ -93,7 +93,7 @@ std::vector<PlannedCase> plan(const Request& request, uint64_t seed) {
   std::vector<PlannedCase> cases;
   const auto add = [&](const LayerRow& row, const Options* fixed) {
     for (PlannedCase& planned : plan_cases(row, fixed, kRandomCases, kLargeCases, seed))
-      cases.push_back(std::move(planned));
+      if (request.dtype == "float64" || !row.chooses(planned.options)) cases.push_back(std::move(planned));
   };
   if (request.all) {
     for (const LayerRow& row : catalogue()) add(row, nullptr);
@@ -106,6 +106,8 @@ std::vector<PlannedCase> plan(const Request& request, uint64_t seed) {
       add(row, &options);
     }
   }
+  if (cases.empty())
+    throw UsageError(fmt::format("{} makes choices, which are others in {}", request.layer, request.dtype));
   return cases;
 }
 
@@ -117,17 +119,14 @@ int check(const Request& request, uint64_t seed) {
   settings.dtype = parse_dtype(request.dtype);
   if (request.device == "cuda") settings.device = Device::cuda();
   if (!settings.device.is_cpu()) Tensor::zeros({1}).to(settings.device);  // says so where there is none
-  settings.seconds = request.seconds / static_cast<double>(cases.size());
   const auto start = std::chrono::steady_clock::now();
   std::vector<CaseResult> results;
   {
     LateProgress progress("gradients");
-    for (const PlannedCase& planned : cases) {
-      results.push_back(run_case(planned, settings));
-      progress.update(std::ssize(results), std::ssize(cases), std::ssize(results.back().report.entries),
-                      planned.row->name);
+    results = run_cases(cases, settings, request.seconds, [&](const CaseResult& result, int64_t done) {
+      progress.update(done, std::ssize(cases), std::ssize(result.report.entries), result.layer);
       if (interrupted()) throw Error("interrupted");
-    }
+    });
   }
   const RunDescription run{request.dtype, request.device, seed,
                            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),

@@ -195,4 +195,30 @@ CaseResult run_case(const PlannedCase& given, const RunSettings& settings) {
   return result;
 }
 
+std::vector<CaseResult> run_cases(const std::vector<PlannedCase>& cases, RunSettings settings, double seconds,
+                                  const std::function<void(const CaseResult&, int64_t)>& progress) {
+  // By round, then by place: the k-th case of every layer belongs to round k.
+  std::vector<std::pair<size_t, size_t>> order;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const bool same_layer = i > 0 && cases[i].row == cases[i - 1].row;
+    order.emplace_back(same_layer && seconds > 0 ? order.back().first + 1 : 0, i);
+  }
+  std::stable_sort(order.begin(), order.end());
+  const auto start = Clock::now();
+  std::vector<std::pair<size_t, CaseResult>> results;
+  for (size_t k = 0; k < order.size(); ++k) {
+    if (seconds > 0) {
+      const double left = seconds - std::chrono::duration<double>(Clock::now() - start).count();
+      if (left <= 0 && order[k].first > 0) break;
+      settings.seconds = std::max(left / static_cast<double>(order.size() - k), 1e-6);
+    }
+    results.emplace_back(order[k].second, run_case(cases[order[k].second], settings));
+    progress(results.back().second, std::ssize(results));
+  }
+  std::stable_sort(results.begin(), results.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<CaseResult> out;
+  for (auto& result : results) out.push_back(std::move(result.second));
+  return out;
+}
+
 }  // namespace attune::examples

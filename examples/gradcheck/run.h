@@ -45,6 +45,12 @@ std::vector<PlannedCase> plan_cases(const LayerRow& row, const Options* fixed, i
 
 CaseResult run_case(const PlannedCase& planned, const RunSettings& settings);
 
+/// The results in the order of the cases. seconds > 0: time for all of them together, 0: as long as it takes. Within a
+/// limit every layer has its first case, then every one its second, until the time is spent; elements of a case are
+/// drawn at random for its share. progress(result, how many): after each case.
+std::vector<CaseResult> run_cases(const std::vector<PlannedCase>& cases, RunSettings settings, double seconds,
+                                  const std::function<void(const CaseResult&, int64_t)>& progress);
+
 /// What is checked, its values filled in from the draw's seed.
 struct BuiltCase {
   Case made;

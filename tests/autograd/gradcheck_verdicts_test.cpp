@@ -120,6 +120,11 @@ TEST_CASE("gradcheck checks zeros to the bit", "[gradcheck]") {
   CHECK(leaking.worst == "B=0 T=1");
   CHECK(leaking.note == "must be exactly 0: masked");
 
+  // Counted once, however many rules it breaks.
+  GradcheckOptions twice = options;
+  twice.zeros.push_back(options.zeros[0]);
+  CHECK(only(gradcheck(masked(1), {random({2, 3})}, twice)).failed == 3);
+
   // Only some outputs count.
   GradcheckOptions first{.zeros = {{"later rows", {Tensor::from<int64_t>({1, 0}, {2, 1}).to(DType::kBool)}, {}}}};
   first.zeros[0].leaves.emplace_back("input 0", Tensor::from<int64_t>({0, 0, 0, 1, 1, 1}, {2, 3}).to(DType::kBool));

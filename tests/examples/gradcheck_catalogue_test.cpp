@@ -106,6 +106,26 @@ TEST_CASE("rows of the catalogue are whole", "[gradcheck]") {
   }
 }
 
+TEST_CASE("within a limit of time every layer has its turn", "[gradcheck]") {
+  std::vector<PlannedCase> cases;
+  for (const char* name : {"Linear", "LayerNorm"}) {
+    for (const PlannedCase& planned : plan_cases(find_row(name), nullptr, 4, 0, 3)) cases.push_back(planned);
+  }
+  REQUIRE(cases.size() == 10);
+  int64_t told = 0;
+  const auto count = [&](const CaseResult&, int64_t done) { told = done; };
+  const std::vector<CaseResult> hurried = run_cases(cases, {}, 1e-9, count);
+  REQUIRE(hurried.size() == 2);
+  CHECK(hurried[0].layer == "Linear");
+  CHECK(hurried[1].layer == "LayerNorm");
+  CHECK(hurried[0].report.entries.at(0).checked == 1);
+  CHECK(told == 2);
+  const std::vector<CaseResult> all = run_cases(cases, {}, 0, count);
+  REQUIRE(all.size() == 10);
+  CHECK(all[4].layer == "Linear");
+  CHECK(all[5].layer == "LayerNorm");
+}
+
 TEST_CASE("the gradient checker notices faults and raises no false alarm", "[gradcheck]") {
   REQUIRE(faults().size() >= 40);
   const SelfTestResult result = self_test(1, 100, [](int64_t, int64_t) {});

@@ -116,6 +116,12 @@ TEST_CASE("attune-gradcheck judges float32 by float64", "[program][gradcheck]") 
   CHECK_THAT(good.out, ContainsSubstring("float32 on cpu"));
 }
 
+TEST_CASE("attune-gradcheck judges bfloat16 by float64", "[program][gradcheck]") {
+  const Finished good = run(kProgram, {"--layer", "MultiHeadAttention", "--dtype", "bfloat16"});
+  INFO(good.out);
+  CHECK(good.status == 0);
+}
+
 TEST_CASE("attune-gradcheck stays within its time", "[program][gradcheck]") {
   const Finished checked = run(kProgram, {"--layer", "TransformerEncoder", "--seconds", "0.5"});
   CHECK(checked.status == 0);
@@ -140,6 +146,8 @@ TEST_CASE("attune-gradcheck answers bad input with one line", "[program][gradche
   check_error({"--all", "--device", "tpu"}, 2, "--device");
   check_error({"--all", "--fault", "linear: bias gradient droped"}, 2, kBrokenBias);
   check_error({"--layer", "Linear", "--dtype", "float32", "--fault", kBrokenBias}, 2, "--fault needs");
+  check_error({"--layer", "ImageAttention", "--options", R"({"kind":"hard"})", "--dtype", "float32"}, 2,
+              "makes choices");
   check_error({"--self-test", "--html", "a.html"}, 2, "--self-test");
   check_error({"--frobnicate"}, 2, "--frobnicate");
   check_error({"--layer", "Linear", "--json", directory / "none/a.json"}, 1, "No such file or directory");
