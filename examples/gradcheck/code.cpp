@@ -18,13 +18,13 @@ std::string literal(const Tensor& tensor) {
 
 /// GradcheckOptions with the rules about zeros.
 std::string options_code(const Case& made, uint64_t seed) {
-  if (made.zeros.empty()) return fmt::format("  const GradcheckOptions options{{.seed = {}}};\n", seed);
-  std::string code = fmt::format("  GradcheckOptions options{{.seed = {}}};\n", seed);
+  if (made.zeros.empty()) return fmt::format("  const GradcheckOptions how{{.seed = {}}};\n", seed);
+  std::string code = fmt::format("  GradcheckOptions how{{.seed = {}}};\n", seed);
   for (const GradcheckZeros& rule : made.zeros) {
     std::vector<std::string> outputs, leaves;
     for (const Tensor& output : rule.outputs) outputs.push_back(literal(output));
     for (const auto& [name, where] : rule.leaves) leaves.push_back(fmt::format("{{\"{}\", {}}}", name, literal(where)));
-    code += fmt::format("  options.zeros.push_back({{\"{}\",\n    {{{}}},\n    {{{}}},\n    {}}});\n", rule.what,
+    code += fmt::format("  how.zeros.push_back({{\"{}\",\n    {{{}}},\n    {{{}}},\n    {}}});\n", rule.what,
                         fmt::join(outputs, ",\n     "), fmt::join(leaves, ",\n     "), rule.by_definition);
   }
   return code;
@@ -61,7 +61,7 @@ std::string code_of(const PlannedCase& planned) {
       "    {}\n"
       "  }};\n",
       seed, made.body);
-  code += options_code(made, seed) + "  const GradcheckReport report = gradcheck(f, leaves, options);\n";
+  code += options_code(made, seed) + "  const GradcheckReport report = gradcheck(f, leaves, how);\n";
   code += "  std::printf(\"%s\", report.to_string().c_str());\n  return report.ok ? 0 : 1;\n}\n";
   return code;
 }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "examples/gradcheck/run.h"
 #include "framework/version.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
@@ -34,15 +35,19 @@ void check_error(const std::vector<std::string>& arguments, int status, const st
   CHECK(finished.out.empty());
 }
 
-/// Whether the C++ in what was printed, from the line with the layer's name to the end of main(), compiles.
-bool compiles(const TemporaryDirectory& directory, const std::string& text, const std::string& layer) {
-  const size_t begin = text.find("// " + layer);
-  const size_t end = text.find("\n}\n", begin);
-  REQUIRE(end != std::string::npos);
-  const std::string source = directory.write("shown.cpp", text.substr(begin, end + 3 - begin));
+bool compiles(const TemporaryDirectory& directory, const std::string& code) {
+  const std::string source = directory.write("shown.cpp", code);
   const std::string command = std::string(ATTUNE_COMPILER) +
                               " -std=c++20 -Wall -Wextra -Werror -fsyntax-only -I" ATTUNE_SOURCE_DIR " " + source;
   return std::system(command.c_str()) == 0;
+}
+
+/// The C++ in what was printed, from the line with the layer's name to the end of main().
+std::string program_in(const std::string& text, const std::string& layer) {
+  const size_t begin = text.find("// " + layer);
+  const size_t end = text.find("\n}\n", begin);
+  REQUIRE(end != std::string::npos);
+  return text.substr(begin, end + 3 - begin);
 }
 
 TEST_CASE("attune-gradcheck lists layers with their options", "[program][gradcheck]") {
@@ -100,13 +105,31 @@ TEST_CASE("attune-gradcheck shrinks a failing case to a program that shows it", 
                              ContainsSubstring("worst at i=0") && ContainsSubstring("B=1 T=1 I=1 O=1"));
   CHECK_THAT(read_bytes(directory / "a.xml"), ContainsSubstring("<failure type=\"WRONG\""));
   CHECK(Json::parse(read_bytes(directory / "a.json")).at("ok") == false);
-  CHECK(compiles(directory, failed.out, "Linear"));
+  CHECK(compiles(directory, program_in(failed.out, "Linear")));
 
   const Finished masked =
       run(kProgram, {"--layer", "ScaledDotProduct", "--fault", "attention: dk leaks to future keys"});
   CHECK(masked.status == 1);
   CHECK_THAT(masked.out, ContainsSubstring("must be exactly 0: masked keys"));
-  CHECK(compiles(directory, masked.out, "ScaledDotProduct"));
+  CHECK(compiles(directory, program_in(masked.out, "ScaledDotProduct")));
+}
+
+TEST_CASE("the programs that show a failure compile for every layer", "[program][gradcheck][release]") {
+  using namespace examples;
+  // All in one file, which is read once: each main() in a namespace of its own.
+  std::string all = "#include <attune.h>\n#include <cstdio>\n";
+  int count = 0;
+  for (const LayerRow& row : catalogue()) {
+    for (const PlannedCase& planned : plan_cases(row, nullptr, 3, 0, 5)) {
+      const std::string code = code_of(planned);
+      const size_t begin = code.find("using namespace");
+      REQUIRE(begin != std::string::npos);
+      all += "namespace case" + std::to_string(count++) + " {\n" + code.substr(begin) + "}\n";
+    }
+  }
+  CHECK(count > 300);
+  const TemporaryDirectory directory;
+  CHECK(compiles(directory, all));
 }
 
 TEST_CASE("attune-gradcheck judges float32 by float64", "[program][gradcheck]") {
