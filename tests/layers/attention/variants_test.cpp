@@ -299,6 +299,79 @@ TEST_CASE("every variant, contract 3.20, 3.25: empty, single and strided operand
   }
 }
 
+TEST_CASE(
+    "every variant, contract 3.3: with a causal mask, a changed token leaves earlier outputs bitwise as they were",
+    "[attention][contract]") {
+  const Extents e{2, 2, 6, 6};
+  for (const Variant& variant : attention_variants()) {
+    INFO(variant.name);
+    const auto core = made(variant, e.heads);
+    const Operands in = operands(variant, e);
+    const auto output = [&](const Operands& x) {
+      const NoGrad no_grad;
+      return (*core)(Variable(x.q), Variable(x.k), Variable(x.v), AttentionMask::causal()).output.value();
+    };
+    const Tensor before = output(in);
+    for (int64_t t = 0; t + 1 < e.queries; ++t) {
+      Operands changed{in.q.clone(), in.k.clone(), in.v.clone(), in.bias};
+      for (Tensor* x : {&changed.q, &changed.k, &changed.v}) x->select(1, t + 1).fill_(5);
+      CHECK(same_values(before.slice(1, 0, t + 1), output(changed).slice(1, 0, t + 1)));
+    }
+  }
+}
+
+TEST_CASE("every variant, contract 3.9: scores of +-1e4 do not overflow", "[attention][contract]") {
+  for (const Variant& variant : attention_variants()) {
+    for (DType dtype : {DType::kFloat32, DType::kFloat64}) {
+      INFO(variant.name << ", " << dtype_name(dtype));
+      const auto core = made(variant, kSmall.heads, dtype);
+      Operands in = operands(variant, kSmall, dtype);
+      in.bias = affine(Variable(in.bias), 1e4, 0).value();
+      for (const Tensor& x : run(*core, in, AttentionMask()).all()) {
+        for (double value : values(x)) CHECK(std::isfinite(value));
+      }
+    }
+  }
+}
+
+TEST_CASE("every variant, contract 3.17, 3.26: one sample of more than 65,535 is what it is alone",
+          "[attention][contract]") {
+  const Extents e{70000, 1, 1, 3};
+  for (const Variant& variant : attention_variants()) {
+    INFO(variant.name);
+    const NoGrad no_grad;
+    const auto core = made(variant, e.heads);
+    const Operands few = operands(variant, {e.batch / 70, e.heads, e.queries, e.keys});
+    const auto often = [&](const Tensor& x) {
+      return x.unsqueeze(0)
+          .expand({70, x.dim(0), x.dim(1), x.dim(2), x.dim(3)})
+          .reshape({e.batch, x.dim(1), x.dim(2), x.dim(3)});
+    };
+    const Operands in{often(few.q), often(few.k), often(few.v), {}};
+    const auto output = [&](int64_t begin, int64_t end) {
+      const auto part = [&](const Tensor& x) { return Variable(x.slice(0, begin, end)); };
+      return (*core)(part(in.q), part(in.k), part(in.v)).output.value();
+    };
+    const Tensor all = output(0, e.batch);
+    for (int64_t b : {int64_t{0}, e.batch - 1}) CHECK(max_difference(all.slice(0, b, b + 1), output(b, b + 1)) < 1e-13);
+  }
+}
+
+TEST_CASE("every variant, contract 3.22: two runs give bitwise the same gradients; float32 agrees with float64",
+          "[attention][contract]") {
+  const Extents e{3, 4, 20, 50};
+  for (const Variant& variant : attention_variants()) {
+    INFO(variant.name);
+    const auto core = made(variant, e.heads);
+    const AttentionMask mask = kind_named("causal & padding").make(e, DType::kFloat64);
+    const Run wide = run(*core, operands(variant, e), mask);
+    check_same(wide, run(*core, operands(variant, e), mask), 0);
+    core->to(DType::kFloat32);
+    if (variant.weights == Variant::Weights::kSmooth)
+      check_same(wide, run(*core, operands(variant, e, DType::kFloat32), mask), 2e-4);
+  }
+}
+
 TEST_CASE("every variant has right gradients under every mask", "[attention][contract][gradcheck]") {
   for_each_variant_and_mask([](const Variant& variant, const MaskKind& kind) {
     const Extents e{2, 2, 2, 3};
