@@ -33,11 +33,12 @@ Variable additive_scores(const Variable& q, const Variable& k, const Variable& v
       "additive_scores", std::move(y), {&q, &k, &v},
       [query = SavedTensor(query), key = SavedTensor(key), vector = SavedTensor(vector)](Grads& g) {
         Tensor dq = Tensor::empty_like(query.get());
-        Tensor dk = Tensor::empty_like(key.get());
+        // The keys of a memory get their gradients from many steps: added in place.
+        GradTarget dk = g.needs(1) ? g.target(1) : GradTarget{Tensor::empty_like(key.get()), false};
         Tensor dv = Tensor::empty_like(vector.get());
-        kernels::additive_scores_backward(g.dy(), query.get(), key.get(), vector.get(), dq, dk, dv);
+        kernels::additive_scores_backward(g.dy(), query.get(), key.get(), vector.get(), dq, dk.tensor, dk.accumulate,
+                                          dv);
         g.add(0, std::move(dq));
-        g.add(1, std::move(dk));
         g.add(2, std::move(dv));
       });
 }

@@ -51,6 +51,10 @@ Variable additive_scores(const Variable& q, const Variable& k, const Variable& v
 /// The same from tanh and sum, with [B, H, T, S, A] in memory: what the fused kernel is tested against.
 Variable additive_scores_composed(const Variable& q, const Variable& k, const Variable& v);
 
+/// y(t) = sum over s of weights(t, s) v(s): weights [B, H, T, S], v [B, S, Hkv, K] -> [B, T, H, K]; query head h reads
+/// value head h / (H / Hkv). A weight of exactly 0 contributes nothing even where v holds NaN.
+Variable weighted_sum(const Variable& weights, const Variable& v);
+
 /// The expected alignment of monotonic attention (Raffel et al., 2017, section 2.3) by its recurrence, without the
 /// divisions of the parallel form: y(t, s) = p(t, s) q(t, s), q(t, s) = (1 - p(t, s - 1)) q(t, s - 1) + y(t - 1, s).
 /// p [B, H, T, S]: probability of stopping at a key; previous [B, H, S]: y(-1); keep: bool [B, H, T, S]. Keys that are

@@ -9,8 +9,8 @@ namespace attune {
 ATTUNE_WIDE_KERNEL(additive_scores, const Tensor& q, const Tensor& k, const Tensor& v, Tensor& y);
 
 /// Gradients by computing tanh again. A dy of exactly 0 contributes exactly 0, whatever q and k hold there. dq, dk, dv:
-/// contiguous; written.
+/// contiguous; written, but dk added to with accumulate.
 ATTUNE_WIDE_KERNEL(additive_scores_backward, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
-                   Tensor& dq, Tensor& dk, Tensor& dv);
+                   Tensor& dq, Tensor& dk, bool accumulate, Tensor& dv);
 
 }  // namespace attune

@@ -1,23 +1,10 @@
 #include "layers/attention/alignment.h"
 
+#include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
 
 namespace attune {
-namespace {
-
-/// weights [B, H, T, S], v [B, S, Hkv, Kv] -> [B, T, H, Kv]. Query heads that share a key head are rows of one product.
-Variable weighted_sum(const Variable& weights, const Variable& v) {
-  const int64_t batch = weights.dim(0), heads = weights.dim(1), queries = weights.dim(2), keys = weights.dim(3);
-  const Variable values = permute(v, {0, 2, 1, 3});  // [B, Hkv, S, Kv]
-  const int64_t groups = v.dim(2);
-  const Variable rows = groups == heads ? weights : reshape(weights, {batch, groups, heads / groups * queries, keys});
-  const Variable y = matmul(rows, values, false, false, true);
-  return permute(reshape(y, {batch, heads, queries, v.dim(3)}), {0, 2, 1, 3});
-}
-
-}  // namespace
-
 AlignmentCore::AlignmentCore(double dropout) : dropout_(dropout) {
   require<ValueError>(dropout >= 0 && dropout < 1, "attention: dropout {} given, expected 0 <= p < 1", dropout);
 }

@@ -103,6 +103,20 @@ void add_attention_cases(std::vector<OpCase>& cases) {
     turned(", no positions", {2, 0, 2, 4}, 2);
   }
 
+  const auto weighted = [&](const char* what, int64_t queries, int64_t keys, int64_t value_heads, int64_t width) {
+    cases.push_back({"weighted_sum", what, {{{2, 4, queries, keys}}, {{2, keys, value_heads, width}}}, [](Vars x) {
+                       return Outputs{weighted_sum(x[0], x[1])};
+                     }});
+  };
+  weighted("one query", 1, 3, 4, 5);
+  weighted("few queries, shared values, wide", 3, 2, 2, 37);
+  weighted("many queries, shared values", 9, 3, 1, 4);
+  weighted("no queries", 0, 3, 4, 5);
+  weighted("no keys", 2, 0, 4, 5);
+  row("weighted_sum", "a value used twice", {{{2, 1, 1, 3}}, {{2, 3, 1, 2}}}, [](Vars x) {
+    return AttentionResult{weighted_sum(x[0], x[1]), weighted_sum(x[0] * 2.0, x[1])};
+  });
+
   // Every third key is masked; query 1 of the first sample has none.
   Tensor keep = Tensor::full({2, 2, 3, 4}, 1, DType::kBool);
   for (int64_t i = 0; i < keep.numel(); i += 3) keep.data<bool>()[i] = false;

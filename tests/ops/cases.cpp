@@ -208,6 +208,13 @@ const std::vector<OpError>& op_errors() {
         },
         {"float32", "float64"});
 
+    row("weighted_sum",
+        [=] {
+          weighted_sum(leaf({2, 4, 1, 3}), leaf({2, 3, 3, 5}));
+        },
+        {"[2, 4, 1, 3]", "[2, 3, 3, 5]"});
+    row("weighted_sum", [=] { weighted_sum(leaf({2, 4, 1, 3}), leaf({2, 2, 4, 5})); }, {"[2, 2, 4, 5]", "Hkv"});
+    row("weighted_sum", [=] { weighted_sum(a, leaf({2, 2, 4, 5})); }, {"[2, 3]", "[B, H, T, S]"});
     const Variable p = leaf({2, 1, 3, 4});
     const Tensor keep = Tensor::full({2, 1, 3, 4}, 1, DType::kBool);
     row("monotonic_alignment", [=] { monotonic_alignment(p, leaf({2, 1, 3}), keep); }, {"[2, 1, 3]", "[2, 1, 4]"});

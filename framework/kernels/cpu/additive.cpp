@@ -120,11 +120,11 @@ void additive_scores(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& 
 }
 
 void additive_scores_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, Tensor& dq,
-                              Tensor& dk, Tensor& dv) {
+                              Tensor& dk, bool accumulate, Tensor& dv) {
   const int64_t queries = q.dim(2), keys = k.dim(2), width = q.dim(3);
   // Every thread sums dv for itself; the sums are added in a fixed order.
   Tensor sums = Tensor::zeros({num_threads(), v.dim(0), width}, v.dtype());
-  dk.zero_();
+  if (!accumulate) dk.zero_();
   over_heads(q, k, [&]<class T>(T, int64_t i, int64_t h, int64_t chunk) {
     const T* gradient = dy.data<T>() + i * queries * keys;
     const T* query = q.data<T>() + i * queries * width;

@@ -161,6 +161,27 @@ TEST_CASE("the fused additive score is the composed one, in value and gradient",
   }
 }
 
+TEST_CASE("the weighted sum of many queries, one product, is that of each query alone", "[attention]") {
+  for (DType dtype : {DType::kFloat32, DType::kFloat64}) {
+    const Variable weights(random_tensor({2, 4, 9, 5}, dtype, 1), true),
+        v(random_tensor({2, 5, 2, 37}, dtype, 2), true);
+    const auto results = [&](const Variable& y) {
+      y.backward(random_tensor(y.shape(), dtype, 3));
+      std::vector<Tensor> out{y.value(), weights.grad().clone(), v.grad().clone()};
+      Variable(weights).zero_grad();
+      Variable(v).zero_grad();
+      return out;
+    };
+    const std::vector<Tensor> together = results(weighted_sum(weights, v));
+    std::vector<Variable> rows;
+    for (int64_t t = 0; t < 9; ++t) rows.push_back(weighted_sum(slice(weights, 2, t, t + 1), v));
+    const std::vector<Tensor> alone = results(concat(rows, 1));
+    for (size_t i = 0; i < 3; ++i) {
+      CHECK(max_difference(together[i], alone[i]) < (dtype == DType::kFloat32 ? 2e-5 : 1e-13));
+    }
+  }
+}
+
 TEST_CASE("concat with W = [W1 W2] is additive", "[attention]") {
   const Tensor q = queries(), k = keys(kKey);
   const auto concat_score = made<ConcatScore>(kUnequal);
