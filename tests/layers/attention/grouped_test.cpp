@@ -80,28 +80,31 @@ TEST_CASE("contract 3.13: grouped attention is multi-head with repeated keys, gr
         const AttentionMask mask = kind.make(e, DType::kFloat64);
         const Variable query(random_tensor({3, 4, kDim}, DType::kFloat64, 1), true);
         const Variable memory(random_tensor({3, 5, kdim}, DType::kFloat64, 2), true);
-        const auto run = [&](MultiHeadAttention& attn) {
-          const AttentionResult result = attn(query, memory, mask, Weights::kPerHead);
-          result.output.backward(random_tensor(result.output.shape(), DType::kFloat64, 9));
-          std::vector<Tensor> out{result.output.value(), result.weights.value(), query.grad().clone(),
-                                  memory.grad().clone()};
-          Variable(query).zero_grad();
-          Variable(memory).zero_grad();
-          return out;
-        };
-        const std::vector<Tensor> a = run(grouped);
-        const std::vector<Tensor> b = run(repeated);
-        for (size_t i = 0; i < a.size(); ++i) CHECK(max_difference(a[i], b[i]) < 1e-12);
-        const auto& own = grouped.named_parameters();
-        const auto& whole = repeated.named_parameters();
-        for (size_t i = 0; i < own.size(); ++i) {
-          INFO(own[i].first);
-          const Tensor expected = translate(own[i].first, whole[i].second.grad(),
-                                            [&](const Tensor& x) { return sum_groups(x, key_heads); });
-          CHECK(max_difference(own[i].second.grad(), expected) < 1e-12);
+        // Without weights the heads take the fused path, with them and gradients the composed one.
+        for (Weights weights : {Weights::kNone, Weights::kPerHead}) {
+          const auto run = [&](MultiHeadAttention& attn) {
+            const AttentionResult result = attn(query, memory, mask, weights);
+            result.output.backward(random_tensor(result.output.shape(), DType::kFloat64, 9));
+            std::vector<Tensor> out{result.output.value(), query.grad().clone(), memory.grad().clone()};
+            if (weights != Weights::kNone) out.push_back(result.weights.value());
+            Variable(query).zero_grad();
+            Variable(memory).zero_grad();
+            return out;
+          };
+          const std::vector<Tensor> a = run(grouped);
+          const std::vector<Tensor> b = run(repeated);
+          for (size_t i = 0; i < a.size(); ++i) CHECK(max_difference(a[i], b[i]) < 1e-12);
+          const auto& own = grouped.named_parameters();
+          const auto& whole = repeated.named_parameters();
+          for (size_t i = 0; i < own.size(); ++i) {
+            INFO(own[i].first);
+            const Tensor expected = translate(own[i].first, whole[i].second.grad(),
+                                              [&](const Tensor& x) { return sum_groups(x, key_heads); });
+            CHECK(max_difference(own[i].second.grad(), expected) < 1e-12);
+          }
+          grouped.zero_grad();
+          repeated.zero_grad();
         }
-        grouped.zero_grad();
-        repeated.zero_grad();
       }
     }
   }
