@@ -39,7 +39,13 @@ if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
   find_program(ATTUNE_CCACHE ccache)
   mark_as_advanced(ATTUNE_CCACHE)
   if(ATTUNE_CCACHE)
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${ATTUNE_CCACHE})
+    # What it takes to cache files with a precompiled header, by its manual.
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+        ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+        ${ATTUNE_CCACHE})
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      add_compile_options(-fpch-preprocess)
+    endif()
   endif()
 endif()
 
