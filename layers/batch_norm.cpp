@@ -9,11 +9,11 @@
 namespace attune {
 namespace {
 
-/// running = (1 - momentum) running + momentum batch
+/// running = (1 - momentum) running + momentum batch, computed in the dtype of the batch's statistics
 void move_towards(const Variable& running, const Tensor& batch, double momentum, double factor) {
   const NoGrad values_only;
-  const Variable moved =
-      affine(running, 1 - momentum, 0) + affine(Variable(batch.to(running.dtype())), momentum * factor, 0);
+  const Variable moved = affine(Variable(running.value().to(batch.dtype())), 1 - momentum, 0) +
+                         affine(Variable(batch), momentum * factor, 0);
   Tensor(running.value()).copy_(moved.value());
 }
 

@@ -51,6 +51,17 @@ TEST_CASE("BatchNorm2d normalises by the batch in training and moves its running
   Tape::current().clear();
 }
 
+TEST_CASE("BatchNorm2d trains in bfloat16", "[layers][batch_norm]") {
+  BatchNorm2d wide(3), narrow(3);
+  narrow.to(DType::kBFloat16);
+  const Tensor x = random_tensor({2, 3, 3, 3}, DType::kBFloat16);
+  const Tensor expected = wide(Variable(x.to(DType::kFloat32))).value();
+  CHECK(max_difference(narrow(Variable(x)).value(), expected) < 0.02);
+  CHECK(narrow.running_var().dtype() == DType::kBFloat16);
+  CHECK(max_difference(narrow.running_var().value(), wide.running_var().value()) < 0.01);
+  Tape::current().clear();
+}
+
 TEST_CASE("batch statistics do not lose digits far from zero", "[layers][batch_norm]") {
   const Tensor x = random_tensor({5000, 5}, DType::kFloat32);
   const Variable far = Variable(x) + 1000;
