@@ -17,6 +17,7 @@ struct Dual {
   /// A constant. Arithmetic with any number type stays in T.
   template <class N>
     requires std::is_arithmetic_v<N>
+  // NOLINTNEXTLINE(google-explicit-constructor): constants of a formula stand as they are
   constexpr Dual(N constant) : value(static_cast<T>(constant)) {}
   constexpr Dual(T x, T dx) : value(x), slope(dx) {}
 

@@ -46,7 +46,9 @@ class ScoreFunction {
       f(0.0f, at);
       f(Dual<float>(), at);
     }
-  ScoreFunction(F formula) {
+  // NOLINTNEXTLINE(google-explicit-constructor): a lambda may be given where a function is wanted, as with
+  // std::function
+  ScoreFunction(F formula) {  // NOLINT(google-explicit-constructor)
     hold(std::move(formula), [](const auto& f, auto score, const ScoreAt& at) {
       using T = decltype(score);
       return Dual<T>(f(Dual<T>(score, 1), at));
@@ -120,6 +122,7 @@ class MaskFunction {
     requires(!std::is_same_v<F, MaskFunction> && requires(const F& f, ScoreAt at) {
       { f(at) } -> std::same_as<bool>;
     })
+  // NOLINTNEXTLINE(google-explicit-constructor): implicit, as ScoreFunction
   MaskFunction(F allowed)
       : state_(std::make_shared<const F>(std::move(allowed))),
         run_([](const void* raw, ScoreAt at, int count, bool* keep) {
