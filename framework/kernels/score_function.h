@@ -46,8 +46,7 @@ class ScoreFunction {
       f(0.0f, at);
       f(Dual<float>(), at);
     }
-  // NOLINTNEXTLINE(google-explicit-constructor): a lambda may be given where a function is wanted, as with
-  // std::function
+  // Implicit: a lambda may be given where a function is wanted, as with std::function.
   ScoreFunction(F formula) {  // NOLINT(google-explicit-constructor)
     hold(std::move(formula), [](const auto& f, auto score, const ScoreAt& at) {
       using T = decltype(score);
