@@ -18,7 +18,7 @@ Tensor bool_tensor(const Shape& shape, const std::function<bool(std::span<const 
 class Sight {
  public:
   /// bool [B, H, T, S]
-  explicit Sight(Tensor allowed) : allowed_(allowed.contiguous()) {}
+  explicit Sight(const Tensor& allowed) : allowed_(allowed.contiguous()) {}
 
   int64_t batch() const { return allowed_.dim(0); }
   int64_t heads() const { return allowed_.dim(1); }

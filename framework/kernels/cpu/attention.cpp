@@ -141,14 +141,18 @@ void forward_rows(const Head<T>& head, int64_t t0, int64_t rows, const ForwardSc
   bool first = true;
   // All keys in one block: its exponentials are the weights, but for the sums.
   const bool whole = head.weights != nullptr && head.keys <= kKeys;
+  const bool drops = head.spec->dropout.probability > 0;
+  T* scores = whole && !drops ? head.weights + t0 * head.keys : w.scores;
   for (int64_t s0 = whole ? 0 : from; s0 < to; s0 += kKeys) {
     const int64_t columns = whole ? head.keys : std::min(kKeys, to - s0);
-    Block<T> block{w.scores, t0, rows, s0, columns, columns};
+    Block<T> block{scores, t0, rows, s0, columns, columns};
     if (!allow_block(head, w.allowed, block)) continue;
     multiply_scores(head, block, w.queries, w.keys);
     softmax_block(head, block, w, first);
-    if (whole) std::copy_n(block.p, rows * columns, head.weights + t0 * head.keys);
-    if (head.spec->dropout.probability > 0) drop_block(head, block, w.scores);
+    if (drops) {
+      if (whole) std::copy_n(scores, rows * columns, head.weights + t0 * head.keys);
+      drop_block(head, block, scores);
+    }
     add_values(head, block, w, first);
     first = false;
   }
@@ -158,12 +162,21 @@ void forward_rows(const Head<T>& head, int64_t t0, int64_t rows, const ForwardSc
     if (first || w.largest[r] == kLow) {
       std::fill_n(y, head.value_size, T{0});
       if (whole) std::fill_n(weights, head.keys, T{0});
-      head.lse[t0 + r] = kLow;
     } else {
       scale_row(w.outputs + r * head.value_size, head.value_size, 1 / w.sums[r], y);
       if (whole) scale_row(weights, head.keys, 1 / w.sums[r], weights);
-      head.lse[t0 + r] = w.largest[r] + std::log(w.sums[r]);
     }
+  }
+  T* lse = head.lse + t0;
+  if (first) {
+    std::fill_n(lse, rows, kLow);
+  } else {
+    const hn::ScalableTag<T> d;
+    const auto low = hn::Set(d, kLow);
+    over_row<T>(rows, [&](auto load, auto store, auto) HWY_ATTR {
+      const auto top = load(w.largest);
+      store(hn::IfThenElse(hn::Eq(top, low), low, hn::Add(top, Log(d, load(w.sums)))), lse);
+    });
   }
   if (head.weights != nullptr && !whole) write_weights(head, t0, rows, w);
 }

@@ -125,7 +125,7 @@ void weights_of_block(const Head<T>& head, const Block<T>& block, const Backward
       if (w.silent[t]) {
         std::fill_n(row, block.columns, T{0});
       } else {
-        std::copy_n(known, block.columns, row);
+        copy_row(known, block.columns, row);
       }
       continue;
     }
@@ -229,7 +229,7 @@ void deliver_rows(const T* x, int64_t rows, int64_t width, bool add, const Rows<
     if (add) {
       over_row<T>(width, [&](auto load, auto store, auto) HWY_ATTR { store(hn::Add(load(row), load(from)), row); });
     } else {
-      std::copy_n(from, width, row);
+      copy_row(from, width, row);
     }
   }
 }

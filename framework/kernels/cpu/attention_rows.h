@@ -129,10 +129,16 @@ HWY_INLINE void drop_block(const Head<T>& head, const Block<T>& block, T* x) {
   for (int64_t r = 0; r < block.rows; ++r) apply(at + r * head.keys, block.columns, x + r * block.step);
 }
 
+/// to = x, for rows too short to call memcpy for.
+template <class T>
+HWY_INLINE void copy_row(const T* x, int64_t n, T* to) {
+  over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR { store(load(x), to); });
+}
+
 /// Copies rows next to each other: strided heads of many thousand bytes would share few sets of the first-level cache.
 template <class T>
 void gather_rows(const Rows<const T>& x, int64_t first, int64_t rows, int64_t width, T* to) {
-  for (int64_t i = 0; i < rows; ++i) std::copy_n(x.row(first + i), width, to + i * width);
+  for (int64_t i = 0; i < rows; ++i) copy_row(x.row(first + i), width, to + i * width);
 }
 
 }  // namespace attune::cpu::HWY_NAMESPACE
