@@ -17,10 +17,10 @@
 namespace attune::cpu {
 namespace {
 
-// The scores of a block and the keys or values that they meet stay in the first-level cache together. Rows in multiples
-// of the product's tiles.
+// A block's scores, and the keys and values that they meet, stay in the second-level cache. Many keys and few queries:
+// sums over keys are long, and causal blocks stay close to the diagonal. Rows in multiples of the product's tiles.
 constexpr int64_t kScores = 49152;
-constexpr int64_t kKeys = 512;
+constexpr int64_t kKeys = 1024;
 constexpr int64_t kRowStep = 24;
 static_assert(kKeys % kPackedStep == 0);
 
