@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 
 #include "datasets/rewrite.h"
 #include "datasets/unicode.h"
