@@ -135,8 +135,10 @@ std::string assign(const Switch& to, const Json& json) {
   return "true or false";
 }
 std::string assign(const Text& to, const Json& json) {
-  const bool known = to.choices.empty() || std::find(to.choices.begin(), to.choices.end(), json) != to.choices.end();
-  if (json.is_string() && known) {
+  const auto known = [&](const std::string& text) {
+    return to.choices.empty() || std::find(to.choices.begin(), to.choices.end(), text) != to.choices.end();
+  };
+  if (json.is_string() && known(json.get<std::string>())) {
     *to.value = json.get<std::string>();
     return {};
   }
