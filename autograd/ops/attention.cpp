@@ -155,10 +155,11 @@ void for_each_row(const Shape& shape, F&& f) {
 // Elementwise, with its derivative kept: what the composed path does for a score function.
 Variable apply(const ScoreFunction& function, const Variable& scores) {
   Tensor y = scores.value().clone();
-  Tensor slopes = Tensor::full(y.shape(), 1, y.dtype());
+  const bool sloped = recording({&scores});
+  Tensor slopes = sloped ? Tensor::full(y.shape(), 1, y.dtype()) : Tensor();
   visit_floating(y.dtype(), kOp, [&]<class T>(T) {
     for_each_row(y.shape(), [&](const ScoreAt& first, int64_t at) {
-      function(ScoreRow<T>{y.data<T>() + at, slopes.data<T>() + at, first.keys, first});
+      function(ScoreRow<T>{y.data<T>() + at, sloped ? slopes.data<T>() + at : nullptr, first.keys, first});
     });
   });
   return Tape::current().record("score_function", std::move(y), {&scores}, [slopes](Grads& g) {

@@ -64,6 +64,12 @@ struct Head {
     return std::max<int64_t>(end, 0);
   }
 
+  /// Where a score stands, for formulas of the user's.
+  ScoreAt place(int64_t t, int64_t s) const {
+    const auto narrow = [](int64_t i) { return static_cast<int>(i); };
+    return {narrow(batch), narrow(index), narrow(t), narrow(s), narrow(queries), narrow(keys)};
+  }
+
   bool has_slope() const { return spec->softcap > 0 || spec->score; }
 };
 
@@ -114,11 +120,7 @@ bool allow_block(const Head<T>& head, bool* allowed, Block<T>& block) {
   for (int64_t r = 0; r < block.rows; ++r) {
     const int64_t t = block.t0 + r;
     bool* row = allowed + r * block.columns;
-    if (where) {
-      const auto at = [](int64_t i) { return static_cast<int>(i); };
-      where({at(head.batch), at(head.index), at(t), at(block.s0), at(head.queries), at(head.keys)}, at(block.columns),
-            row);
-    }
+    if (where) where(head.place(t, block.s0), static_cast<int>(block.columns), row);
     if (head.keep != nullptr) {
       const bool* keep = head.keep + t * head.keep_row + block.s0 * head.keep_col;
       if (where) {

@@ -58,12 +58,8 @@ HWY_INLINE void finish_scores(const Head<T>& head, const Block<T>& block, int64_
     std::fill(slope + begin, slope + end, T{1});
   }
   if (head.spec->score) {
-    const auto at = [](int64_t i) { return static_cast<int>(i); };
-    head.spec->score(
-        ScoreRow<T>{row + begin,
-                    slope != nullptr ? slope + begin : nullptr,
-                    at(end - begin),
-                    {at(head.batch), at(head.index), at(t), at(block.s0 + begin), at(head.queries), at(head.keys)}});
+    head.spec->score(ScoreRow<T>{row + begin, slope != nullptr ? slope + begin : nullptr, static_cast<int>(end - begin),
+                                 head.place(t, block.s0 + begin)});
   }
   if (head.bias != nullptr) {
     const T* bias = head.bias + t * head.bias_row + block.s0 * head.bias_col;
