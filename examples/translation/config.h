@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "examples/support/settings.h"
+
+namespace attune::examples::translation {
+
+/// How sentences become tokens.
+struct TextConfig {
+  std::string codec = "bpe";      ///< bpe, unigram or words
+  bool joint = true;              ///< one vocabulary for both languages
+  int64_t vocabulary = 10000;     ///< tokens; of words at most, 0: no limit
+  int64_t min_count = 1;          ///< rarer words are unknown
+  double character_coverage = 1;  ///< of subwords, see CodecOptions
+  bool lower_case = false;
+  bool normalize = false;              ///< punctuation becomes plain
+  bool tokenize = false;               ///< Moses' tokens
+  int64_t max_length = 256;            ///< tokens of a side, <eos> included
+  std::string overlong = "leave-out";  ///< pairs of the training data that are longer: leave-out, truncate or error
+
+  bool operator==(const TextConfig&) const = default;
+};
+
+struct ModelConfig {
+  std::string kind = "transformer";  ///< transformer or recurrent
+  int64_t dim = 128;                 ///< of embeddings and states
+  double dropout = 0.1;
+  std::string sharing = "all";  ///< of embeddings: all (output as well), target (its output) or none
+
+  // Of a Transformer.
+  int64_t encoder_blocks = 4;
+  int64_t decoder_blocks = 4;
+  int64_t heads = 4;
+  int64_t ffn_dim = 256;
+  bool norm_first = true;
+  std::string positions = "sinusoidal";  ///< sinusoidal, learned or rotary
+  std::string activation = "relu";       ///< relu or gelu
+
+  // Of a recurrent model.
+  std::string cell = "gru";            ///< gru or lstm
+  int64_t layers = 1;                  ///< of the encoder, which reads in both directions
+  std::string attention = "additive";  ///< a name of attention_names(), or none
+  int64_t window = 10;                 ///< of local-m and local-p, to each side
+
+  bool operator==(const ModelConfig&) const = default;
+};
+
+struct TrainingConfig {
+  int64_t epochs = 20;
+  int64_t max_tokens = 4096;  ///< of a batch, on either side, padding included
+  int64_t accumulation = 1;   ///< batches of a step
+  double label_smoothing = 0.1;
+  double learning_rate = 1e-3;            ///< the highest
+  int64_t warmup = 400;                   ///< steps in which it rises
+  std::string schedule = "inverse_sqrt";  ///< inverse_sqrt or cosine
+  double beta1 = 0.9;                     ///< of Adam
+  double beta2 = 0.98;
+  double weight_decay = 0;
+  double clip_norm = 1;
+  double average_decay = 0;     ///< of a moving average of the weights, which then is evaluated; 0: none
+  int64_t average_last = 0;     ///< evaluations whose weights are averaged; 0: none
+  int64_t average_best = 0;     ///< the same, of the best evaluations so far
+  int64_t evaluate_every = 0;   ///< steps; 0: an epoch
+  std::string select = "bleu";  ///< what decides which evaluation is best: bleu, tokenised-bleu or loss
+  int64_t sentences = 0;        ///< of the validation data that are translated for BLEU; 0: all
+  int64_t patience = 0;         ///< evaluations without progress before training ends; 0: never
+  double save_every = 120;      ///< seconds between saves of last.h5
+
+  bool operator==(const TrainingConfig&) const = default;
+};
+
+/// What is trained on, and how: everything that decides about a run's weights.
+struct RunConfig {
+  std::string data;  ///< folder; empty: the embedded grammar
+  std::string source = "en";
+  std::string target = "es";
+  uint64_t seed = 1;
+  int64_t threads = 0;  ///< sums are split by threads, so results depend on their number
+  int64_t steps = 0;    ///< planned when the run began
+
+  bool operator==(const RunConfig&) const = default;
+};
+
+struct Config {
+  TextConfig text;
+  ModelConfig model;
+  TrainingConfig training;
+  RunConfig run;
+
+  bool operator==(const Config&) const = default;
+};
+
+/// "grammar" (the embedded data), "transformer-tiny", "transformer-small", and "rnn-<attention>" for every attention of
+/// the library and for none.
+std::vector<std::string> preset_names();
+/// Throws UsageError for another name.
+Config preset(std::string_view name);
+
+/// Refers to `config`.
+Settings settings_of(Config& config);
+/// Indented JSON, ended by a newline.
+std::string to_json(Config config);
+
+/// Throws FormatError that begins with `origin` when values do not fit each other.
+void check(const Config& config, const std::string& origin);
+
+}  // namespace attune::examples::translation
