@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "examples/support/train_options.h"
 
@@ -14,19 +15,30 @@ struct TrainOptions : CommonTrainOptions {
   std::optional<std::string> target;
 };
 
-struct EvalOptions {
+/// How the best translation is looked for, and what becomes of sentences that are longer than the model takes.
+struct SearchOptions {
+  int64_t beam = 5;             ///< 1: greedy
+  double length_penalty = 1;    ///< exponent, 0: none
+  double coverage_penalty = 0;  ///< weight, 0: none
+  bool truncate = false;        ///< cut overlong sentences; false: they are an error
+};
+
+struct EvalOptions : SearchOptions {
   std::string checkpoint;
-  std::string source_file;
-  std::string reference_file;
-  int64_t beam = 1;
+  std::string source_file;                   ///< empty: the test part of the embedded grammar
+  std::vector<std::string> reference_files;  ///< translations of it
+  std::optional<std::string> output;         ///< file for the model's translations
   bool json = false;
 };
 
-struct TranslateOptions {
+struct TranslateOptions : SearchOptions {
   std::string checkpoint;
-  int64_t beam = 1;
   int64_t nbest = 1;
+  bool sample = false;              ///< draw translations by their probability
+  double temperature = 1;           ///< of the draws
+  uint64_t seed = 1;                ///< of the draws
   std::optional<std::string> html;  ///< file for the page of alignments
+  bool json = false;
 };
 
 // How each is asked for on the command line, but --threads.
