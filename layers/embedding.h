@@ -18,6 +18,8 @@ class Embedding : public Module {
  public:
   /// Throws ValueError for extents below 1 and a padding index outside the table.
   Embedding(int64_t count, int64_t dim, EmbeddingOptions options = {});
+  /// On a parameter that is there already, [count, dim]: one table for several uses. It is left as it is.
+  explicit Embedding(const Variable& weight, EmbeddingOptions options = {});
 
   /// Throws ValueError for an id outside the table.
   Variable operator()(const Tensor& ids) const;

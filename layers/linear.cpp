@@ -4,13 +4,27 @@
 #include "layers/init.h"
 
 namespace attune {
+namespace {
+
+void check(const LinearOptions& options) {
+  require<ValueError>(options.dropout >= 0 && options.dropout < 1, "Linear: dropout {} given, expected 0 <= p < 1",
+                      options.dropout);
+}
+
+}  // namespace
 
 Linear::Linear(int64_t in, int64_t out, LinearOptions options) : options_(options) {
   require<ValueError>(in > 0 && out > 0, "Linear: widths {} -> {} given, expected at least 1 each", in, out);
-  require<ValueError>(options.dropout >= 0 && options.dropout < 1, "Linear: dropout {} given, expected 0 <= p < 1",
-                      options.dropout);
+  check(options);
   weight_ = parameter("weight", init::xavier_uniform({out, in}));
   if (options.bias) bias_ = parameter("bias", init::zeros({out}));
+}
+
+Linear::Linear(const Variable& weight, LinearOptions options) : options_(options) {
+  require<ShapeError>(weight.rank() == 2, "Linear: the weight is {}, expected [out, in]", weight.shape());
+  check(options);
+  weight_ = share("weight", weight);
+  if (options.bias) bias_ = parameter("bias", init::zeros({weight.dim(0)}));
 }
 
 Variable Linear::operator()(const Variable& x) const {

@@ -19,6 +19,8 @@ class Linear : public Module {
  public:
   /// Throws ValueError for widths below 1 and a dropout outside [0, 1).
   Linear(int64_t in, int64_t out, LinearOptions options = {});
+  /// On a parameter that is there already, [out, in]: weight sharing. It is left as it is.
+  explicit Linear(const Variable& weight, LinearOptions options = {});
 
   /// Throws ShapeError naming the module when the last axis of x is not `in`.
   Variable operator()(const Variable& x) const;

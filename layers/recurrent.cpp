@@ -37,7 +37,7 @@ Variable as_step(const Variable& states) { return reshape(states, {states.dim(1)
 }  // namespace
 
 RecurrentLayers::RecurrentLayers(const char* name, int64_t gates, int64_t in, int64_t hidden, RecurrentOptions options)
-    : name_(name), in_(in), hidden_(hidden), options_(options) {
+    : name_(name), gates_(gates), in_(in), hidden_(hidden), options_(options) {
   check_widths(name, in, hidden);
   require<ValueError>(options.layers > 0, "{}: {} layers given, expected at least 1", name, options.layers);
   require<ValueError>(options.dropout >= 0 && options.dropout < 1, "{}: dropout {} given, expected 0 <= p < 1", name,
@@ -95,9 +95,13 @@ RecurrentResult RecurrentLayers::stack(const Variable& x, const Layer& layer) co
 GRU::GRU(int64_t in, int64_t hidden, RecurrentOptions options) : RecurrentLayers("GRU", 3, in, hidden, options) {}
 
 RecurrentResult GRU::operator()(const Variable& x, const Tensor& lengths, const Variable& h0) const {
-  check(x, {&h0});
+  return run(x, {.lengths = lengths, .hidden = h0});
+}
+
+RecurrentResult GRU::run(const Variable& x, const RecurrentInputs& inputs) const {
+  check(x, {&inputs.hidden});
   return stack(x, [&](const Variable& in, int64_t l, std::span<const RecurrentParameters> parameters) {
-    return gru(in, state_of(h0, l), parameters, lengths);
+    return gru(in, state_of(inputs.hidden, l), parameters, inputs.lengths, l == 0 ? inputs.gates : Variable());
   });
 }
 
@@ -105,10 +109,21 @@ LSTM::LSTM(int64_t in, int64_t hidden, RecurrentOptions options) : RecurrentLaye
 
 RecurrentResult LSTM::operator()(const Variable& x, const Tensor& lengths, const Variable& h0,
                                  const Variable& c0) const {
-  check(x, {&h0, &c0});
+  return run(x, {.lengths = lengths, .hidden = h0, .cell = c0});
+}
+
+RecurrentResult LSTM::run(const Variable& x, const RecurrentInputs& inputs) const {
+  check(x, {&inputs.hidden, &inputs.cell});
   return stack(x, [&](const Variable& in, int64_t l, std::span<const RecurrentParameters> parameters) {
-    return lstm(in, state_of(h0, l), state_of(c0, l), parameters, lengths);
+    return lstm(in, state_of(inputs.hidden, l), state_of(inputs.cell, l), parameters, inputs.lengths,
+                l == 0 ? inputs.gates : Variable());
   });
+}
+
+std::unique_ptr<RecurrentLayers> make_recurrent(RecurrentCell cell, int64_t in, int64_t hidden,
+                                                const RecurrentOptions& options) {
+  if (cell == RecurrentCell::kGru) return std::make_unique<GRU>(in, hidden, options);
+  return std::make_unique<LSTM>(in, hidden, options);
 }
 
 RecurrentStep::RecurrentStep(const char* name, int64_t gates, int64_t in, int64_t hidden, bool bias)

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "autograd/ops/recurrent.h"
+#include "framework/kernels/recurrent.h"
 #include "layers/module.h"
 
 namespace attune {
@@ -17,14 +19,29 @@ struct RecurrentOptions {
   double dropout = 0;  ///< of what passes from one layer to the next, in training only
 };
 
+/// What a recurrent layer may be given besides its input; undefined where it is not there.
+struct RecurrentInputs {
+  Tensor lengths{};   ///< int64 [B]; otherwise all S steps are real
+  Variable hidden{};  ///< [layers * directions, B, hidden]: the first state; otherwise 0
+  Variable cell{};    ///< the same of an LSTM's cells
+  /// [B, S, G hidden], of one direction: added to W_i x + b_i of the first layer; see gru() of
+  /// autograd/ops/recurrent.h.
+  Variable gates{};
+};
+
 /// What GRU and LSTM share. Parameters, named and drawn as PyTorch's: weight_ih_l0, weight_hh_l0, bias_ih_l0,
 /// bias_hh_l0, with the suffix _reverse for the second direction and l1, l2, ... for further layers; uniform over +- 1
 /// / sqrt(hidden).
 class RecurrentLayers : public Module {
  public:
+  /// x [B, S, in] -> what operator() of the kind gives.
+  virtual RecurrentResult run(const Variable& x, const RecurrentInputs& inputs) const = 0;
+
   int64_t hidden_size() const { return hidden_; }
   const RecurrentOptions& options() const { return options_; }
   int64_t directions() const { return options_.bidirectional ? 2 : 1; }
+  /// G: reset, update and new of a GRU, input, forget, cell and output of an LSTM.
+  int64_t gates() const { return gates_; }
 
  protected:
   /// Throws ValueError for widths or layers below 1 and a dropout outside [0, 1).
@@ -39,6 +56,7 @@ class RecurrentLayers : public Module {
 
  private:
   const char* name_;
+  int64_t gates_;
   int64_t in_;
   int64_t hidden_;
   RecurrentOptions options_;
@@ -56,6 +74,7 @@ class GRU : public RecurrentLayers {
   /// lengths: int64 [B], undefined: all S steps are real. h0: [layers * directions, B, hidden], undefined: 0. Throws
   /// ShapeError naming the module.
   RecurrentResult operator()(const Variable& x, const Tensor& lengths = {}, const Variable& h0 = {}) const;
+  RecurrentResult run(const Variable& x, const RecurrentInputs& inputs) const override;
 };
 
 /// Long short-term memory (Hochreiter and Schmidhuber, 1997), formulas at lstm() of autograd/ops/recurrent.h. As GRU,
@@ -66,7 +85,12 @@ class LSTM : public RecurrentLayers {
 
   RecurrentResult operator()(const Variable& x, const Tensor& lengths = {}, const Variable& h0 = {},
                              const Variable& c0 = {}) const;
+  RecurrentResult run(const Variable& x, const RecurrentInputs& inputs) const override;
 };
+
+/// A GRU or an LSTM, as an option of a model.
+std::unique_ptr<RecurrentLayers> make_recurrent(RecurrentCell cell, int64_t in, int64_t hidden,
+                                                const RecurrentOptions& options = {});
 
 /// What GRUCell and LSTMCell share. Parameters, named and drawn as PyTorch's: weight_ih, weight_hh, bias_ih, bias_hh.
 class RecurrentStep : public Module {

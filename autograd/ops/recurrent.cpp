@@ -100,6 +100,25 @@ PackedSequences arrange(const char* op, const Tensor& given, const Sizes& sizes)
 
 constexpr int kFirstParameter = 3;  // behind x, h0, c0
 constexpr int kParameters = 4;      // of one direction
+constexpr int kGates = kFirstParameter + 2 * kParameters;
+
+void check_gates(const char* op, int64_t blocks, const Variable& gates, const Variable& x, const Sizes& sizes) {
+  if (!gates.defined()) return;
+  require<ValueError>(sizes.directions == 1, "{}: gates given with {} directions, expected 1", op, sizes.directions);
+  const Shape wanted{sizes.batch, sizes.steps, blocks * sizes.width};
+  require<ShapeError>(gates.shape() == wanted, "{}: gates have shape {}, expected [B, S, {} H] = {} for x {}", op,
+                      gates.shape(), blocks, wanted, x.shape());
+  check_same_dtype(op, gates, "gates", x, "x");
+}
+
+/// Calls f(columns of a trace's gates, columns of rows [N, G H] in the order of the weights) for the input's blocks.
+template <class F>
+void over_input_blocks(RecurrentCell cell, const Tensor& trace, const Tensor& rows, int64_t width, F&& f) {
+  for (const GateBlocks& block : input_blocks(cell)) {
+    f(trace.slice(1, block.column * width, (block.column + block.count) * width),
+      rows.slice(1, block.row * width, (block.row + block.count) * width));
+  }
+}
 
 RecurrentGradient gradient_of(Grads& g, int input) {
   if (!g.needs(input)) return {};
@@ -108,11 +127,13 @@ RecurrentGradient gradient_of(Grads& g, int input) {
 }
 
 RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
-                    std::span<const RecurrentParameters> directions, const Tensor& given_lengths);
+                    std::span<const RecurrentParameters> directions, const Tensor& given_lengths,
+                    const Variable& input_gates);
 
 // States add up over many steps: bfloat16 is widened for the whole layer, not at every step.
 RecurrentResult run_wide(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
-                         std::span<const RecurrentParameters> directions, const Tensor& lengths) {
+                         std::span<const RecurrentParameters> directions, const Tensor& lengths,
+                         const Variable& input_gates) {
   const auto to = [](const Variable& v, DType dtype) { return v.defined() ? cast(v, dtype) : v; };
   const auto wide = [&](const Variable& v) { return to(v, DType::kFloat32); };
   std::array<RecurrentParameters, 2> parameters;
@@ -121,15 +142,18 @@ RecurrentResult run_wide(const char* op, RecurrentCell cell, const Variable& x, 
     parameters[i] = {wide(p.weight_ih), wide(p.weight_hh), wide(p.bias_ih), wide(p.bias_hh)};
   }
   const RecurrentResult result =
-      run(op, cell, wide(x), wide(h0), wide(c0), {parameters.data(), directions.size()}, lengths);
+      run(op, cell, wide(x), wide(h0), wide(c0), {parameters.data(), directions.size()}, lengths, wide(input_gates));
   return {to(result.output, x.dtype()), to(result.hidden, x.dtype()), to(result.cell, x.dtype())};
 }
 
 RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
-                    std::span<const RecurrentParameters> directions, const Tensor& given_lengths) {
+                    std::span<const RecurrentParameters> directions, const Tensor& given_lengths,
+                    const Variable& input_gates) {
   const bool has_cells = cell == RecurrentCell::kLstm;
-  const Sizes sizes = check(op, has_cells ? 4 : 3, x, h0, c0, directions);
-  if (x.dtype() == DType::kBFloat16) return run_wide(op, cell, x, h0, c0, directions, given_lengths);
+  const int64_t blocks = has_cells ? 4 : 3;
+  const Sizes sizes = check(op, blocks, x, h0, c0, directions);
+  check_gates(op, blocks, input_gates, x, sizes);
+  if (x.dtype() == DType::kBFloat16) return run_wide(op, cell, x, h0, c0, directions, given_lengths, input_gates);
   const PackedSequences sequences = arrange(op, given_lengths, sizes);
   const DType dtype = x.dtype();
   const Device device = x.device();
@@ -138,10 +162,15 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
   // The rows of one step, or of one sample, stand packed already.
   const Tensor in = x.value().contiguous();
   const bool packed = rows == sizes.batch * sizes.steps && (sizes.batch == 1 || sizes.steps == 1);
-  Tensor packed_x = packed ? in.view({rows, sizes.inputs}) : Tensor::empty({rows, sizes.inputs}, dtype, device);
-  if (!packed) kernels::pack_steps(in, sequences, packed_x);
+  const auto pack = [&](const Tensor& padded, int64_t width) {
+    if (packed) return padded.view({rows, width});
+    Tensor steps = Tensor::empty({rows, width}, dtype, device);
+    kernels::pack_steps(padded, sequences, steps);
+    return steps;
+  };
+  const Tensor packed_x = pack(in, sizes.inputs);
 
-  RecurrentLayer layer{cell, sizes.directions, {}};
+  RecurrentLayer layer{cell, sizes.directions, {}, input_gates.defined()};
   std::array<RecurrentTrace, 2> traces;
   for (size_t i = 0; i < directions.size(); ++i) {
     const RecurrentParameters& p = directions[i];
@@ -150,6 +179,10 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
     traces[i].gates = Tensor::empty({rows, 4 * sizes.width}, dtype, device);
     traces[i].hidden = Tensor::empty({rows, sizes.width}, dtype, device);
     if (has_cells) traces[i].cell = Tensor::empty({rows, sizes.width}, dtype, device);
+  }
+  if (layer.adds_gates) {
+    const Tensor given = pack(input_gates.value().contiguous(), blocks * sizes.width);
+    over_input_blocks(cell, traces[0].gates, given, sizes.width, [](Tensor to, const Tensor& from) { to.copy_(from); });
   }
   const Shape states{sizes.directions, sizes.batch, sizes.width};
   Tensor y = Tensor::empty({sizes.batch, sizes.steps, sizes.directions * sizes.width}, dtype, device);
@@ -162,9 +195,9 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
     weights[2 * i] = SavedTensor(layer.weights[i].weight_ih);
     weights[2 * i + 1] = SavedTensor(layer.weights[i].weight_hh);
   }
-  auto backward = [cell, sizes, sequences, packed, packed_x = SavedTensor(packed_x), weights,
+  auto backward = [cell, blocks, sizes, sequences, packed, packed_x = SavedTensor(packed_x), weights,
                    traces](Grads& g) mutable {
-    RecurrentLayer kept{cell, sizes.directions, {}};
+    RecurrentLayer kept{cell, sizes.directions, {}, false};
     std::array<RecurrentGradients, 2> gradients;
     for (size_t i = 0; i < static_cast<size_t>(sizes.directions); ++i) {
       kept.weights[i].weight_ih = weights[2 * i].get();
@@ -174,7 +207,13 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
                       gradient_of(g, first + 3)};
     }
     const Tensor& steps = packed_x.get();
-    const Shape padded{sizes.batch, sizes.steps, sizes.inputs};
+    const auto unpack = [&](const Tensor& gradient) {
+      const Shape padded{sizes.batch, sizes.steps, gradient.dim(1)};
+      if (packed) return gradient.view(padded);
+      Tensor dx = Tensor::empty(padded, steps.dtype(), steps.device());
+      kernels::unpack_steps(gradient, sequences, dx);
+      return dx;
+    };
     const Shape state_shape{sizes.directions, sizes.batch, sizes.width};
     Tensor dpacked;
     if (g.needs(0)) dpacked = Tensor::empty_like(steps);
@@ -186,15 +225,15 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
       dc_n = g.dy(2);
     }
     kernels::recurrent_backward(kept, sequences, steps, traces, g.dy(0), g.dy(1), dc_n, dpacked, dh0, dc0, gradients);
-    if (packed && dpacked.defined()) {
-      g.add(0, dpacked.view(padded));
-    } else if (dpacked.defined()) {
-      Tensor dx = Tensor::empty(padded, steps.dtype(), steps.device());
-      kernels::unpack_steps(dpacked, sequences, dx);
-      g.add(0, std::move(dx));
-    }
+    if (dpacked.defined()) g.add(0, unpack(dpacked));
     g.add(1, std::move(dh0));
     if (dc0.defined()) g.add(2, std::move(dc0));
+    if (g.needs(kGates)) {
+      const Tensor dgates = Tensor::empty({steps.dim(0), blocks * sizes.width}, steps.dtype(), steps.device());
+      over_input_blocks(cell, traces[0].gates, dgates, sizes.width,
+                        [](const Tensor& from, Tensor to) { to.copy_(from); });
+      g.add(kGates, unpack(dgates));
+    }
   };
 
   const RecurrentParameters none;
@@ -202,7 +241,7 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
   const RecurrentParameters& b = directions.size() == 2 ? directions.back() : none;
   const std::initializer_list<const Variable*> inputs = {&x,           &h0,        &c0,        &a.weight_ih,
                                                          &a.weight_hh, &a.bias_ih, &a.bias_hh, &b.weight_ih,
-                                                         &b.weight_hh, &b.bias_ih, &b.bias_hh};
+                                                         &b.weight_hh, &b.bias_ih, &b.bias_hh, &input_gates};
   Tape& tape = Tape::current();
   if (has_cells) {
     auto outs =
@@ -216,13 +255,13 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
 }  // namespace
 
 RecurrentResult gru(const Variable& x, const Variable& h0, std::span<const RecurrentParameters> directions,
-                    const Tensor& lengths) {
-  return run("gru", RecurrentCell::kGru, x, h0, Variable(), directions, lengths);
+                    const Tensor& lengths, const Variable& gates) {
+  return run("gru", RecurrentCell::kGru, x, h0, Variable(), directions, lengths, gates);
 }
 
 RecurrentResult lstm(const Variable& x, const Variable& h0, const Variable& c0,
-                     std::span<const RecurrentParameters> directions, const Tensor& lengths) {
-  return run("lstm", RecurrentCell::kLstm, x, h0, c0, directions, lengths);
+                     std::span<const RecurrentParameters> directions, const Tensor& lengths, const Variable& gates) {
+  return run("lstm", RecurrentCell::kLstm, x, h0, c0, directions, lengths, gates);
 }
 
 }  // namespace attune

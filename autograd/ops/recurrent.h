@@ -29,10 +29,14 @@ struct RecurrentResult {
 ///
 /// x [B, S, D]; h0 [directions, B, H], undefined: 0. One or two directions; the second begins at a sample's last step
 /// and its states are the second half of the output. lengths: int64 [B], undefined: all S. A sample's state stops at
-/// its length; what lies behind, NaN included, reaches neither a result nor a gradient. One node of the tape. Throws
-/// ShapeError, DTypeError, and ValueError for a length outside 0 ... S, naming the sample.
+/// its length; what lies behind, NaN included, reaches neither a result nor a gradient. One node of the tape.
+///
+/// gates [B, S, G H], for one direction: added to W_i x + b_i, what a model has computed of other inputs already;
+/// undefined: nothing.
+///
+/// Throws ShapeError, DTypeError, and ValueError for a length outside 0 ... S, naming the sample.
 RecurrentResult gru(const Variable& x, const Variable& h0, std::span<const RecurrentParameters> directions,
-                    const Tensor& lengths = {});
+                    const Tensor& lengths = {}, const Variable& gates = {});
 
 /// The same for long short-term memory (Hochreiter and Schmidhuber, 1997; forget gate of Gers et al., 2000):
 ///
@@ -42,6 +46,7 @@ RecurrentResult gru(const Variable& x, const Variable& h0, std::span<const Recur
 ///
 /// h0 and c0 [directions, B, H], each undefined: 0.
 RecurrentResult lstm(const Variable& x, const Variable& h0, const Variable& c0,
-                     std::span<const RecurrentParameters> directions, const Tensor& lengths = {});
+                     std::span<const RecurrentParameters> directions, const Tensor& lengths = {},
+                     const Variable& gates = {});
 
 }  // namespace attune

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 #include "framework/kernels/kernel.h"
 
@@ -29,6 +30,23 @@ struct RecurrentWeights {
   Tensor weight_ih, weight_hh, bias_ih, bias_hh;
 };
 
+/// Blocks of H columns of the gates of a trace, and the blocks of H rows of a weight that make them.
+struct GateBlocks {
+  int64_t column;
+  int64_t row;
+  int64_t count;
+};
+
+inline std::span<const GateBlocks> input_blocks(RecurrentCell cell) {
+  static constexpr GateBlocks kGru[] = {{1, 0, 2}, {0, 2, 1}};
+  static constexpr GateBlocks kLstm[] = {{0, 0, 4}};
+  return cell == RecurrentCell::kGru ? std::span<const GateBlocks>(kGru) : std::span<const GateBlocks>(kLstm);
+}
+
+inline GateBlocks hidden_blocks(RecurrentCell cell) {
+  return cell == RecurrentCell::kGru ? GateBlocks{1, 0, 3} : GateBlocks{0, 0, 4};
+}
+
 /// What backward needs of one direction.
 struct RecurrentTrace {
   Tensor gates;   ///< [N, 4 H], activated: new, reset, update, hidden product of new; or input, forget, cell, output
@@ -41,6 +59,7 @@ struct RecurrentLayer {
   RecurrentCell cell = RecurrentCell::kGru;
   int64_t directions = 1;
   std::array<RecurrentWeights, 2> weights;
+  bool adds_gates = false;  ///< the input blocks of the traces' gates hold what the input's product is added to
 };
 
 /// All steps of a layer. packed_x [N, D]; h0, c0 [directions, B, H] (optional: 0); traces, y [B, S, directions H] (0
@@ -58,8 +77,8 @@ struct RecurrentGradients {
   RecurrentGradient weight_ih, weight_hh, bias_ih, bias_hh;
 };
 
-/// Gradients of `recurrent`. dy, dh_n, dc_n: optional; gates of the traces are overwritten; dpacked_x [N, D]
-/// (optional), dh0 and dc0 [directions, B, H] are written.
+/// Gradients of `recurrent`. dy, dh_n, dc_n: optional; gates of the traces become their gradients before activation;
+/// dpacked_x [N, D] (optional), dh0 and dc0 [directions, B, H] are written.
 ATTUNE_KERNEL(recurrent_backward, const RecurrentLayer& layer, const PackedSequences& sequences, const Tensor& packed_x,
               std::array<RecurrentTrace, 2>& traces, const Tensor& dy, const Tensor& dh_n, const Tensor& dc_n,
               Tensor& dpacked_x, Tensor& dh0, Tensor& dc0, std::array<RecurrentGradients, 2>& gradients);

@@ -13,6 +13,9 @@ namespace attune {
 struct EncoderOutput {
   Variable states;  ///< [B, S, M]
   Tensor lengths;   ///< int64 [B], states that each sample has; undefined: all S
+  /// [B, M], all of it in one vector: the final states of a recurrent encoder. Undefined: decoders that want one take
+  /// the mean of the states.
+  Variable summary{};
 };
 
 struct GenerationOptions {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "autograd/ops/checks.h"
+#include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "layers/transformer/options.h"
 
@@ -29,10 +30,14 @@ struct Next {
   const AttentionCache& memory;
   const AttentionMask& mask;
   const AttentionMask& memory_mask;
+  std::vector<Variable>* weights;  // of every block over the memory, or null
 
   Variable self(const MultiHeadAttention& attn, const Variable& x) const { return attn.step(x, seen, mask).output; }
   Variable cross(const MultiHeadAttention& attn, const Variable& x) const {
-    return attn.recall(x, memory, memory_mask).output;
+    AttentionResult result =
+        attn.recall(x, memory, memory_mask, weights == nullptr ? Weights::kNone : Weights::kAveraged);
+    if (weights != nullptr) weights->push_back(std::move(result.weights));
+    return std::move(result.output);
   }
 };
 
@@ -154,11 +159,18 @@ TransformerDecoderCache TransformerDecoder::start(const Variable& memory, const 
   return cache;
 }
 
-Variable TransformerDecoder::step(const Variable& x, TransformerDecoderCache& cache, const AttentionMask& mask) const {
+Variable TransformerDecoder::step(const Variable& x, TransformerDecoderCache& cache, const AttentionMask& mask,
+                                  Tensor* memory_weights) const {
   const NoGrad values_only;
   const Tensor& lengths = cache.memory_lengths_;
   const AttentionMask memory_mask = lengths.defined() ? AttentionMask::padding(lengths) : AttentionMask();
-  return run(x, [&](size_t i) { return Next{cache.layers_[i].self, cache.layers_[i].memory, mask, memory_mask}; });
+  std::vector<Variable> weights;
+  std::vector<Variable>* wanted = memory_weights == nullptr ? nullptr : &weights;
+  Variable y = run(x, [&](size_t i) {
+    return Next{cache.layers_[i].self, cache.layers_[i].memory, mask, memory_mask, wanted};
+  });
+  if (memory_weights != nullptr) *memory_weights = mean(stack(weights, 0), {0}).value();
+  return y;
 }
 
 }  // namespace attune

@@ -128,8 +128,10 @@ class TransformerDecoder : public Module {
   /// that fit before memory grows for the first time.
   TransformerDecoderCache start(const Variable& memory, const Tensor& memory_lengths = {}, int64_t capacity = 0) const;
   /// The next positions, x [B, N, dim] -> [B, N, dim]; each sees itself and all before it. mask: for N queries and
-  /// cache.length() + N keys, where more is to be forbidden or added to scores.
-  Variable step(const Variable& x, TransformerDecoderCache& cache, const AttentionMask& mask = {}) const;
+  /// cache.length() + N keys, where more is to be forbidden or added to scores. memory_weights: where to put the
+  /// weights over the memory [B, N, S], mean over heads and blocks; null: they are not wanted.
+  Variable step(const Variable& x, TransformerDecoderCache& cache, const AttentionMask& mask = {},
+                Tensor* memory_weights = nullptr) const;
 
  private:
   /// attend(i, q): how block i attends.

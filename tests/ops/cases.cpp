@@ -172,6 +172,7 @@ const std::vector<OpError>& op_errors() {
     row("gru", [=] { gru(sequence, {}, one({leaf({9, 2}), leaf({9, 3}), leaf({9}), {}})); }, {"one bias"});
     row("gru", [=] { gru(sequence, {}, one(gates), integers({5, 6})); }, {"sample 1", "length 6", "5"});
     row("gru", [=] { gru(sequence, {}, one(gates), a.value()); }, {"float32", "int64"});
+    row("gru", [=] { gru(sequence, {}, one(gates), {}, leaf({2, 5, 6})); }, {"gates", "[2, 5, 6]", "[2, 5, 9]"});
     row("lstm", [=] { lstm(sequence, {}, {}, one(gates)); }, {"[9, 3]", "[4 H, H]"});
     const RecurrentParameters wide_gates{leaf({12, 2}), leaf({12, 3}, DType::kFloat64), {}, {}};
     row("lstm", [=] { lstm(sequence, {}, {}, one(wide_gates)); }, {"float64", "float32", "weight_hh"});

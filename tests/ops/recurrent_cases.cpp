@@ -64,6 +64,22 @@ void add_recurrent_cases(std::vector<OpCase>& cases) {
   rows("no steps", {.steps = 0, .directions = 2});
   rows("extents of 1", {.batch = 1, .steps = 1, .inputs = 1, .width = 1});
 
+  for (const std::vector<int64_t>& lengths : {std::vector<int64_t>(), {3, 0, 4}}) {
+    const Tensor packed = lengths.empty() ? Tensor() : Tensor::from(lengths, {3});
+    const std::string what = lengths.empty() ? "gates of other inputs" : "gates of other inputs, lengths";
+    std::vector<Input> inputs = operands({}, 3, true);
+    inputs.push_back({{3, 4, 9}, -1, 1});
+    cases.push_back({"gru", what, inputs, [packed](Vars x) {
+                       return Outputs{gru(x[0], x[1], parameters(x.subspan(2, 4), true), packed, x[6]).output};
+                     }});
+    inputs = operands({.steps = 1}, 4, true);
+    inputs.push_back({{3, 1, 12}, -1, 1});
+    if (!lengths.empty()) continue;
+    cases.push_back({"lstm", "one step, gates of other inputs", inputs, [](Vars x) {
+                       const auto r = lstm(x[0], x[1], x[2], parameters(x.subspan(3, 4), true), {}, x[7]);
+                       return Outputs{r.output, r.cell};
+                     }});
+  }
   cases.push_back(
       {"gru", "no first state; only the last one is used", {{{3, 4, 2}}, {{9, 2}, -1, 1}, {{9, 3}, -1, 1}}, [](Vars x) {
          return Outputs{gru(x[0], {}, parameters(x.subspan(1), false)).hidden};

@@ -40,7 +40,7 @@ void begin_states(const Direction<T>& d, const T* initial, T* rows, T* last) {
 }
 
 template <class T>
-void input_product(const Direction<T>& d, const T* x, const T* bias) {
+void input_product(const Direction<T>& d, const T* x, const T* bias, bool accumulate) {
   for (const GateBlocks& blocks : input_blocks(d.cell)) {
     Product<T> product;
     product.m = d.steps.total;
@@ -51,6 +51,7 @@ void input_product(const Direction<T>& d, const T* x, const T* bias) {
     product.c = d.gates + blocks.column * d.width;
     product.ldc = 4 * d.width;
     product.bias = bias + blocks.column * d.width;
+    product.accumulate = accumulate;
     parallel_gemm(product);
   }
   if (d.cell == RecurrentCell::kLstm) return;
@@ -240,7 +241,7 @@ void forward(const RecurrentLayer& layer, const Steps& steps, const Tensor& pack
     T* last_cell = part_of(pointer<T>(c_n), i, steps, width);
     begin_states(d, part_of(pointer<T>(h0), i, steps, width), d.hidden, last_hidden);
     if (d.cells != nullptr) begin_states(d, part_of(pointer<T>(c0), i, steps, width), d.cells, last_cell);
-    input_product(d, packed_x.data<T>(), gate_bias(d).template data<T>());
+    input_product(d, packed_x.data<T>(), gate_bias(d).template data<T>(), layer.adds_gates);
     const Operand<T> weight{d.weights.weight_hh.template data<T>(), width, 1};
     StepProduct<T> product(weight.transposed(), width, hidden_blocks(d.cell).count * width, steps.count);
     passes[static_cast<size_t>(i)].emplace(

@@ -6,7 +6,6 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <span>
 
 #include "framework/kernels/cpu/packed_matrix.h"
 #include "framework/kernels/cpu/parallel.h"
@@ -33,23 +32,6 @@ struct Steps {
   int64_t count;
   int64_t total;
 };
-
-/// Blocks of H columns of the gates, and the blocks of H rows of a weight that make them.
-struct GateBlocks {
-  int64_t column;
-  int64_t row;
-  int64_t count;
-};
-
-inline std::span<const GateBlocks> input_blocks(RecurrentCell cell) {
-  static constexpr GateBlocks kGru[] = {{1, 0, 2}, {0, 2, 1}};
-  static constexpr GateBlocks kLstm[] = {{0, 0, 4}};
-  return cell == RecurrentCell::kGru ? std::span<const GateBlocks>(kGru) : std::span<const GateBlocks>(kLstm);
-}
-
-inline GateBlocks hidden_blocks(RecurrentCell cell) {
-  return cell == RecurrentCell::kGru ? GateBlocks{1, 0, 3} : GateBlocks{0, 0, 4};
-}
 
 /// c (+)= a B with one B for all steps: packed once, unless there is a single step, whose product is split over the
 /// threads.
