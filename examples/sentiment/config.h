@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "examples/support/settings.h"
+
 namespace attune::examples {
 
 /// How text becomes tokens.
@@ -81,19 +83,10 @@ std::vector<std::string> preset_names();
 /// Throws UsageError for another name.
 Config preset(std::string_view name);
 
+/// Refers to `config`.
+Settings settings_of(Config& config);
 /// Indented JSON, ended by a newline.
-std::string to_json(const Config& config);
-
-/// Sets what a JSON object mentions; the rest stays. Throws FormatError that begins with `origin` for text that is not
-/// JSON (with its line), unknown keys, wrong types and values out of range.
-void update_from_json(Config& config, std::string_view json, const std::string& origin);
-/// The same from a file; also throws IoError.
-void update_from_file(Config& config, const std::string& path);
-/// One "key=value", as in model.dim=64. Throws UsageError.
-void update_from_setting(Config& config, const std::string& setting);
-
-/// All keys with their values in this configuration, for --help.
-std::vector<std::pair<std::string, std::string>> settings_of(const Config& config);
+std::string to_json(Config config);
 
 /// Throws FormatError that begins with `origin` when values do not fit each other.
 void check(const Config& config, const std::string& origin);

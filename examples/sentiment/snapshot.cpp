@@ -10,7 +10,7 @@ Config config_of(const Checkpoint& checkpoint, const std::string& path) {
   require<FormatError>(checkpoint.contains("config"),
                        "{}: a checkpoint without configuration, expected one of attune-sentiment", path);
   Config config;
-  update_from_json(config, checkpoint.text("config"), path);
+  settings_of(config).update_from_json(checkpoint.text("config"), path);
   check(config, path);
   return config;
 }

@@ -1,5 +1,6 @@
 #include "examples/sentiment/trainer.h"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "autograd/ops/ops.h"
 #include "autograd/optim/schedule.h"
 #include "examples/sentiment/corpus.h"
+#include "examples/support/table.h"
 #include "framework/fail.h"
 
 namespace attune::examples {
@@ -53,6 +55,10 @@ int64_t Trainer::total_steps() const {
 bool Trainer::evaluation_due() const {
   const int64_t every = std::max<int64_t>(steps_per_epoch() / config_.training.evaluations_per_epoch, 1);
   return step_ % every == 0 || done();
+}
+
+double Trainer::evaluations_per_step() const {
+  return static_cast<double>(config_.training.evaluations_per_epoch) / static_cast<double>(steps_per_epoch());
 }
 
 double Trainer::learning_rate() const {
@@ -137,18 +143,32 @@ Trainer::Evaluation Trainer::evaluate() {
   result.train_accuracy = static_cast<double>(correct_) / examples;
   loss_sum_ = 0;
   examples_ = correct_ = 0;
-  result.log = Json{{"step", step_},
-                    {"epoch", static_cast<double>(step_) / static_cast<double>(steps_per_epoch())},
-                    {"learning_rate", optimizer_->learning_rate()},
-                    {"train_loss", result.train_loss},
-                    {"train_accuracy", result.train_accuracy},
-                    {"loss", result.scores.loss},
-                    {"accuracy", accuracy},
-                    {"f1", result.scores.confusion.f1()},
-                    {"best", result.best}}
-                   .dump();
-  history_.push_back(result.log);
+  history_.push_back(Json{
+      {"step", step_},
+      {"epoch", static_cast<double>(step_) / static_cast<double>(steps_per_epoch())},
+      {"learning_rate", optimizer_->learning_rate()},
+      {"train_loss", result.train_loss},
+      {"train_accuracy", result.train_accuracy},
+      {"loss", result.scores.loss},
+      {"accuracy", accuracy},
+      {"f1", result.scores.confusion.f1()},
+      {"best",
+       result.best}}.dump());
   return result;
+}
+
+TrainerBase::StepReport Trainer::report_step() {
+  const Step step = train_step();
+  const double accuracy = 100.0 * static_cast<double>(step.correct) / static_cast<double>(step.examples);
+  return {.tokens = step.tokens, .figures = {Figure{"loss", step.loss, 4}, Figure{"accuracy", accuracy, 1, "%"}}};
+}
+
+TrainerBase::EvaluationReport Trainer::report_evaluation() {
+  const Evaluation found = evaluate();
+  return {.best = found.best,
+          .line = fmt::format("train loss {:.4f} accuracy {:5.2f}%  |  development loss {:.4f} accuracy {:5.2f}%",
+                              found.train_loss, 100 * found.train_accuracy, found.scores.loss,
+                              100 * found.scores.confusion.accuracy())};
 }
 
 Checkpoint Trainer::checkpoint() const {
@@ -176,20 +196,17 @@ Checkpoint Trainer::weights() {
 }
 
 std::string Trainer::progress() const {
-  const DataPosition data = train_.position();
-  return Json{
-      {"step", step_},
-      {"data", {{"seed", data.seed}, {"epoch", data.epoch}, {"batch", data.batch}, {"fingerprint", data.fingerprint}}},
-      {"since_evaluation", {{"loss_sum", loss_sum_}, {"examples", examples_}, {"correct", correct_}}},
-      {"best", {{"accuracy", best_accuracy_}, {"loss", best_loss_}, {"step", best_step_}}}}
+  return Json{{"step", step_},
+              {"data", to_json(train_.position())},
+              {"since_evaluation", {{"loss_sum", loss_sum_}, {"examples", examples_}, {"correct", correct_}}},
+              {"best", {{"accuracy", best_accuracy_}, {"loss", best_loss_}, {"step", best_step_}}}}
       .dump();
 }
 
 void Trainer::restore_progress(const std::string& text) {
   try {
     const Json json = Json::parse(text);
-    const Json& data = json.at("data");
-    train_.seek({data.at("seed"), data.at("epoch"), data.at("batch"), data.at("fingerprint")});
+    train_.seek(data_position(json.at("data")));
     step_ = json.at("step");
     const Json& since = json.at("since_evaluation");
     loss_sum_ = since.at("loss_sum");
@@ -213,6 +230,19 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   if (average_) average_->load_state(checkpoint.tensors("average"));
   default_stream().set_state(checkpoint.random("state/random/default"));
   history_ = checkpoint.list("history");
+}
+
+std::string Trainer::description() const {
+  return fmt::format("{} parameters; {} steps of {} texts, {} an epoch", with_commas(model_->parameter_count()),
+                     with_commas(total_steps()), config_.training.batch_size, with_commas(steps_per_epoch()));
+}
+
+std::string Trainer::summary() const {
+  return fmt::format("best development accuracy {:.2f}% at step {}", 100 * best_accuracy_, best_step_);
+}
+
+Json Trainer::result() const {
+  return {{"accuracy", best_accuracy_}, {"best_step", best_step_}, {"parameters", model_->parameter_count()}};
 }
 
 }  // namespace attune::examples

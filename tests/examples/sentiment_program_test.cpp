@@ -170,7 +170,7 @@ TEST_CASE("settings survive their JSON", "[sentiment]") {
   config.run = {.data = "a \"b\".tsv", .dev = "", .seed = ~uint64_t{0} >> 1, .threads = 3, .steps = 12};
   config.training.learning_rate = 0.1 + 0.2;
   Config copy;
-  update_from_json(copy, to_json(config), "config.json");
+  settings_of(copy).update_from_json(to_json(config), "config.json");
   CHECK(copy == config);
 }
 

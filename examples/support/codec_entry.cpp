@@ -1,0 +1,36 @@
+#include "examples/support/codec_entry.h"
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "framework/fail.h"
+
+namespace attune::examples {
+namespace {
+
+constexpr size_t kWord = sizeof(int64_t);
+
+}  // namespace
+
+void put_codec(Checkpoint& checkpoint, std::string path, const TextCodec& codec) {
+  const std::string bytes = codec.bytes();
+  std::vector<int64_t> words(1 + (bytes.size() + kWord - 1) / kWord);
+  words[0] = static_cast<int64_t>(bytes.size());
+  std::memcpy(words.data() + 1, bytes.data(), bytes.size());
+  checkpoint.put(std::move(path), Tensor::from(words, {static_cast<int64_t>(words.size())}));
+}
+
+std::unique_ptr<TextCodec> codec_of(const Checkpoint& checkpoint, std::string_view path, const std::string& file) {
+  require<FormatError>(checkpoint.contains(path), "{}: a checkpoint without {}", file, path);
+  const Tensor words = checkpoint.tensor(path);
+  const size_t room = words.dtype() == DType::kInt64 && words.numel() > 0 ? static_cast<size_t>(words.numel() - 1) : 0;
+  const int64_t size = room > 0 ? *words.data<int64_t>() : -1;
+  require<FormatError>(size >= 0 && static_cast<uint64_t>(size) <= room * kWord, "{}: {} is not a codec", file, path);
+  std::string bytes(static_cast<size_t>(size), '\0');
+  std::memcpy(bytes.data(), words.data<int64_t>() + 1, bytes.size());
+  return TextCodec::load(bytes, file);
+}
+
+}  // namespace attune::examples

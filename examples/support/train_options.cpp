@@ -1,0 +1,62 @@
+#include "examples/support/train_options.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+#include <cmath>
+#include <string_view>
+
+namespace attune::examples {
+
+std::optional<double> parse_duration(const std::string& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || !std::isfinite(value) || value <= 0) return {};
+  const std::string_view unit(at, static_cast<size_t>(end - at));
+  if (unit.empty() || unit == "s") return value;
+  if (unit == "m") return 60 * value;
+  if (unit == "h") return 3600 * value;
+  return {};
+}
+
+void add_train_options(CLI::App& app, CommonTrainOptions& options, const TrainHelp& help) {
+  app.add_option("--out", options.out, "Folder for best.h5, last.h5, config.json, log.jsonl")
+      ->type_name("DIR")
+      ->required();
+  app.add_option(
+         "--preset", options.preset,
+         fmt::format("Settings to begin with: {} (default: {})", fmt::join(help.presets, ", "), help.default_preset))
+      ->type_name("NAME");
+  app.add_option("--config", options.config, "JSON file of settings, such as a run's config.json")->type_name("FILE");
+  app.add_option("--set", options.settings, "Change one setting, such as model.dim=64; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  app.add_option("--epochs", options.epochs, "How often to go through the data")
+      ->type_name("N")
+      ->check(whole_number(1, 1 << 30));
+  app.add_option_function<std::string>(
+         "--budget", [&options](const std::string& text) { options.budget = parse_duration(text); },
+         "Plan fewer steps where needed to end within this time: 90s, 10m, 1h")
+      ->type_name("TIME")
+      ->check(CLI::Validator(
+          [](std::string& text) {
+            return parse_duration(text) ? std::string()
+                                        : fmt::format("expected a time above 0 such as 90s, 10m or 1h, got '{}'", text);
+          },
+          ""));
+  app.add_flag("--resume", options.resume, "Go on with the run in --out; begin it where there is none yet");
+  app.add_option("--seed", options.seed, "Seed of everything random (default: 1)")
+      ->type_name("N")
+      ->check(whole_number(0));
+  app.add_option("--threads", options.threads, "Threads to compute with (default: every core)")
+      ->type_name("N")
+      ->check(whole_number(1, 1024));
+  app.add_flag("--json", options.json, "Print the result as a JSON object at the end");
+  app.footer(help.settings);
+}
+
+}  // namespace attune::examples
