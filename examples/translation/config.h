@@ -27,7 +27,7 @@ struct TextConfig {
 
 struct ModelConfig {
   std::string kind = "transformer";  ///< transformer or recurrent
-  int64_t dim = 128;                 ///< of embeddings and states
+  int64_t dim = 128;                 ///< of embeddings and features
   double dropout = 0.1;
   std::string sharing = "all";  ///< of embeddings: all (output as well), target (its output) or none
 
@@ -42,7 +42,9 @@ struct ModelConfig {
 
   // Of a recurrent model.
   std::string cell = "gru";            ///< gru or lstm
-  int64_t layers = 1;                  ///< of the encoder, which reads in both directions
+  int64_t hidden = 512;                ///< states of the decoder, and of the encoder's two directions together
+  int64_t layers = 1;                  ///< of the encoder and of the decoder
+  std::string form = "bahdanau";       ///< bahdanau or luong: see RecurrentForm
   std::string attention = "additive";  ///< a name of attention_names(), or none
   int64_t window = 10;                 ///< of local-m and local-p, to each side
 
@@ -75,9 +77,9 @@ struct TrainingConfig {
 
 /// What is trained on, and how: everything that decides about a run's weights.
 struct RunConfig {
-  std::string data;  ///< folder; empty: the embedded grammar
-  std::string source = "en";
-  std::string target = "es";
+  std::string data;    ///< folder; empty: the embedded grammar
+  std::string source;  ///< languages
+  std::string target;
   uint64_t seed = 1;
   int64_t threads = 0;  ///< sums are split by threads, so results depend on their number
   int64_t steps = 0;    ///< planned when the run began

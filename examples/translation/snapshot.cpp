@@ -1,0 +1,91 @@
+#include "examples/translation/snapshot.h"
+
+#include <utility>
+
+#include "autograd/optim/average.h"
+#include "examples/support/codec_entry.h"
+#include "framework/fail.h"
+
+namespace attune::examples::translation {
+namespace {
+
+TextPreparation preparation_of(const TextConfig& config, const std::string& language) {
+  return TextPreparation({.normalize = config.normalize,
+                          .tokenize = config.tokenize,
+                          .lower_case = config.lower_case,
+                          .moses = {.language = language}});
+}
+
+/// last.h5 has the weights of the last step and what averages are made of; evaluations look at the average.
+void use_average(TranslationModel& model, const TrainingConfig& config, const Checkpoint& checkpoint) {
+  if (const NamedTensors state = checkpoint.tensors("average"); !state.empty()) {
+    WeightAverage average(model.named_parameters(), config.average_decay);
+    average.load_state(state);
+    if (average.updates() > 0) average.swap();
+  }
+  if (const NamedTensors state = checkpoint.tensors("checkpoints"); !state.empty()) {
+    CheckpointAverage average(model.named_parameters(), checkpoint_average(config));
+    average.load_state(state);
+    average.swap();
+  }
+}
+
+}  // namespace
+
+CheckpointAverageOptions checkpoint_average(const TrainingConfig& config) {
+  if (config.average_best > 0) return {.count = config.average_best, .keep = KeepCheckpoints::kBest};
+  return {.count = config.average_last, .keep = KeepCheckpoints::kLast};
+}
+
+TextSides preparations_of(const Config& config) {
+  return {.source = {.preparation = preparation_of(config.text, config.run.source), .codec = nullptr},
+          .target = {.preparation = preparation_of(config.text, config.run.target), .codec = nullptr}};
+}
+
+Config config_of(const Checkpoint& checkpoint, const std::string& path) {
+  require<FormatError>(checkpoint.contains("config"),
+                       "{}: a checkpoint without configuration, expected one of attune-translation", path);
+  Config config;
+  settings_of(config).update_from_json(checkpoint.text("config"), path);
+  check(config, path);
+  return config;
+}
+
+TextSides sides_of(const Checkpoint& checkpoint, const Config& config, const std::string& path) {
+  TextSides sides = preparations_of(config);
+  sides.source.codec = codec_of(checkpoint, "codec/source", path);
+  sides.target.codec = config.text.joint ? sides.source.codec : codec_of(checkpoint, "codec/target", path);
+  return sides;
+}
+
+void put_sides(Checkpoint& checkpoint, const TextSides& sides) {
+  put_codec(checkpoint, "codec/source", *sides.source.codec);
+  if (sides.target.codec != sides.source.codec) put_codec(checkpoint, "codec/target", *sides.target.codec);
+}
+
+std::unique_ptr<TranslationModel> make_model(const Config& config, const TextSides& sides) {
+  return std::make_unique<TranslationModel>(config.model, sides.source.codec->size(), sides.target.codec->size(),
+                                            config.text.max_length);
+}
+
+Snapshot load_snapshot(const std::string& path) {
+  const Checkpoint checkpoint = Checkpoint::load(path);
+  const Config config = config_of(checkpoint, path);
+  const TextSides sides = sides_of(checkpoint, config, path);
+  Snapshot snapshot{
+      .config = config, .source = sides.source, .target = sides.target, .model = make_model(config, sides)};
+  try {
+    snapshot.model->load_state_dict(checkpoint.tensors("model"));
+    use_average(*snapshot.model, snapshot.config.training, checkpoint);
+  } catch (const ShapeError& error) {
+    // It lists everything; the first entries say enough here.
+    constexpr size_t kShown = 300;
+    std::string text = error.what();
+    if (text.size() > kShown) text = text.substr(0, kShown) + " ...";
+    fail<FormatError>("{}: its weights are not those of its configuration: {}", path, text);
+  }
+  snapshot.model->eval();
+  return snapshot;
+}
+
+}  // namespace attune::examples::translation

@@ -1,0 +1,59 @@
+#include <memory>
+#include <optional>
+
+#include "examples/support/training_run.h"
+#include "examples/translation/commands.h"
+#include "examples/translation/corpus.h"
+#include "examples/translation/snapshot.h"
+#include "examples/translation/trainer.h"
+#include "framework/device.h"
+
+namespace attune::examples::translation {
+namespace {
+
+void set_languages(const TrainOptions& options, RunConfig& run) {
+  if (options.data) run.data = *options.data;
+  if (options.source) run.source = *options.source;
+  if (options.target) run.target = *options.target;
+  if (run.data.empty()) {
+    if (run.source.empty()) run.source = "en";
+    if (run.target.empty()) run.target = "es";
+    if (run.source != "en" || run.target != "es") {
+      throw UsageError("--source and --target are given without --data: the embedded grammar is from en to es");
+    }
+  }
+  if (run.source.empty() || run.target.empty()) {
+    throw UsageError("--data needs --source and --target: the languages, as in --source en --target de");
+  }
+}
+
+Config requested(const TrainOptions& options, const std::optional<Config>& saved) {
+  return requested_config(
+      options, saved, [&] { return preset(options.preset.value_or(options.data ? "transformer-tiny" : "grammar")); },
+      [&](Config& config) { set_languages(options, config.run); });
+}
+
+}  // namespace
+
+int train(const TrainOptions& options) {
+  if (!options.resume) requested(options, {});  // what is wrong in it comes before any folder is made
+  TrainingRun run(options, "attune-translation");
+  const std::optional<Checkpoint>& saved = run.saved();
+  std::optional<Config> saved_config;
+  if (saved) saved_config = config_of(*saved, run.saved_path());
+  Config config = requested(options, saved_config);
+  if (config.run.threads == 0) config.run.threads = num_threads();
+  set_num_threads(static_cast<int>(config.run.threads));
+
+  const Corpus corpus = load_corpus(config.run);
+  const TextSides sides = saved ? sides_of(*saved, config, run.saved_path()) : learn_sides(config, corpus.train);
+  const TrainingData data = encode(config, sides, corpus);
+  return run.go(
+      [&](int64_t steps) {
+        if (steps > 0) config.run.steps = steps;
+        return std::make_unique<Trainer>(config, sides, data);
+      },
+      data.description);
+}
+
+}  // namespace attune::examples::translation
