@@ -57,13 +57,8 @@ Validator::Validator(const Config& config, TextSides sides, const Validation& da
 }
 
 double Validator::bleu(TranslationModel& model, int64_t max_length) const {
-  const Translator translator({.model = model,
-                               .source = *sides_.source.codec,
-                               .target = *sides_.target.codec,
-                               .source_preparation = sides_.source.preparation,
-                               .target_preparation = sides_.target.preparation,
-                               .max_length = max_length},
-                              {});
+  const Translator translator(
+      {.model = model, .source = sides_.source, .target = sides_.target, .max_length = max_length}, {});
   std::vector<std::string> translations;
   for (const std::vector<Translation>& found : translator(sources_)) translations.push_back(found.front().text);
   const std::vector<std::string> references[] = {references_};
