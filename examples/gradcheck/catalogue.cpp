@@ -34,6 +34,7 @@ const std::vector<LayerRow>& catalogue() {
     add_score_rows(all);
     add_efficient_rows(all);
     add_transformer_rows(all);
+    add_text_rows(all);
     add_recurrent_rows(all);
     add_picture_rows(all);
     return all;

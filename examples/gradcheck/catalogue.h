@@ -80,6 +80,7 @@ void add_efficient_rows(std::vector<LayerRow>& rows);
 void add_picture_rows(std::vector<LayerRow>& rows);
 void add_recurrent_rows(std::vector<LayerRow>& rows);
 void add_score_rows(std::vector<LayerRow>& rows);
+void add_text_rows(std::vector<LayerRow>& rows);
 void add_transformer_rows(std::vector<LayerRow>& rows);
 
 }  // namespace attune::examples

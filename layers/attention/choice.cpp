@@ -41,6 +41,10 @@ constexpr Named kNamed[] = {
 
 std::unique_ptr<AttentionCore> make_global(const AttentionChoice& choice) {
   if (choice.score == ScoreKind::kDot || choice.score == ScoreKind::kScaledDot) {
+    const ScoreSizes& sizes = choice.sizes;
+    require<ValueError>(sizes.key == 0 || sizes.key == sizes.query,
+                        "make_attention: width of query {} and key {} given, expected equal ones for products of both",
+                        sizes.query, sizes.key);
     const double scale = choice.score == ScoreKind::kDot ? 1 : 0;
     return std::make_unique<ScaledDotProduct>(ScaledDotProductOptions{.scale = scale, .dropout = choice.dropout});
   }
