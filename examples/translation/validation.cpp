@@ -26,8 +26,7 @@ double Scores::perplexity() const { return std::exp(loss); }
 
 double mean_loss(TranslationModel& model, PairLoader& loader) {
   const NoGrad no_grad;
-  const bool training = model.training();
-  model.eval();
+  const Evaluating evaluating(model);
   const CrossEntropyLoss cross_entropy({.ignore_index = TextCodec::kPad, .reduction = Reduction::kSum});
   double sum = 0;
   int64_t tokens = 0;
@@ -36,7 +35,6 @@ double mean_loss(TranslationModel& model, PairLoader& loader) {
     sum += cross_entropy(features, model.decoder().head(), batch->target_out).item();
     tokens += batch->target_tokens;
   }
-  model.train(training);
   return sum / static_cast<double>(tokens);
 }
 

@@ -4,7 +4,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -13,11 +12,13 @@
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
 #include "tests/support/sentiment.h"
+#include "tests/support/training_runs.h"
 
 namespace attune {
 namespace {
 
 using Catch::Matchers::ContainsSubstring;
+using testing::check_error;
 using testing::Finished;
 using testing::read_bytes;
 using testing::run;
@@ -26,15 +27,6 @@ using testing::TemporaryDirectory;
 using Words = std::vector<std::string>;
 
 constexpr const char* kProgram = "attune-sentiment";
-
-void check_error(const Finished& finished, int status, const std::string& text) {
-  INFO(finished.err);
-  CHECK(finished.status == status);
-  CHECK(finished.err.starts_with("error: "));
-  CHECK_THAT(finished.err, ContainsSubstring(text));
-  CHECK(std::count(finished.err.begin(), finished.err.end(), '\n') == 1);
-  CHECK(finished.out.empty());
-}
 
 /// A finished run to look at and to spoil: made once, since nothing in it changes.
 class FinishedRun {

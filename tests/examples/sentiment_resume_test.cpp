@@ -3,10 +3,6 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <algorithm>
-#include <chrono>
-#include <csignal>
-#include <filesystem>
-#include <random>
 #include <string>
 
 #include "examples/sentiment/corpus.h"
@@ -14,6 +10,7 @@
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
 #include "tests/support/sentiment.h"
+#include "tests/support/training_runs.h"
 
 namespace attune {
 namespace {
@@ -22,12 +19,10 @@ using Catch::Matchers::ContainsSubstring;
 using testing::Finished;
 using testing::read_bytes;
 using testing::run;
-using testing::run_and_signal;
 using testing::small_training;
 using testing::TemporaryDirectory;
 
 constexpr const char* kProgram = "attune-sentiment";
-constexpr const char* kFiles[] = {"last.h5", "best.h5", "config.json", "log.jsonl"};
 
 /// Dropout of all kinds, an average, evaluations inside epochs, and a save at every step.
 const std::vector<std::string> kEverything = {
@@ -35,77 +30,20 @@ const std::vector<std::string> kEverything = {
     "--set", "training.average_decay=0.9", "--set", "training.word_dropout=0.1",
     "--set", "training.batch_size=8",      "--set", "model.members=2"};
 
-std::vector<std::string> with(std::vector<std::string> words, const std::vector<std::string>& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-void check_equal_runs(const std::string& left_alone, const std::string& resumed) {
-  for (const char* file : kFiles) {
-    INFO(file);
-    CHECK(read_bytes(left_alone + "/" + file) == read_bytes(resumed + "/" + file));
-  }
-  CHECK(run("attune-checkpoint", {"diff", left_alone + "/last.h5", resumed + "/last.h5"}).status == 0);
+/// The data lie in the file that `directory` has.
+testing::TrainCommand training(const TemporaryDirectory& directory) {
+  const std::string data = directory.write("data.tsv", testing::review_lines(120));
+  return [data](const std::string& out) { return small_training(data, out, kEverything); };
 }
 
 TEST_CASE("a run killed again and again ends with the same bytes", "[program][sentiment]") {
   const TemporaryDirectory directory;
-  const std::string data = directory.write("data.tsv", testing::review_lines(120));
-  const std::string alone = directory / "alone";
-  const auto begin = std::chrono::steady_clock::now();
-  const Finished undisturbed = run(kProgram, small_training(data, alone, kEverything));
-  INFO(undisturbed.err);
-  REQUIRE(undisturbed.status == 0);
-  const auto duration =
-      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
-
-  const std::string killed = directory / "killed";
-  const std::vector<std::string> command = with(small_training(data, killed, kEverything), {"--resume"});
-  std::mt19937 random(std::random_device{}());
-  std::uniform_int_distribution<int> moment(0, static_cast<int>(duration));
-  int kills = 0;
-  Finished finished;
-  finished.status = 1;
-  for (int i = 0; i < 8 && finished.status != 0; ++i) {
-    finished = run_and_signal(kProgram, command, moment(random), SIGKILL);
-    INFO(finished.err);
-    REQUIRE((finished.status == 0 || finished.status == 128 + SIGKILL));
-    kills += finished.status != 0;
-  }
-  finished = run(kProgram, command);
-  INFO(finished.err);
-  REQUIRE(finished.status == 0);
-  INFO(kills << " kills within " << duration << " ms each");
-  check_equal_runs(alone, killed);
+  testing::check_killed_run(kProgram, training(directory));
 }
 
 TEST_CASE("an interrupted run says how to go on, and goes on", "[program][sentiment]") {
   const TemporaryDirectory directory;
-  const std::string data = directory.write("data.tsv", testing::review_lines(120));
-  const std::string alone = directory / "alone";
-  const std::string stopped = directory / "stopped";
-  REQUIRE(run(kProgram, small_training(data, alone, kEverything)).status == 0);
-
-  // Wait for the first checkpoint, however slow the machine.
-  Finished finished;
-  for (int wait = 50; finished.status == 0 || !std::filesystem::exists(stopped + "/last.h5"); wait *= 2) {
-    std::filesystem::remove_all(stopped);
-    finished = run_and_signal(kProgram, small_training(data, stopped, kEverything), wait, SIGINT);
-    REQUIRE(wait < 60000);
-    if (finished.status == 0) wait = 10;
-  }
-  CHECK(finished.status == 130);
-  CHECK_THAT(finished.err, ContainsSubstring("go on with: attune-sentiment train --resume --out " + stopped));
-  // The command that it names: everything else is in the checkpoint.
-  finished = run(kProgram, {"train", "--resume", "--out", stopped});
-  INFO(finished.err);
-  CHECK(finished.status == 0);
-  CHECK_THAT(finished.err, ContainsSubstring("resumed at step"));
-  check_equal_runs(alone, stopped);
-
-  // Once more: there is nothing left to do, and nothing changes.
-  CHECK(run(kProgram, {"train", "--resume", "--out", stopped}).status == 0);
-  check_equal_runs(alone, stopped);
+  testing::check_interrupted_run(kProgram, training(directory));
 }
 
 TEST_CASE("a trainer restored in the middle of an epoch repeats every step", "[sentiment]") {

@@ -83,5 +83,47 @@ TEST_CASE("the average goes on bitwise after a restart and beside an optimizer",
   CHECK(testing::heap_allocations() == heap);
 }
 
+TEST_CASE("the average of checkpoints is the mean of the last or of the best", "[optim]") {
+  const Variable a(random({5}, 1), true);
+  const auto set = [&](double value) { a.leaf()->value.copy_(Tensor::full({5}, value, DType::kFloat64)); };
+  const auto mean = [&](CheckpointAverage& average) {
+    const UseAverage use(average);
+    CHECK_THROWS_AS(average.add(), ValueError);
+    CHECK_THROWS_AS(average.state(), ValueError);
+    return a.value().to_vector<double>()[4];
+  };
+  CHECK_THROWS_AS(CheckpointAverage(Named{{"a", a}}, {.count = 0}), ValueError);
+
+  CheckpointAverage last(Named{{"a", a}}, {.count = 2});
+  CHECK_THROWS_AS(last.swap(), ValueError);
+  CheckpointAverage best(Named{{"a", a}}, {.count = 2, .keep = KeepCheckpoints::kBest});
+  // Value, score, means afterwards; an equal score comes too late, NaN is worse than any number.
+  const struct {
+    double value, score;
+    double last, best;
+  } rows[] = {{1, 0.5, 1, 1}, {2, NAN, 1.5, 1.5}, {4, 0.25, 3, 2.5}, {8, 0.25, 6, 2.5}, {16, 0.75, 12, 8.5}};
+  for (const auto& row : rows) {
+    INFO(row.value);
+    set(row.value);
+    CHECK(last.add(row.score));
+    CHECK(best.add(row.score) == (row.value != 8));
+    CHECK(mean(last) == row.last);
+    CHECK(mean(best) == row.best);
+    CHECK(a.value().to_vector<double>()[0] == row.value);
+  }
+  CHECK(best.size() == 2);
+
+  CheckpointAverage restored(Named{{"a", a}}, {.count = 2, .keep = KeepCheckpoints::kBest});
+  restored.load_state(best.state());
+  CHECK(mean(restored) == 8.5);
+  set(3);
+  CHECK_FALSE(restored.add(0.5));
+  CHECK(restored.add(0.6));
+  CHECK(mean(restored) == 9.5);
+  CHECK_THROWS_AS(restored.load_state({}), ShapeError);
+  CHECK(restored.size() == 2);
+  CHECK_THROWS_AS(CheckpointAverage(Named{{"a", a}}, {.count = 1}).load_state(best.state()), ShapeError);
+}
+
 }  // namespace
 }  // namespace attune

@@ -1,0 +1,309 @@
+#include "examples/translation/trainer.h"
+
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <cmath>
+#include <string>
+
+#include "datasets/bilingual.h"
+#include "framework/error.h"
+#include "framework/storage.h"
+#include "tests/support/paths.h"
+
+namespace attune::examples::translation {
+namespace {
+
+using Catch::Approx;
+using testing::read_bytes;
+using testing::TemporaryDirectory;
+
+Config small_config() {
+  Config config;
+  config.text = {.codec = "words", .joint = false, .vocabulary = 0, .max_length = 40};
+  config.model = {.dim = 16,
+                  .sharing = "target",
+                  .encoder_blocks = 1,
+                  .decoder_blocks = 1,
+                  .heads = 2,
+                  .ffn_dim = 32,
+                  .hidden = 16};
+  config.training.epochs = 3;
+  config.training.max_tokens = 200;
+  config.training.warmup = 4;
+  config.run.source = "en";
+  config.run.target = "es";
+  return config;
+}
+
+/// A trainer on the first pairs of the grammar, which are its validation data too.
+struct Session {
+  Session(const Config& config, int64_t count)
+      : corpus{.train = pairs(count), .val = pairs(count)},
+        sides(learn_sides(config, corpus.train)),
+        data(encode(config, sides, corpus)),
+        trainer(config, sides, data) {}
+
+  static ParallelCorpus pairs(int64_t count) { return to_corpus(generate_bilingual({.count = count}), "pairs"); }
+
+  Corpus corpus;
+  TextSides sides;
+  TrainingData data;
+  Trainer trainer;
+};
+
+std::vector<float> values(const NamedTensors& tensors) {
+  std::vector<float> all;
+  for (const auto& [name, tensor] : tensors) {
+    if (tensor.dtype() != DType::kFloat32) continue;
+    const std::vector<float> some = tensor.to_vector<float>();
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, static_cast<double>(std::abs(a[i] - b[i])));
+  return largest;
+}
+
+TEST_CASE("a model learns 8 translations by heart, whatever its parts", "[translation][training]") {
+  const auto learns = [](const ModelConfig& model) {
+    Config config = small_config();
+    config.model = model;
+    config.model.dim = 32;
+    config.model.hidden = 32;
+    config.model.dropout = 0;
+    config.training.label_smoothing = 0;
+    config.training.epochs = 80;
+    config.training.learning_rate = 0.01;
+    config.training.schedule = "cosine";
+    Session session(config, 8);
+    while (!session.trainer.done()) session.trainer.train_step();
+    const Scores scores = session.trainer.evaluate().scores;
+    CHECK(scores.loss < 0.05);
+    CHECK(scores.bleu == Approx(100));
+  };
+  ModelConfig model = small_config().model;
+  SECTION("transformer") { learns(model); }
+  SECTION("post-norm transformer, rotary") {
+    model.norm_first = false;
+    model.positions = "rotary";
+    model.sharing = "none";
+    learns(model);
+  }
+  model.kind = "recurrent";
+  SECTION("additive attention") { learns(model); }
+  SECTION("no attention") {
+    model.attention = "none";
+    model.cell = "lstm";
+    learns(model);
+  }
+  SECTION("general attention") {
+    model.attention = "general";
+    model.form = "luong";
+    learns(model);
+  }
+}
+
+TEST_CASE("every preset makes a model", "[translation]") {
+  for (const std::string& name : preset_names()) {
+    INFO(name);
+    Config config = preset(name);
+    check(config, name);
+    config.model.dim = 16;
+    config.model.heads = 2;
+    config.model.hidden = 16;
+    TranslationModel model(config.model, 30, 30, 20);
+    const Tensor tokens = Tensor::from(std::vector<int64_t>{2, 5, 6, 3}, {1, 4});
+    const Variable features = model(tokens, Tensor::from(std::vector<int64_t>{4}, {1}), tokens);
+    CHECK(features.shape() == Shape{1, 4, 16});
+    CHECK(model.decoder().vocabulary() == 30);
+  }
+}
+
+TEST_CASE("a trainer restored in the middle of an epoch repeats every step of a translation", "[translation]") {
+  const TemporaryDirectory directory;
+  Config config = small_config();
+  config.training.accumulation = 2;
+  config.training.evaluate_every = 3;
+  config.training.average_decay = 0.9;
+  SECTION("average of the last checkpoints") { config.training.average_last = 2; }
+  SECTION("average of the best checkpoints") {
+    config.training.average_best = 2;
+    config.text = {.joint = true, .vocabulary = 200, .tokenize = true, .max_length = 40};
+    config.model.sharing = "all";
+    config.training.select = "loss";
+  }
+  const auto go_on = [](Trainer& trainer, int64_t until) {
+    while (trainer.step() < until && !trainer.done()) {
+      trainer.train_step();
+      if (trainer.evaluation_due()) trainer.evaluate();
+    }
+  };
+  const auto bytes = [&](const Checkpoint& checkpoint) {
+    checkpoint.save(directory / "state.h5");
+    return read_bytes(directory / "state.h5");
+  };
+
+  Session first(config, 120);
+  const int64_t middle = first.trainer.steps_per_epoch() + 2;
+  REQUIRE(first.trainer.steps_per_epoch() > 2);
+  go_on(first.trainer, middle);
+  first.trainer.checkpoint().save(directory / "middle.h5");
+  go_on(first.trainer, first.trainer.total_steps());
+
+  Session second(config, 120);
+  second.trainer.train_step();  // a history of its own, to be forgotten
+  second.trainer.evaluate();
+  second.trainer.restore(Checkpoint::load(directory / "middle.h5"));
+  CHECK(second.trainer.step() == middle);
+  go_on(second.trainer, second.trainer.total_steps());
+  CHECK(bytes(first.trainer.checkpoint()) == bytes(second.trainer.checkpoint()));
+  CHECK(bytes(first.trainer.weights()) == bytes(second.trainer.weights()));
+
+  // What evaluations looked at is what last.h5 and best.h5 stand for.
+  first.trainer.checkpoint().save(directory / "last.h5");
+  first.trainer.weights().save(directory / "best.h5");
+  const Snapshot last = load_snapshot(directory / "last.h5");
+  const Snapshot best = load_snapshot(directory / "best.h5");
+  CHECK(values(last.model->state_dict()) == values(best.model->state_dict()));
+  CHECK(values(last.model->state_dict()) != values(first.trainer.model().state_dict()));
+  CHECK(last.source.codec->bytes() == first.sides.source.codec->bytes());
+  CHECK((last.source.codec == last.target.codec) == config.text.joint);
+}
+
+TEST_CASE("accumulated batches make the step of one large batch", "[translation]") {
+  Config config = small_config();
+  config.model.dropout = 0;
+  config.training.clip_norm = 0;
+  config.training.max_tokens = 4000;
+  Session large(config, 60);
+  REQUIRE(large.trainer.steps_per_epoch() == 1);
+  config.training.max_tokens = 200;
+  config.training.accumulation = Session(config, 60).trainer.steps_per_epoch();
+  REQUIRE(config.training.accumulation > 2);
+  Session small(config, 60);
+
+  const Trainer::Step one = large.trainer.train_step();
+  const Trainer::Step many = small.trainer.train_step();
+  CHECK(many.loss == Approx(one.loss).epsilon(1e-5));
+  CHECK(many.target_tokens == one.target_tokens);
+  CHECK(many.source_tokens == one.source_tokens);
+  // The first moments are the gradients.
+  const auto moments = [](const Session& session) {
+    NamedTensors found;
+    for (const auto& entry : session.trainer.checkpoint().tensors("optimizer")) {
+      if (entry.first.ends_with(".m")) found.push_back(entry);
+    }
+    return values(found);
+  };
+  const std::vector<float> expected = moments(large);
+  const double size = largest_difference(expected, std::vector<float>(expected.size()));
+  CHECK(size > 1e-4);
+  CHECK(largest_difference(moments(small), expected) < 1e-4 * size);
+}
+
+TEST_CASE("weights are the mean of the last checkpoints, or of the best", "[translation]") {
+  Config config = small_config();
+  config.training.select = "loss";
+  const auto mean_of_two = [&](const std::vector<std::vector<float>>& checkpoints, size_t a, size_t b) {
+    std::vector<float> mean = checkpoints[a];
+    for (size_t i = 0; i < mean.size(); ++i) mean[i] += (checkpoints[b][i] - mean[i]) / 2;
+    return mean;
+  };
+  const auto three = [](Session& session, double* losses) {
+    std::vector<std::vector<float>> checkpoints;
+    for (int i = 0; i < 3; ++i) {
+      session.trainer.train_step();
+      checkpoints.push_back(values(session.trainer.model().state_dict()));
+      losses[i] = session.trainer.evaluate().scores.loss;
+    }
+    return checkpoints;
+  };
+  double losses[3];
+  SECTION("last") {
+    config.training.average_last = 2;
+    Session session(config, 20);
+    const auto checkpoints = three(session, losses);
+    CHECK(values(session.trainer.weights().tensors("model")) == mean_of_two(checkpoints, 1, 2));
+    CHECK(values(session.trainer.model().state_dict()) == checkpoints[2]);
+  }
+  SECTION("best") {
+    config.training.average_best = 2;
+    config.training.learning_rate = 2;  // from bad to worse
+    config.training.warmup = 0;
+    Session session(config, 20);
+    const auto checkpoints = three(session, losses);
+    CHECK(values(session.trainer.weights().tensors("model")) == mean_of_two(checkpoints, 0, 1));
+    CHECK(losses[2] == losses[1]);
+  }
+}
+
+TEST_CASE("training ends when patience does", "[translation]") {
+  Config config = small_config();
+  config.training.learning_rate = 1e-12;
+  config.training.evaluate_every = 1;
+  config.training.select = "loss";
+  config.training.patience = 2;
+  Session session(config, 60);
+  Trainer& trainer = session.trainer;
+  REQUIRE(trainer.total_steps() > 5);
+  while (!trainer.done()) {
+    trainer.train_step();
+    if (trainer.evaluation_due()) trainer.evaluate();
+  }
+  CHECK(trainer.step() == 3);
+}
+
+TEST_CASE("after the first epochs translation training asks the system for no memory", "[translation][steady]") {
+  Config config = small_config();
+  config.training.average_decay = 0.99;
+  config.training.average_last = 2;
+  config.training.accumulation = 2;
+  config.training.epochs = 6;
+  Session session(config, 200);
+  Trainer& trainer = session.trainer;
+  while (trainer.step() < 4 * trainer.steps_per_epoch()) {
+    trainer.train_step();
+    if (trainer.step() % trainer.steps_per_epoch() == 0) trainer.evaluate();
+  }
+  const uint64_t before = memory_stats().system_allocations;
+  while (!trainer.done()) trainer.train_step();
+  CHECK(memory_stats().system_allocations == before);
+}
+
+TEST_CASE("settings of a translation that do not fit each other are named", "[translation]") {
+  const auto refused = [](const std::string& text, auto&& change) {
+    Config config;
+    change(config);
+    CHECK_THROWS_MATCHES(check(config, "file"), FormatError,
+                         Catch::Matchers::MessageMatches(Catch::Matchers::ContainsSubstring(text)));
+  };
+  refused("file: model.dim is 128 and model.heads 3", [](Config& c) { c.model.heads = 3; });
+  refused("model.hidden is 7, expected an even number", [](Config& c) {
+    c.model.kind = "recurrent";
+    c.model.hidden = 7;
+  });
+  refused("model.sharing is all and text.joint false", [](Config& c) { c.text.joint = false; });
+  refused("text.vocabulary is 0, expected the number of bpe pieces", [](Config& c) { c.text.vocabulary = 0; });
+  refused("training.learning_rate is 0", [](Config& c) { c.training.learning_rate = 0; });
+  refused("training.max_tokens is 100 and text.max_length 256", [](Config& c) { c.training.max_tokens = 100; });
+  refused("training.average_last is 2 and training.average_best 3", [](Config& c) {
+    c.training.average_last = 2;
+    c.training.average_best = 3;
+  });
+
+  Config config = preset("transformer-tiny");
+  config.run = {.data = "a \"b\"", .source = "de", .target = "en", .seed = 5, .threads = 3, .steps = 12};
+  Config copy;
+  settings_of(copy).update_from_json(to_json(config), "config.json");
+  CHECK(copy == config);
+}
+
+}  // namespace
+}  // namespace attune::examples::translation
