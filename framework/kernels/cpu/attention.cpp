@@ -47,6 +47,7 @@ struct ForwardScratch {
   T* largest;  // score of each row so far
   T* sums;     // of exponentials, less the largest score
   bool* allowed;
+  T bound;      // of scores, for a query of norm 1; infinite where there is none
   bool finite;  // v is
 
   explicit ForwardScratch(const Head<T>& head) {
@@ -60,10 +61,37 @@ struct ForwardScratch {
     largest = outputs + rows * head.value_size;
     sums = largest + rows;
     allowed = scratch<bool>(5, rows * columns);
-    pack({head.k.data, 1, head.k.step}, head.key_size, head.keys, keys);
+    const bool finite_keys = pack({head.k.data, 1, head.k.step}, head.key_size, head.keys, keys);
+    bound = finite_keys ? score_bound(head, keys) : std::numeric_limits<T>::infinity();
     finite = pack({head.v.data, head.v.step, 1}, head.keys, head.value_size, values);
   }
 };
+
+// Bounds of the scores of each row, as its `largest`; false where they are too large to be used.
+template <class T>
+bool bound_rows(const Head<T>& head, int64_t rows, const ForwardScratch<T>& w) {
+  if (!std::isfinite(w.bound)) return false;
+  for (int64_t r = 0; r < rows; ++r) {
+    w.largest[r] =
+        w.bound * std::sqrt(dot_rows(w.queries + r * head.key_size, w.queries + r * head.key_size, head.key_size));
+    if (!(w.largest[r] <= static_cast<T>(kScoreBound))) return false;
+  }
+  return true;
+}
+
+// Scores of the block become exponentials less the bound of their row.
+template <class T>
+void bounded_softmax_block(const Head<T>& head, const Block<T>& block, const ForwardScratch<T>& w, bool first) {
+  for (int64_t r = 0; r < block.rows; ++r) {
+    int64_t begin = 0;
+    int64_t end = 0;
+    finish_scores<T>(head, block, r, begin, end, nullptr);
+    const T sum = block.allowed == nullptr
+                      ? exponentiate<Depth::kBounded>(block.row(r), begin, end, block.columns, w.largest[r])
+                      : exponentiate(block.row(r), begin, end, block.columns, w.largest[r]);
+    w.sums[r] = first ? sum : w.sums[r] + sum;
+  }
+}
 
 // Scores of the block become exponentials less the largest score of their row so far; what was summed up before is
 // scaled to it.
@@ -138,6 +166,7 @@ void forward_rows(const Head<T>& head, int64_t t0, int64_t rows, const ForwardSc
   int64_t to = head.keys;
   trim_keys(head, t0, rows, from, to);
   gather_rows(head.q, t0, rows, head.key_size, w.queries);
+  const bool bounded = bound_rows(head, rows, w);
   bool first = true;
   // All keys in one block: its exponentials are the weights, but for the sums.
   const bool whole = head.weights != nullptr && head.keys <= kKeys;
@@ -148,7 +177,11 @@ void forward_rows(const Head<T>& head, int64_t t0, int64_t rows, const ForwardSc
     Block<T> block{scores, t0, rows, s0, columns, columns};
     if (!allow_block(head, w.allowed, block)) continue;
     multiply_scores(head, block, w.queries, w.keys);
-    softmax_block(head, block, w, first);
+    if (bounded) {
+      bounded_softmax_block(head, block, w, first);
+    } else {
+      softmax_block(head, block, w, first);
+    }
     if (drops) {
       if (whole) std::copy_n(scores, rows * columns, head.weights + t0 * head.keys);
       drop_block(head, block, scores);
@@ -159,6 +192,7 @@ void forward_rows(const Head<T>& head, int64_t t0, int64_t rows, const ForwardSc
   for (int64_t r = 0; r < rows; ++r) {
     T* y = head.y.row(t0 + r);
     T* weights = whole ? head.weights + (t0 + r) * head.keys : nullptr;
+    if (bounded && !first && w.sums[r] == 0) w.largest[r] = kLow;  // no key was allowed
     if (first || w.largest[r] == kLow) {
       std::fill_n(y, head.value_size, T{0});
       if (whole) std::fill_n(weights, head.keys, T{0});

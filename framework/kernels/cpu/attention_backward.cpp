@@ -51,6 +51,7 @@ struct BackwardScratch {
   T* delta;
   bool* silent;  // rows of dy that are exactly zero
   bool* allowed;
+  bool bounded = false;  // all scores, by kScoreBound
   bool finite_keys;
   bool finite_queries;
   bool finite_outputs;
@@ -90,20 +91,33 @@ struct BackwardScratch {
 };
 
 template <class T>
+bool all_bounded(const Head<T>& head, const BackwardScratch<T>& w) {
+  const T bound = score_bound(head, w.keys_across);
+  if (!std::isfinite(bound)) return false;
+  T longest = 0;
+  for (int64_t t = 0; t < head.queries; ++t) {
+    const T* q = w.q + t * head.key_size;
+    const T square = dot_rows(q, q, head.key_size);
+    if (!(square <= std::numeric_limits<T>::max())) return false;
+    longest = std::max(longest, square);
+  }
+  return bound * std::sqrt(longest) <= static_cast<T>(kScoreBound);
+}
+
+template <class T>
 void prepare(const Head<T>& head, BackwardScratch<T>& w) {
-  const hn::ScalableTag<T> d;
   gather_rows(head.q, 0, head.queries, head.key_size, w.q);
   gather_rows(head.dy, 0, head.queries, head.value_size, w.dy);
   // delta = sum(P dP) = dy y, of whole rows at once.
   for (int64_t t = 0; t < head.queries; ++t) {
     const T* dy = w.dy + t * head.value_size;
     const T* y = head.y.row(t);
-    auto total = hn::Zero(d);
-    over_row<T>(head.value_size, [&](auto load, auto, auto) HWY_ATTR { total = hn::MulAdd(load(dy), load(y), total); });
     w.silent[t] = all_zero_row(dy, head.value_size);
-    w.delta[t] = w.silent[t] ? T{0} : lane_sum<T>(total);
+    w.delta[t] = w.silent[t] ? T{0} : dot_rows(dy, y, head.value_size);
   }
-  if (head.weights == nullptr) pack({head.k.data, 1, head.k.step}, head.key_size, head.keys, w.keys_across);
+  if (head.weights == nullptr && pack({head.k.data, 1, head.k.step}, head.key_size, head.keys, w.keys_across)) {
+    w.bounded = all_bounded(head, w);
+  }
   pack({head.v.data, 1, head.v.step}, head.value_size, head.keys, w.values_across);
   w.finite_keys = pack({head.k.data, head.k.step, 1}, head.keys, head.key_size, w.keys);
   w.finite_queries = pack({w.q, head.key_size, 1}, head.queries, head.key_size, w.queries);
@@ -134,7 +148,12 @@ void weights_of_block(const Head<T>& head, const Block<T>& block, const Backward
     finish_scores<T>(head, block, r, begin, end, sloped ? w.slope + r * block.step : nullptr);
     const T lse = head.lse[t];
     if (w.silent[t] || lse == -std::numeric_limits<T>::infinity()) end = begin;
-    exponentiate(row, begin, end, block.columns, end > begin ? lse : T{0});
+    const T shift = end > begin ? lse : T{0};
+    if (w.bounded && block.allowed == nullptr) {
+      exponentiate<Depth::kBounded>(row, begin, end, block.columns, shift);
+    } else {
+      exponentiate(row, begin, end, block.columns, shift);
+    }
   }
 }
 

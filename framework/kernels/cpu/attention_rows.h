@@ -8,6 +8,8 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "framework/kernels/cpu/attention_head.h"
@@ -71,21 +73,55 @@ HWY_INLINE void finish_scores(const Head<T>& head, const Block<T>& block, int64_
   }
 }
 
-/// row[j] = exp(row[j] - shift) inside [begin, end), where no element is above shift, 0 outside; returns the sum.
+/// |q k| <= |q| |k|: where that bounds the scores of a row by this much, the bound takes the place of their maximum,
+/// which need not be found then. What lies twice as far below it is 1e-26: no underflow, values included.
+inline constexpr double kScoreBound = 30;
+/// Below so many keys finding the bound takes longer than the maxima.
+inline constexpr int64_t kBoundedKeys = 128;
+
+/// Bound of the scores for a query of norm 1; infinite where there is none, or no use for it. packed_keys: k^T, finite.
 template <class T>
+T score_bound(const Head<T>& head, const T* packed_keys) {
+  const bool plain = head.spec->softcap == 0 && !head.spec->score && head.bias == nullptr;
+  if (!plain || head.keys < kBoundedKeys) return std::numeric_limits<T>::infinity();
+  return std::abs(static_cast<T>(head.spec->scale)) * largest_column(packed_keys, head.key_size, head.keys);
+}
+
+/// Sum of x y.
+template <class T>
+HWY_INLINE T dot_rows(const T* x, const T* y, int64_t n) {
+  const hn::ScalableTag<T> d;
+  auto total = hn::Zero(d);
+  over_row<T>(n, [&](auto load, auto, auto) HWY_ATTR { total = hn::MulAdd(load(x), load(y), total); });
+  return lane_sum<T>(total);
+}
+
+/// How far below the shift of their row scores may lie.
+enum class Depth : uint8_t { kAny, kBounded };
+
+/// row[j] = exp(row[j] - shift) inside [begin, end), where no element is above shift, 0 outside; returns the sum.
+/// kBounded: none is more than 80 below it either.
+template <Depth kDepth = Depth::kAny, class T>
 HWY_INLINE T exponentiate(T* row, int64_t begin, int64_t end, int64_t columns, T shift) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   constexpr int64_t kWide = 4;
   const auto base = hn::Set(d, shift);
+  const auto exponentials = [d](auto& x) HWY_ATTR {
+    if constexpr (kDepth == Depth::kBounded) {
+      ExpBounded(d, x);
+    } else {
+      ExpNonPositive(d, x);
+    }
+  };
   V totals[kWide] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
   int64_t j = begin;
   for (; j + kWide * lanes <= end; j += kWide * lanes) {
     V x[kWide];
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kWide; ++i) x[i] = hn::Sub(hn::LoadU(d, row + j + i * lanes), base);
-    ExpNonPositive(d, x);
+    exponentials(x);
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kWide; ++i) {
       hn::StoreU(x[i], d, row + j + i * lanes);
@@ -95,7 +131,7 @@ HWY_INLINE T exponentiate(T* row, int64_t begin, int64_t end, int64_t columns, T
   auto total = hn::Add(hn::Add(totals[0], totals[1]), hn::Add(totals[2], totals[3]));
   over_row<T>(end - j, [&](auto load, auto store, auto valid) HWY_ATTR {
     V x[1] = {hn::Sub(load(row + j), base)};
-    ExpNonPositive(d, x);
+    exponentials(x);
     const auto e = valid(x[0]);
     total = hn::Add(total, e);
     store(e, row + j);

@@ -1,6 +1,7 @@
 #include "framework/kernels/cpu/gemm.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/storage.h"
@@ -368,6 +369,26 @@ bool run_pack(const Operand<T>& b, int64_t k, int64_t n, T* out) {
   return all_finite(out, packed_size<T>(k, n));
 }
 
+template <class T>
+T run_largest_column(const T* packed, int64_t k, int64_t n) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto largest = hn::Zero(d);
+  for (int64_t j = 0; j < n; j += kPanel * lanes) {
+    const int64_t width = std::min(kPanel * lanes, (n - j + lanes - 1) / lanes * lanes);
+    for (int64_t column = 0; column < width; column += lanes) {
+      auto sum = hn::Zero(d);
+      for (int64_t i = 0; i < k; ++i) {
+        const auto x = hn::Load(d, packed + i * width + column);
+        sum = hn::MulAdd(x, x, sum);
+      }
+      largest = hn::Max(largest, sum);
+    }
+    packed += k * width;
+  }
+  return std::sqrt(hn::GetLane(hn::MaxOfLanes(d, largest)));
+}
+
 // to += from
 template <class T>
 void add_to(const T* HWY_RESTRICT from, T* HWY_RESTRICT to, int64_t n) {
@@ -380,6 +401,8 @@ void gemm_float(const Product<float>& p) { run_gemm(p); }
 void gemm_double(const Product<double>& p) { run_gemm(p); }
 bool pack_float(const Operand<float>& b, int64_t k, int64_t n, float* out) { return run_pack(b, k, n, out); }
 bool pack_double(const Operand<double>& b, int64_t k, int64_t n, double* out) { return run_pack(b, k, n, out); }
+float largest_float(const float* packed, int64_t k, int64_t n) { return run_largest_column(packed, k, n); }
+double largest_double(const double* packed, int64_t k, int64_t n) { return run_largest_column(packed, k, n); }
 
 }  // namespace
 }  // namespace attune::cpu::HWY_NAMESPACE
@@ -394,6 +417,8 @@ HWY_EXPORT(gemm_float);
 HWY_EXPORT(gemm_double);
 HWY_EXPORT(pack_float);
 HWY_EXPORT(pack_double);
+HWY_EXPORT(largest_float);
+HWY_EXPORT(largest_double);
 
 void gemm(const Product<float>& product) { HWY_DYNAMIC_DISPATCH(gemm_float)(product); }
 void gemm(const Product<double>& product) { HWY_DYNAMIC_DISPATCH(gemm_double)(product); }
@@ -403,6 +428,13 @@ bool pack(const Operand<float>& b, int64_t k, int64_t n, float* out) {
 }
 bool pack(const Operand<double>& b, int64_t k, int64_t n, double* out) {
   return HWY_DYNAMIC_DISPATCH(pack_double)(b, k, n, out);
+}
+
+float largest_column(const float* packed, int64_t k, int64_t n) {
+  return HWY_DYNAMIC_DISPATCH(largest_float)(packed, k, n);
+}
+double largest_column(const double* packed, int64_t k, int64_t n) {
+  return HWY_DYNAMIC_DISPATCH(largest_double)(packed, k, n);
 }
 
 namespace {

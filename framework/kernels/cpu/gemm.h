@@ -56,6 +56,9 @@ inline constexpr int64_t kPackedStep = 64;
 /// of kPackedStep) begin at out + j * k. Returns whether every element is finite.
 bool pack(const Operand<float>& b, int64_t k, int64_t n, float* out);
 bool pack(const Operand<double>& b, int64_t k, int64_t n, double* out);
+/// The largest L2 norm of the n columns that pack() packed.
+float largest_column(const float* packed, int64_t k, int64_t n);
+double largest_column(const double* packed, int64_t k, int64_t n);
 /// n rounded up to whole vectors of any instruction set.
 constexpr int64_t packed_columns(int64_t n) { return (n + 15) / 16 * 16; }
 

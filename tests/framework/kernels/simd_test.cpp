@@ -17,7 +17,7 @@
 #ifndef ATTUNE_TESTS_FRAMEWORK_KERNELS_SIMD_TEST_
 #define ATTUNE_TESTS_FRAMEWORK_KERNELS_SIMD_TEST_
 namespace attune {
-enum class Function { kExp, kExpm1, kLog, kLog1p, kTanh, kSigmoid, kErf, kNormalCdf };
+enum class Function { kExp, kExpBounded, kExpm1, kLog, kLog1p, kTanh, kSigmoid, kErf, kNormalCdf };
 }
 #endif
 
@@ -41,6 +41,14 @@ void apply(Function function, const std::vector<T>& x, std::vector<T>& y) {
   switch (function) {
     case Function::kExp:
       return map([](D d, V v) HWY_ATTR { return Exp(d, v); }, x, y);
+    case Function::kExpBounded:
+      return map(
+          [](D d, V v) HWY_ATTR {
+            V one[1] = {v};
+            ExpBounded(d, one);
+            return one[0];
+          },
+          x, y);
     case Function::kExpm1:
       return map([](D d, V v) HWY_ATTR { return Expm1(d, v); }, x, y);
     case Function::kLog:
@@ -144,6 +152,8 @@ long double normal_cdf(long double x) { return std::erfc(-x / std::sqrt(2.0L)) /
 const Range kRanges[] = {
     {Function::kExp, std::exp, -87.3, 88.7, false, 0.9},
     {Function::kExp, std::exp, 1e-9, 1, true, 0.8},
+    {Function::kExpBounded, std::exp, -80, 0, false, 3.1},
+    {Function::kExpBounded, std::exp, -1, 0, false, 1.6},
     {Function::kExpm1, std::expm1, -20, 20, false, 1.3},
     {Function::kExpm1, std::expm1, 1e-30, 1, true, 1.3},
     {Function::kLog, std::log, 1e-37, 1e37, true, 0.8},
