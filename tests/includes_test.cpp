@@ -51,6 +51,7 @@ bool is_private(std::string_view header) {
       "framework/checkpoint_format.h",
       "framework/sha256.h",
       "layers/attention/heads.h",
+      "layers/seq2seq/parts.h",
       "layers/transformer/options.h",
   };
   return header.starts_with("framework/kernels/cpu/") || header.starts_with("autograd/gradcheck/") ||
