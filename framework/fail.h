@@ -25,14 +25,18 @@ void require(bool ok, fmt::format_string<Args...> format, Args&&... args) {
 
 }  // namespace attune
 
-/// Types with to_string() print themselves: Shape, DType, Device, ...
+/// Types with to_string() print themselves: Shape, DType, Device, ... "{}" is all that there is for them: what fmt's own
+/// strings can do more would lie in every object file.
 template <class T>
   requires requires(const T& value) {
     { value.to_string() } -> std::convertible_to<std::string>;
   }
-struct fmt::formatter<T> : fmt::formatter<std::string> {
+struct fmt::formatter<T> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
   template <class Context>
   auto format(const T& value, Context& context) const {
-    return fmt::formatter<std::string>::format(value.to_string(), context);
+    auto out = context.out();
+    for (char c : value.to_string()) *out++ = c;
+    return out;
   }
 };
