@@ -11,22 +11,27 @@
 #include "datasets/hash.h"
 #include "datasets/loader.h"
 #include "datasets/prefetcher.h"
+#include "datasets/sequences.h"
 #include "framework/fail.h"
 
 namespace attune {
 
-/// int64 memory for batch after batch. A tensor that somebody still holds is left alone, and another takes its place.
+/// Memory for batch after batch. A tensor that somebody still holds is left alone, and another takes its place.
 class ReusedTensor {
  public:
+  ReusedTensor() = default;
+  explicit ReusedTensor(DType dtype) : dtype_(dtype) {}
+
   /// A contiguous view of this shape; at most `capacity` elements over all calls. `last` is the view of the call
   /// before.
   Tensor view(const Shape& shape, int64_t capacity, Tensor& last) {
     last = Tensor();
-    if (!memory_.defined() || !memory_.storage().unique()) memory_ = Tensor::empty({capacity}, DType::kInt64);
+    if (!memory_.defined() || !memory_.storage().unique()) memory_ = Tensor::empty({capacity}, dtype_);
     return memory_.as_strided(shape, contiguous_strides(shape));
   }
 
  private:
+  DType dtype_ = DType::kInt64;
   Tensor memory_;
 };
 
@@ -47,13 +52,26 @@ int64_t fill_padded(std::span<const int64_t> examples, int64_t longest, int64_t 
   return count;
 }
 
+/// Sequences <bos> ... <eos> of a batch as a decoder learns them: `in` has all but the last token, `out` all but the
+/// first, as fill_padded() puts them into [B, longest]; lengths [B]. Returns as that does.
+inline int64_t fill_teacher_forcing(std::span<const int64_t> examples, int64_t longest, int64_t pad,
+                                    const Sequences& sequences, int64_t* in, int64_t* out, int64_t* lengths) {
+  const auto read = [&](int64_t example) {
+    const auto tokens = sequences.tokens(example);
+    return tokens.first(tokens.size() - 1);
+  };
+  const auto said = [&](int64_t example) { return sequences.tokens(example).subspan(1); };
+  fill_padded(examples, longest, pad, said, out, nullptr);
+  return fill_padded(examples, longest, pad, read, in, lengths);
+}
+
 /// What loaders of all kinds of batches share: the plan of the epochs, where one stands in them, the thread that makes
 /// batches ahead. Slot: a batch and the memory that it lies in.
 template <class Slot>
 class BatchSource {
  public:
-  /// Fills the slot with these examples.
-  using Fill = std::function<void(Slot&, std::span<const int64_t> examples)>;
+  /// Fills the slot with these examples of an epoch.
+  using Fill = std::function<void(Slot&, std::span<const int64_t> examples, int64_t epoch)>;
 
   /// fingerprint: of the data.
   BatchSource(BatchPlan plan, uint64_t fingerprint, const LoaderOptions& options, Fill fill)
@@ -108,7 +126,7 @@ class BatchSource {
       making_.batch = 0;
       plan_.arrange(++making_.epoch);
     }
-    fill_(slot, plan_.batch(making_.batch++));
+    fill_(slot, plan_.batch(making_.batch++), making_.epoch);
     return true;
   }
 

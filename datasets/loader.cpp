@@ -22,7 +22,7 @@ struct Loader::State {
       : data(std::move(sequences)),
         pad(options.pad),
         source(BatchPlan(data.lengths(), options.batches), data.fingerprint(), options,
-               [this](Slot& slot, std::span<const int64_t> examples) { fill(slot, examples); }) {}
+               [this](Slot& slot, std::span<const int64_t> examples, int64_t) { fill(slot, examples); }) {}
 
   void fill(Slot& slot, std::span<const int64_t> examples) const {
     Batch& batch = slot.batch;

@@ -34,7 +34,7 @@ struct PairLoader::State {
       : data(std::move(pairs)),
         pad(options.pad),
         batches(BatchPlan(data.source.lengths(), steps(data.target), options.batches), data.fingerprint(), options,
-                [this](Slot& slot, std::span<const int64_t> examples) { fill(slot, examples); }) {}
+                [this](Slot& slot, std::span<const int64_t> examples, int64_t) { fill(slot, examples); }) {}
 
   void fill(Slot& slot, std::span<const int64_t> examples) const {
     PairBatch& batch = slot.batch;
@@ -57,14 +57,9 @@ struct PairLoader::State {
     batch.source_tokens = fill_padded(
         examples, source_length, pad, [this](int64_t example) { return data.source.tokens(example); },
         batch.source.data<int64_t>(), batch.source_lengths.data<int64_t>());
-    const auto read = [this](int64_t example) {
-      const auto tokens = data.target.tokens(example);
-      return tokens.first(tokens.size() - 1);
-    };
-    const auto said = [this](int64_t example) { return data.target.tokens(example).subspan(1); };
-    batch.target_tokens = fill_padded(examples, target_length, pad, read, batch.target_in.data<int64_t>(),
-                                      batch.target_lengths.data<int64_t>());
-    fill_padded(examples, target_length, pad, said, batch.target_out.data<int64_t>(), nullptr);
+    batch.target_tokens =
+        fill_teacher_forcing(examples, target_length, pad, data.target, batch.target_in.data<int64_t>(),
+                             batch.target_out.data<int64_t>(), batch.target_lengths.data<int64_t>());
   }
 
   const SequencePairs data;

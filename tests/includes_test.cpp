@@ -34,6 +34,8 @@ bool is_private(std::string_view header) {
       "autograd/tape_hook.h",
       "datasets/batch_source.h",
       "datasets/bilingual_lexicon.h",
+      "datasets/caption_formats.h",
+      "datasets/image_codecs.h",
       "datasets/subwords.h",
       "datasets/hash.h",
       "datasets/rewrite.h",
