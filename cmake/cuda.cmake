@@ -1,4 +1,15 @@
-# Looks for a CUDA compiler. Says in one line what came of it.
+# The CUDA backend: libattune_cuda.so beside the programs, which the library opens at run time (framework/cuda_plugin.h).
+# Nothing else needs CUDA. Says in one line what came of looking for it.
+
+set(ATTUNE_CUDA_ARCHITECTURES "80-real;90" CACHE STRING
+    "GPUs that the CUDA backend is built for, as in CMAKE_CUDA_ARCHITECTURES; PTX of the last one serves later GPUs")
+
+# Sets `result` to the version of the CUDA compiler `nvcc`.
+function(attune_nvcc_version nvcc result)
+  execute_process(COMMAND ${nvcc} --version OUTPUT_VARIABLE text ERROR_QUIET)
+  string(REGEX MATCH "release ([0-9]+\\.[0-9]+)" found "${text}")
+  set(${result} "${CMAKE_MATCH_1}" PARENT_SCOPE)
+endfunction()
 
 if(NOT ATTUNE_CUDA MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "ATTUNE_CUDA is '${ATTUNE_CUDA}', expected AUTO, ON or OFF")
@@ -6,14 +17,58 @@ endif()
 
 if(ATTUNE_CUDA STREQUAL "OFF")
   message(STATUS "CUDA: off")
+  return()
+endif()
+
+find_program(ATTUNE_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
+mark_as_advanced(ATTUNE_NVCC)
+set(missing "")
+if(NOT ATTUNE_NVCC)
+  set(missing "no nvcc found; set CUDA_PATH to the CUDA Toolkit")
 else()
-  find_program(ATTUNE_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
-  mark_as_advanced(ATTUNE_NVCC)
-  if(ATTUNE_NVCC)
-    message(STATUS "CUDA: ${ATTUNE_NVCC} found; this version of Attune has no CUDA kernels yet")
-  elseif(ATTUNE_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "ATTUNE_CUDA is ON and there is no nvcc; set CUDA_PATH to the CUDA Toolkit or ATTUNE_CUDA to AUTO")
-  else()
-    message(STATUS "CUDA: no nvcc found, building for the CPU")
+  attune_nvcc_version(${ATTUNE_NVCC} nvcc_version)
+  if(nvcc_version VERSION_LESS 12.0)
+    set(missing "${ATTUNE_NVCC} is of CUDA ${nvcc_version}, which has no C++20; install CUDA 12 or later")
   endif()
 endif()
+if(missing)
+  if(ATTUNE_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "ATTUNE_CUDA is ON and there is ${missing}, or set ATTUNE_CUDA to AUTO")
+  endif()
+  message(STATUS "CUDA: ${missing}; building for the CPU")
+  return()
+endif()
+
+set(CMAKE_CUDA_COMPILER ${ATTUNE_NVCC})
+set(CMAKE_CUDA_ARCHITECTURES ${ATTUNE_CUDA_ARCHITECTURES})
+if(NOT DEFINED CMAKE_CUDA_HOST_COMPILER)
+  set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+endif()
+if(NOT DEFINED CMAKE_CUDA_COMPILER_LAUNCHER AND DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
+endif()
+enable_language(CUDA)
+# CMake before 3.26 may not know how nvcc is told.
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+endif()
+find_package(CUDAToolkit REQUIRED)
+message(STATUS "CUDA: ${ATTUNE_NVCC} ${nvcc_version} for ${ATTUNE_CUDA_ARCHITECTURES}")
+
+# shape.cpp and dtype.cpp: what the library's headers need of it. It is opened by the library, so it cannot link it.
+file(GLOB cuda_sources CONFIGURE_DEPENDS framework/kernels/cuda/*.cu)
+add_library(attune_cuda MODULE ${cuda_sources} framework/shape.cpp framework/dtype.cpp)
+# Instead of what toolchain.cmake adds, which nvcc does not take. Constant expressions may be called on
+# the device.
+set_property(TARGET attune_cuda PROPERTY COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>")
+if(ATTUNE_WERROR)
+  target_compile_options(attune_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")
+endif()
+target_include_directories(attune_cuda PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(attune_cuda PRIVATE CUDA::cudart_static CUDA::cublasLt PkgConfig::ATTUNE_DEPENDENCIES)
+target_link_options(attune_cuda PRIVATE -Wl,--no-undefined)
+set_target_properties(attune_cuda PROPERTIES
+  CUDA_RUNTIME_LIBRARY Static CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+  LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON)
+install(TARGETS attune_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT programs)

@@ -109,7 +109,7 @@ void Checkpoint::add(std::string path, Value value) {
 
 void Checkpoint::put(std::string path, Tensor tensor) {
   require<ValueError>(tensor.defined(), "Checkpoint: the tensor for '{}' is undefined", path);
-  add(std::move(path), std::move(tensor));
+  add(std::move(path), tensor.to(Device::cpu()));
 }
 
 void Checkpoint::put_text(std::string path, std::string text) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace attune {
 
@@ -21,6 +22,24 @@ struct Device {
   /// "cpu" or "cuda:0"
   std::string to_string() const;
 };
+
+/// "cpu", "cuda" (the first one), "cuda:1", or "auto": cuda where there is one, else cpu. Throws ValueError for
+/// anything else.
+Device parse_device(std::string_view name);
+
+/// Throws DeviceError where no tensor can live on `device`, saying what is missing: the CUDA backend
+/// (libattune_cuda.so: beside the program, in ../lib, or where ATTUNE_CUDA_LIBRARY points), its libraries, the driver,
+/// the GPU.
+void require_device(Device device);
+
+/// How many CUDA devices can be used: 0 where anything is missing.
+int cuda_device_count();
+
+/// Waits for everything that was begun on `device`. On the CPU nothing is ever left to wait for.
+void synchronize(Device device);
+
+/// One line about a device: cpu_summary(), or "NVIDIA H200, 139 GiB, compute capability 9.0, driver for CUDA 13.0".
+std::string device_summary(Device device);
 
 /// Threads used by all CPU work, the caller included. Default: every core this process may run on.
 int num_threads();

@@ -17,6 +17,27 @@ struct RandomState {
   bool operator==(const RandomState&) const = default;
 };
 
+/// One block of Philox4x32-10. A constant expression, so that CUDA kernels may call it.
+struct PhiloxBlock {
+  uint32_t word[4];
+};
+constexpr PhiloxBlock philox(uint64_t seed, uint64_t counter) {
+  constexpr uint64_t kMultiplier0 = 0xD2511F53;
+  constexpr uint64_t kMultiplier1 = 0xCD9E8D57;
+  auto key0 = static_cast<uint32_t>(seed);
+  auto key1 = static_cast<uint32_t>(seed >> 32);
+  PhiloxBlock c{{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0}};
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t p0 = kMultiplier0 * c.word[0];
+    const uint64_t p1 = kMultiplier1 * c.word[2];
+    c = {{static_cast<uint32_t>(p1 >> 32) ^ c.word[1] ^ key0, static_cast<uint32_t>(p1),
+          static_cast<uint32_t>(p0 >> 32) ^ c.word[3] ^ key1, static_cast<uint32_t>(p0)}};
+    key0 += 0x9E3779B9;
+    key1 += 0xBB67AE85;
+  }
+  return c;
+}
+
 class RandomStream {
  public:
   explicit RandomStream(uint64_t seed = 0) : state_{seed, 0} {}
@@ -53,12 +74,6 @@ class RandomStream {
  private:
   RandomState state_;
 };
-
-/// One block of Philox4x32-10.
-struct PhiloxBlock {
-  uint32_t word[4];
-};
-PhiloxBlock philox(uint64_t seed, uint64_t counter);
 
 /// The stream that dropout and initialisers use in this thread unless told otherwise.
 RandomStream& default_stream();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "framework/cuda_plugin.h"
 #include "framework/fail.h"
 #include "framework/kernels/copy.h"
 
@@ -56,15 +57,6 @@ template std::vector<float> Tensor::to_vector() const;
 template std::vector<double> Tensor::to_vector() const;
 template std::vector<bfloat16> Tensor::to_vector() const;
 template std::vector<int64_t> Tensor::to_vector() const;
-
-bool Tensor::is_contiguous() const {
-  int64_t step = 1;
-  for (int axis = rank() - 1; axis >= 0; --axis) {
-    if (shape_[axis] != 1 && strides_[axis] != step) return numel() == 0;
-    step *= shape_[axis];
-  }
-  return true;
-}
 
 double Tensor::item() const {
   require<ShapeError>(numel() == 1, "Tensor::item: shape {} holds {} elements, expected 1", shape_, numel());
@@ -214,7 +206,17 @@ Tensor Tensor::to(DType dtype) const {
 
 Tensor Tensor::to(Device target) const {
   if (target == device()) return *this;
-  fail<DeviceError>("Tensor::to: cannot move {} to {}: this build of Attune has no CUDA backend", *this, target);
+  const Tensor from = contiguous();
+  const size_t bytes = static_cast<size_t>(numel()) * dtype_size(dtype_);
+  if (!device().is_cpu() && !target.is_cpu()) return to(Device::cpu()).to(target);
+  Tensor out = empty(shape_, dtype_, target);
+  if (bytes == 0) return out;
+  if (target.is_cpu()) {
+    cuda_plugin().to_host(out.raw(), from.raw(), bytes, device().index);
+  } else {
+    cuda_plugin().to_device(out.raw(), from.raw(), bytes, target.index);
+  }
+  return out;
 }
 
 void Tensor::fill_(double value) {
@@ -223,8 +225,8 @@ void Tensor::fill_(double value) {
 }
 
 void Tensor::copy_(const Tensor& source) {
-  const Tensor from = source.shape() == shape_ ? source : source.expand(shape_);
-  kernels::copy(from, *this);
+  const Tensor near = source.to(device());
+  kernels::copy(near.shape() == shape_ ? near : near.expand(shape_), *this);
   bump_version();
 }
 

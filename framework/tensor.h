@@ -44,7 +44,14 @@ class Tensor {
   int64_t numel() const { return shape_.numel(); }
   DType dtype() const { return dtype_; }
   Device device() const { return storage_ ? storage_->device : Device::cpu(); }
-  bool is_contiguous() const;
+  bool is_contiguous() const {
+    int64_t step = 1;
+    for (int axis = rank() - 1; axis >= 0; --axis) {
+      if (shape_[axis] != 1 && strides_[axis] != step) return numel() == 0;
+      step *= shape_[axis];
+    }
+    return true;
+  }
   /// Raised by every in-place change to the storage, through any view of it.
   uint32_t version() const { return storage_ ? storage_->version : 0; }
   /// Marks the storage as changed in place. Kernels that write into an existing tensor call it through their op.
@@ -101,13 +108,14 @@ class Tensor {
   Tensor contiguous() const;
   Tensor clone() const;
   Tensor to(DType dtype) const;
+  /// On another device; contiguous where it is a copy. Waits for the device that it leaves.
   Tensor to(Device device) const;
 
   // In place; each raises version().
 
   void fill_(double value);
   void zero_() { fill_(0); }
-  /// Copies elements (broadcasting and converting) from `source`.
+  /// Copies elements (broadcasting and converting) from `source`, which may be on another device.
   void copy_(const Tensor& source);
 
   /// "float32 [2, 3] on cpu"

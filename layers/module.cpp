@@ -108,11 +108,23 @@ void Module::train(bool training) {
 void Module::to(DType dtype) {
   require<DTypeError>(is_floating(dtype), "{}: cannot convert to {}, expected a floating dtype", who("Module::to"),
                       dtype_name(dtype));
-  visit([dtype](const std::string&, Module& module) {
+  replace_values([dtype](const Tensor& value) { return value.to(dtype); });
+}
+
+void Module::to(Device device) {
+  require_device(device);
+  replace_values([device](const Tensor& value) { return value.to(device); });
+}
+
+// A value that f leaves as it is keeps its gradient.
+void Module::replace_values(const std::function<Tensor(const Tensor&)>& f) {
+  visit([&f](const std::string&, Module& module) {
     for (Entry& entry : module.entries_) {
-      if (!entry.variable.is_leaf() || entry.variable.dtype() == dtype) continue;
+      if (!entry.variable.is_leaf()) continue;
       Leaf& leaf = *entry.variable.leaf();
-      leaf.value = leaf.value.to(dtype);
+      const Tensor value = f(leaf.value);
+      if (value.storage().get() == leaf.value.storage().get()) continue;
+      leaf.value = value;
       leaf.grad = Tensor();
       leaf.grad_state = Leaf::GradState::kEmpty;
       leaf.generation = 0;

@@ -51,6 +51,8 @@ class Module {
   /// Converts every floating parameter, buffer and constant (float64 for gradient checks); gradients are forgotten. To
   /// be called before an optimizer is made.
   void to(DType dtype);
+  /// Moves every parameter, buffer and constant to a device; as to(DType) otherwise.
+  void to(Device device);
   void zero_grad();
 
   /// Dotted path from the root module: "encoder.block0.attn"; empty for the root.
@@ -97,6 +99,7 @@ class Module {
   void adopt(std::string name, std::unique_ptr<Module> module);
   Variable enter(std::string name, Variable variable, Kind kind);
   void check_name(const std::string& name) const;
+  void replace_values(const std::function<Tensor(const Tensor&)>& f);
   void collect(const std::string& prefix, bool with_buffers, std::vector<std::pair<std::string, Variable>>& out) const;
   void name_leaves(const std::string& prefix);
 

@@ -43,6 +43,8 @@ bool is_private(std::string_view header) {
       "datasets/reviews_grammar.h",
       "datasets/utf8.h",
       "framework/atomic_file.h",
+      "framework/caching_allocator.h",
+      "framework/cuda_plugin.h",
       "datasets/scores/ngrams.h",
       "datasets/scores/sentences.h",
       "datasets/unicode.h",
@@ -56,8 +58,8 @@ bool is_private(std::string_view header) {
       "layers/seq2seq/parts.h",
       "layers/transformer/options.h",
   };
-  return header.starts_with("framework/kernels/cpu/") || header.starts_with("autograd/gradcheck/") ||
-         kPrivate.contains(header);
+  return header.starts_with("framework/kernels/cpu/") || header.starts_with("framework/kernels/cuda/") ||
+         header.starts_with("autograd/gradcheck/") || kPrivate.contains(header);
 }
 
 /// What can be computed, for those who write ops: installed, but not part of <attune.h>.

@@ -42,8 +42,9 @@ Sizes check(const Tensor& q, const Tensor& k, const Tensor& v, const MaskSpec& m
   if (mask.lengths.defined()) {
     require<ShapeError>(mask.lengths.shape() == Shape{sizes.batch}, "{}: mask lengths have shape {}, expected [{}]",
                         kOp, mask.lengths.shape(), sizes.batch);
+    const Tensor lengths = mask.lengths.to(Device::cpu());
     for (int64_t b = 0; b < sizes.batch; ++b) {
-      const int64_t length = mask.lengths.select(0, b).data<int64_t>()[0];
+      const int64_t length = lengths.select(0, b).data<int64_t>()[0];
       require<ValueError>(length >= 0 && length <= sizes.keys, "{}: sample {} has length {}, expected 0 ... {} keys",
                           kOp, b, length, sizes.keys);
     }
@@ -63,11 +64,13 @@ Sizes check(const Tensor& q, const Tensor& k, const Tensor& v, const MaskSpec& m
   return sizes;
 }
 
-AttentionSpec specify(const Sizes& sizes, int64_t key_size, const MaskSpec& mask, const AttentionOptions& options) {
+AttentionSpec specify(const Sizes& sizes, int64_t key_size, const MaskSpec& mask, const AttentionOptions& options,
+                      Device device) {
   AttentionSpec spec;
   spec.mask = mask;
+  if (mask.lengths.defined()) spec.mask.lengths = mask.lengths.to(device);
   if (mask.keep.defined()) {
-    spec.mask.keep = mask.keep.expand({sizes.batch, sizes.heads, sizes.queries, sizes.keys});
+    spec.mask.keep = mask.keep.to(device).expand({sizes.batch, sizes.heads, sizes.queries, sizes.keys});
   }
   spec.scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<double>(std::max<int64_t>(key_size, 1)));
   spec.softcap = options.softcap;
@@ -87,9 +90,12 @@ bool recording(std::initializer_list<const Variable*> inputs) {
          std::any_of(inputs.begin(), inputs.end(), [](const Variable* x) { return x->requires_grad(); });
 }
 
-// The fused kernel hands weights out as values only: a gradient through them takes the composed path.
-bool needs_composed(const AttentionOptions& options, std::initializer_list<const Variable*> inputs) {
-  return options.want_weights && recording(inputs);
+// The fused kernel hands weights out as values only: a gradient through them takes the composed path. So do, on a CUDA
+// device, the user's functions, which are the host's.
+bool needs_composed(const AttentionOptions& options, const MaskSpec& mask,
+                    std::initializer_list<const Variable*> inputs) {
+  const bool has_functions = options.score || mask.where;
+  return (options.want_weights && recording(inputs)) || (has_functions && !(*inputs.begin())->device().is_cpu());
 }
 
 // Weights of short sequences, no more than the keys and values themselves, are cheaper kept than computed again.
@@ -108,13 +114,13 @@ AttentionResult run(const char* name, std::initializer_list<const Variable*> inp
   const Tensor q = unit_rows(q_in);
   const Tensor k = unit_rows(k_in);
   const Tensor v = unit_rows(v_in);
-  const AttentionSpec spec = specify(sizes, q.dim(3), mask, options);
+  const AttentionSpec spec = specify(sizes, q.dim(3), mask, options, q.device());
   const Shape scores{sizes.batch, sizes.heads, sizes.queries, sizes.keys};
   Tensor wide_bias;
   if (bias.defined()) wide_bias = bias.value().expand(scores);
   Tensor y = Tensor::empty({sizes.batch, sizes.queries, sizes.heads, v.dim(3)}, q.dtype(), q.device());
   Tensor lse = Tensor::empty({sizes.batch, sizes.heads, sizes.queries}, accumulation_dtype(q.dtype()), q.device());
-  const bool keeps = keeps_weights(sizes, q.dtype(), spec) && recording(inputs);
+  const bool keeps = q.device().is_cpu() && keeps_weights(sizes, q.dtype(), spec) && recording(inputs);
   Tensor weights;
   if (options.want_weights || keeps) weights = Tensor::empty(scores, q.dtype(), q.device());
   kernels::attention(q, k, v, wide_bias, spec, y, lse, weights);
@@ -152,9 +158,10 @@ void for_each_row(const Shape& shape, F&& f) {
   }
 }
 
-// Elementwise, with its derivative kept: what the composed path does for a score function.
+// Elementwise, with its derivative kept: what the composed path does for a score function, which runs on the host.
 Variable apply(const ScoreFunction& function, const Variable& scores) {
-  Tensor y = scores.value().clone();
+  const Device device = scores.device();
+  Tensor y = device.is_cpu() ? scores.value().clone() : scores.value().to(Device::cpu());
   const bool sloped = recording({&scores});
   Tensor slopes = sloped ? Tensor::full(y.shape(), 1, y.dtype()) : Tensor();
   visit_floating(y.dtype(), kOp, [&]<class T>(T) {
@@ -162,8 +169,8 @@ Variable apply(const ScoreFunction& function, const Variable& scores) {
       function(ScoreRow<T>{y.data<T>() + at, sloped ? slopes.data<T>() + at : nullptr, first.keys, first});
     });
   });
-  return Tape::current().record("score_function", std::move(y), {&scores}, [slopes](Grads& g) {
-    const Tensor dy = g.dy().contiguous();
+  return Tape::current().record("score_function", y.to(device), {&scores}, [slopes, device](Grads& g) {
+    const Tensor dy = g.dy().to(Device::cpu()).contiguous();
     Tensor dx = Tensor::empty_like(dy);
     visit_floating(dy.dtype(), kOp, [&]<class T>(T) {
       // y = f(x): dx = f'(x) dy; a masked score's dy is 0, and its slope may be anything.
@@ -172,7 +179,7 @@ Variable apply(const ScoreFunction& function, const Variable& scores) {
       T* out = dx.data<T>();
       for (int64_t i = 0; i < dy.numel(); ++i) out[i] = upstream[i] == 0 ? T{0} : upstream[i] * slope[i];
     });
-    g.add(0, std::move(dx));
+    g.add(0, dx.to(device));
   });
 }
 
@@ -226,7 +233,7 @@ struct PackedKeys {
 
 AttentionResult attention(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask,
                           const Variable& bias, const AttentionOptions& options) {
-  if (needs_composed(options, {&q, &k, &v, &bias})) return attention_composed(q, k, v, mask, bias, options);
+  if (needs_composed(options, mask, {&q, &k, &v, &bias})) return attention_composed(q, k, v, mask, bias, options);
   return run("attention", {&q, &k, &v, &bias}, q.value(), k.value(), v.value(), mask, bias, options, Separate());
 }
 
@@ -234,7 +241,7 @@ AttentionResult attention_packed(const Variable& qkv, const MaskSpec& mask, cons
                                  const AttentionOptions& options) {
   require<ShapeError>(qkv.rank() == 5 && qkv.dim(2) == 3,
                       "attention_packed: qkv has shape {}, expected [B, T, 3, H, K]", qkv.shape());
-  if (needs_composed(options, {&qkv, &bias})) {
+  if (needs_composed(options, mask, {&qkv, &bias})) {
     return attention_composed(select(qkv, 2, 0), select(qkv, 2, 1), select(qkv, 2, 2), mask, bias, options);
   }
   const Tensor& x = qkv.value();
@@ -246,7 +253,7 @@ AttentionResult attention_packed_kv(const Variable& q, const Variable& kv, const
                                     const AttentionOptions& options) {
   require<ShapeError>(kv.rank() == 5 && kv.dim(2) == 2,
                       "attention_packed_kv: kv has shape {}, expected [B, S, 2, H, K]", kv.shape());
-  if (needs_composed(options, {&q, &kv, &bias})) {
+  if (needs_composed(options, mask, {&q, &kv, &bias})) {
     return attention_composed(q, select(kv, 2, 0), select(kv, 2, 1), mask, bias, options);
   }
   const Tensor& x = kv.value();
@@ -254,13 +261,14 @@ AttentionResult attention_packed_kv(const Variable& q, const Variable& kv, const
              PackedKeys());
 }
 
-Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t queries, int64_t keys) {
+Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t queries, int64_t keys, Device device) {
   Tensor allowed = Tensor::empty({batch, heads, queries, keys}, DType::kBool);
   bool* out = allowed.data<bool>();
   Tensor keep;
-  if (mask.keep.defined()) keep = mask.keep.expand({batch, heads, queries, keys}).contiguous();
+  if (mask.keep.defined()) keep = mask.keep.to(Device::cpu()).expand({batch, heads, queries, keys}).contiguous();
+  const Tensor lengths = mask.lengths.defined() ? mask.lengths.to(Device::cpu()) : Tensor();
   for (int64_t b = 0; b < batch; ++b) {
-    const int64_t length = mask.lengths.defined() ? mask.lengths.select(0, b).data<int64_t>()[0] : keys;
+    const int64_t length = lengths.defined() ? lengths.select(0, b).data<int64_t>()[0] : keys;
     for (int64_t h = 0; h < heads; ++h) {
       for (int64_t t = 0; t < queries; ++t) {
         const int64_t at = t + mask.causal_offset;
@@ -287,7 +295,7 @@ Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t 
       for (int64_t s = 0; s < keys; ++s) values[at + s] = values[at + s] && wanted[s];
     });
   }
-  return allowed;
+  return allowed.to(device);
 }
 
 AttentionResult attention_composed(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask,
@@ -300,8 +308,8 @@ AttentionResult attention_composed(const Variable& q, const Variable& k, const V
             result.weights.defined() ? cast(result.weights, q.dtype()) : result.weights};
   }
   const Sizes sizes = check(q.value(), k.value(), v.value(), mask, bias, options);
-  const AttentionSpec spec = specify(sizes, q.dim(3), mask, options);
-  const Tensor allowed = allowed_keys(mask, sizes.batch, sizes.heads, sizes.queries, sizes.keys);
+  const AttentionSpec spec = specify(sizes, q.dim(3), mask, options, q.device());
+  const Tensor allowed = allowed_keys(mask, sizes.batch, sizes.heads, sizes.queries, sizes.keys, q.device());
   const int64_t group = sizes.heads / k.dim(2);
   const auto heads_first = [&](const Variable& x) { return permute(x, {0, 2, 1, 3}); };  // [B, H, S, K]
   const auto repeat = [&](const Variable& x) {

@@ -68,6 +68,7 @@ std::pair<Variable, Variable> monotonic_alignment(const Variable& p, const Varia
 Variable rotary(const Variable& x, const Tensor& cosines, const Tensor& sines, RotaryLayout layout);
 
 /// True where a key may be attended: [B, H, T, S], all parts of the mask combined.
-Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t queries, int64_t keys);
+Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t queries, int64_t keys,
+                    Device device = Device::cpu());
 
 }  // namespace attune

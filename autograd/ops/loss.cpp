@@ -16,7 +16,8 @@ namespace {
 int64_t count_targets(const char* op, const Tensor& targets, int64_t classes, int64_t ignore_index) {
   require<DTypeError>(targets.dtype() == DType::kInt64, "{}: targets are {}, expected int64", op,
                       dtype_name(targets.dtype()));
-  const int64_t* target = targets.data<int64_t>();
+  const Tensor host = targets.to(Device::cpu());
+  const int64_t* target = host.data<int64_t>();
   int64_t count = 0;
   for (int64_t i = 0; i < targets.numel(); ++i) {
     if (target[i] == ignore_index) continue;

@@ -77,7 +77,7 @@ PackedSequences arrange(const char* op, const Tensor& given, const Sizes& sizes)
   require<DTypeError>(given.dtype() == DType::kInt64, "{}: lengths are {}, expected int64", op, given);
   require<ShapeError>(given.shape() == Shape{batch}, "{}: lengths have shape {}, expected [{}]", op, given.shape(),
                       batch);
-  const Tensor contiguous = given.contiguous();
+  const Tensor contiguous = given.to(Device::cpu()).contiguous();
   const auto* length = contiguous.data<int64_t>();
   for (int64_t b = 0; b < batch; ++b) {
     require<ValueError>(length[b] >= 0 && length[b] <= steps, "{}: sample {} has length {}, expected 0 ... {} steps",

@@ -36,8 +36,9 @@ std::vector<double> attention_received(const AttentionRecorder& recorder, const 
   const size_t per_member = recorder.records().size() / members;
   std::vector<double> received(tokens);
   for (size_t end = per_member; end <= recorder.records().size(); end += per_member) {
-    const Tensor last = recorder.records()[end - 1].weights.contiguous();
-    const Tensor block = pooling == "attention" ? recorder.records()[end - 2].weights.contiguous() : last;
+    const Tensor last = recorder.records()[end - 1].weights.to(Device::cpu()).contiguous();
+    const Tensor block =
+        pooling == "attention" ? recorder.records()[end - 2].weights.to(Device::cpu()).contiguous() : last;
     const std::vector<double> shares = pooling_shares(pooling, last, tokens);
     for (size_t t = 0; t < tokens; ++t) {
       add_row(block, static_cast<int64_t>(t), shares[t] / static_cast<double>(members), received);
@@ -76,7 +77,7 @@ Prediction classify(const Snapshot& snapshot, const std::string& text, const std
       (*snapshot.model)(Tensor::from(ids, {1, length}), Tensor::from(std::vector<int64_t>{length}, {1}));
 
   Prediction prediction;
-  const double positive = SentimentModel::probability(logits.value(), 0);
+  const double positive = SentimentModel::probability(logits.value().to(Device::cpu()), 0);
   prediction.label = positive > 0.5 ? 1 : 0;
   prediction.probability = std::max(positive, 1 - positive);
   const std::vector<double> received = attention_received(recorder, snapshot, ids.size());

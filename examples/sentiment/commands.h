@@ -4,18 +4,21 @@
 #include <string>
 
 #include "examples/support/train_options.h"
+#include "framework/device.h"
 
 namespace attune::examples {
 
 struct TrainOptions : CommonTrainOptions {
   std::optional<std::string> data;
   std::optional<std::string> dev;
+  Device device;
 };
 
 struct EvalOptions {
   std::string checkpoint;
   std::string data;  ///< empty: the test part of the embedded reviews
   bool json = false;
+  Device device;
 };
 
 struct PredictOptions {
@@ -23,6 +26,7 @@ struct PredictOptions {
   std::optional<std::string> text;  ///< without: lines of standard input
   std::optional<std::string> html;  ///< file for the page of the weights
   bool json = false;
+  Device device;
 };
 
 // Each returns the exit status, and throws as run_program() expects.

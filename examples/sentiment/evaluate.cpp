@@ -23,10 +23,10 @@ Scores evaluate(SentimentModel& model, Loader& loader) {
   Scores scores;
   Mean loss;
   while (const Batch* batch = loader.next()) {
-    const Variable logits = model(batch->tokens, batch->lengths);
+    const Tensor logits = model(batch->tokens, batch->lengths).value().to(Device::cpu());
     const int64_t* label = batch->labels.data<int64_t>();
     for (int64_t b = 0; b < batch->labels.numel(); ++b) {
-      const double positive = SentimentModel::probability(logits.value(), b);
+      const double positive = SentimentModel::probability(logits, b);
       loss.add(-std::log(std::max(label[b] == 1 ? positive : 1 - positive, kLeast)));
       scores.confusion.add(label[b], positive > 0.5 ? 1 : 0);
     }

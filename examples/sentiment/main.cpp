@@ -3,6 +3,7 @@
 
 #include "examples/sentiment/commands.h"
 #include "examples/sentiment/config.h"
+#include "framework/device.h"
 #include "framework/version.h"
 
 namespace attune::examples {
@@ -34,9 +35,10 @@ int main(int argc, char** argv) {
 
   TrainOptions training;
   CLI::App* train_app = app.add_subcommand("train", "Train a Transformer encoder from scratch");
-  add_train(*train_app, training);
-
   SharedOptions shared;
+  add_train(*train_app, training);
+  add_device_option(*train_app, shared);
+
   EvalOptions evaluation;
   CLI::App* eval_app = app.add_subcommand("eval", "Compare predictions with labels");
   add_checkpoint(*eval_app, evaluation.checkpoint);
@@ -44,6 +46,7 @@ int main(int argc, char** argv) {
       ->type_name("PATH");
   eval_app->add_flag("--json", evaluation.json, "Print the result as a JSON object at the end");
   add_threads_option(*eval_app, shared);
+  add_device_option(*eval_app, shared);
 
   PredictOptions prediction;
   CLI::App* predict_app = app.add_subcommand("predict", "Say what texts are, and which words were looked at");
@@ -55,8 +58,10 @@ int main(int argc, char** argv) {
       ->type_name("FILE");
   predict_app->add_flag("--json", prediction.json, "Print a JSON object for each text");
   add_threads_option(*predict_app, shared);
+  add_device_option(*predict_app, shared);
 
   return run_program(app, argc, argv, shared, [&] {
+    training.device = evaluation.device = prediction.device = attune::parse_device(shared.device);
     if (train_app->parsed()) return train(training);
     return eval_app->parsed() ? evaluate(evaluation) : predict(prediction);
   });

@@ -38,6 +38,8 @@ class Classifier : public Module {
   /// tokens int64 [B, T], lengths int64 [B] -> logits [B, 2].
   Variable operator()(const Tensor& tokens, const Tensor& lengths) const;
 
+  Device device() const { return embed_.weight().device(); }
+
  private:
   Variable embedded(const Tensor& tokens) const;
   Variable pooled(const Variable& x, const Tensor& lengths, const AttentionMask& mask) const;
@@ -66,10 +68,10 @@ class SentimentModel : public Module {
 
   int64_t members() const { return static_cast<int64_t>(members_.size()); }
 
-  /// tokens int64 [B, T], lengths int64 [B] -> logits of each of M members [M, B, 2].
+  /// tokens int64 [B, T], lengths int64 [B], on any device -> logits of each of M members [M, B, 2].
   Variable operator()(const Tensor& tokens, const Tensor& lengths);
 
-  /// Mean over the members of the probability of the second class: logits [M, B, 2], row b.
+  /// Mean over the members of the probability of the second class: logits [M, B, 2] on the CPU, row b.
   static double probability(const Tensor& logits, int64_t b);
 
  private:

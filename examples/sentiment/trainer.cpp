@@ -18,9 +18,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::unique_ptr<SentimentModel> make_model(const Config& config, const Vocabulary& vocabulary) {
+std::unique_ptr<SentimentModel> make_model(const Config& config, const Vocabulary& vocabulary, Device device) {
   manual_seed(config.run.seed);
-  return std::make_unique<SentimentModel>(config.model, vocabulary.size(), config.text.max_length);
+  auto model = std::make_unique<SentimentModel>(config.model, vocabulary.size(), config.text.max_length);
+  model->to(device);
+  return model;
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const TrainingConfig& config, const SentimentModel& model) {
@@ -37,10 +39,11 @@ std::unique_ptr<Optimizer> make_optimizer(const TrainingConfig& config, const Se
 
 }  // namespace
 
-Trainer::Trainer(const Config& config, Vocabulary vocabulary, LabelledSequences train, LabelledSequences dev)
+Trainer::Trainer(const Config& config, Vocabulary vocabulary, LabelledSequences train, LabelledSequences dev,
+                 Device device)
     : config_(config),
       vocabulary_(std::move(vocabulary)),
-      model_(make_model(config, vocabulary_)),
+      model_(make_model(config, vocabulary_, device)),
       optimizer_(make_optimizer(config.training, *model_)),
       train_(std::move(train),
              {.batches = {.max_examples = config.training.batch_size, .seed = config.run.seed}, .prefetch = 2}),
@@ -93,7 +96,7 @@ Tensor Trainer::with_unknown_words(const Batch& batch) const {
 /// Sum over the members of their mean losses: each learns as if it were alone.
 Variable Trainer::loss_of(const Variable& logits, const Tensor& labels) const {
   const int64_t members = logits.dim(0);
-  const Tensor targets = labels.unsqueeze(0).expand({members, labels.dim(0)}).contiguous();
+  const Tensor targets = labels.unsqueeze(0).expand({members, labels.dim(0)}).contiguous().to(logits.device());
   const CrossEntropyOptions options{.label_smoothing = config_.training.label_smoothing};
   return cross_entropy(logits, targets, options) * static_cast<double>(members);
 }
@@ -108,8 +111,9 @@ Trainer::Step Trainer::train_step() {
   const auto members = static_cast<double>(model_->members());
   Step result{.loss = loss.item() / members, .examples = batch->labels.numel(), .tokens = batch->token_count};
   const int64_t* label = batch->labels.data<int64_t>();
+  const Tensor seen = logits.value().to(Device::cpu());
   for (int64_t b = 0; b < result.examples; ++b) {
-    result.correct += (SentimentModel::probability(logits.value(), b) > 0.5) == (label[b] == 1);
+    result.correct += (SentimentModel::probability(seen, b) > 0.5) == (label[b] == 1);
   }
 
   loss.backward();

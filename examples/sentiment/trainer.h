@@ -34,7 +34,8 @@ class Trainer final : public TrainerBase {
   };
 
   /// Restarts default_stream() from the configuration's seed. config.run.steps may be 0 until it is planned.
-  Trainer(const Config& config, Vocabulary vocabulary, LabelledSequences train, LabelledSequences dev);
+  Trainer(const Config& config, Vocabulary vocabulary, LabelledSequences train, LabelledSequences dev,
+          Device device = Device::cpu());
 
   /// config.run.steps, or all epochs.
   int64_t total_steps() const override;

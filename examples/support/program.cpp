@@ -15,6 +15,7 @@
 #include <system_error>
 
 #include "framework/device.h"
+#include "framework/error.h"
 
 namespace attune::examples {
 namespace {
@@ -56,6 +57,7 @@ int run(CLI::App& app, int argc, char** argv, const SharedOptions* options, cons
   try {
     if (options != nullptr) {
       if (options->threads) set_num_threads(*options->threads);
+      require_device(parse_device(options->device));
       if (const std::string warning = blas_warning(); !warning.empty()) fmt::print(stderr, "warning: {}\n", warning);
     }
     return flush(body());
@@ -87,6 +89,23 @@ void add_seed_option(CLI::App& app, SharedOptions& options) {
   app.add_option("--seed", options.seed, "Seed of everything random")
       ->type_name("N")
       ->check(whole_number(0))
+      ->capture_default_str();
+}
+
+void add_device_option(CLI::App& app, SharedOptions& options) {
+  app.add_option("--device", options.device,
+                 "Where to compute: cpu, cuda, cuda:1 ..., or auto (cuda where there is one)")
+      ->type_name("NAME")
+      ->check(CLI::Validator(
+          [](std::string& text) {
+            try {
+              if (text != "auto") parse_device(text);
+              return std::string();
+            } catch (const Error& error) {
+              return std::string(error.what());
+            }
+          },
+          ""))
       ->capture_default_str();
 }
 

@@ -24,9 +24,11 @@ class UsageError : public std::runtime_error {
 struct SharedOptions {
   std::optional<int> threads;  ///< --threads; applied by run_program()
   uint64_t seed = 1;           ///< --seed
+  std::string device = "cpu";  ///< --device; run_program() fails where it cannot be used
 };
 void add_threads_option(CLI::App& app, SharedOptions& options);
 void add_seed_option(CLI::App& app, SharedOptions& options);
+void add_device_option(CLI::App& app, SharedOptions& options);
 
 /// For Option::check: a whole number between `low` and `high`, both included; the message says so.
 CLI::Validator whole_number(int64_t low, int64_t high = INT64_MAX);

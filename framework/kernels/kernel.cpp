@@ -9,10 +9,6 @@ void fail_devices(const char* kernel, Device first, Device other) {
   fail<DeviceError>("{}: operands are on {} and on {}; move one with Tensor::to", kernel, first, other);
 }
 
-void fail_no_cuda(const char* kernel) {
-  fail<DeviceError>("{}: this build of Attune has no CUDA kernel for it; use the cpu device", kernel);
-}
-
 Tensor widen(const Tensor& x) { return x.defined() && x.dtype() == DType::kBFloat16 ? x.to(DType::kFloat32) : x; }
 
 void narrow(const Tensor& wide, Tensor& x) {

@@ -7,9 +7,12 @@
 
 namespace attune {
 
-/// Throws DeviceError naming the kernel: mixed devices, or CUDA where there is none.
+/// Throws DeviceError naming the kernel and both devices.
 [[noreturn]] void fail_devices(const char* kernel, Device first, Device other);
-[[noreturn]] void fail_no_cuda(const char* kernel);
+
+/// The CUDA function of the kernel whose CPU function is `cpu`. Throws DeviceError naming the kernel where the backend
+/// has none.
+void (*find_cuda_kernel(const char* kernel, void (*cpu)()))();
 
 /// x in float32 where it is bfloat16; otherwise x itself.
 Tensor widen(const Tensor& x);
@@ -21,24 +24,19 @@ template <class... Params>
 struct Kernel {
   const char* name;
   void (*cpu)(Params...);
-  void (*cuda)(Params...);
   bool widens = false;  ///< on the CPU computes in float32 or float64: bfloat16 operands are converted around it
 
   void operator()(Params... params) const {
     Device device = Device::cpu();
     bool found = false;
     (look(params, device, found), ...);
-    if (device.is_cpu()) {
-      if (widens && (is_bfloat16(params) || ...)) [[unlikely]] {
-        run_wide(params...);
-      } else {
-        cpu(params...);
-      }
-    } else if (cuda != nullptr) {
-      cuda(params...);
-    } else {
-      fail_no_cuda(name);
+    void (*function)(Params...) = cpu;
+    if (!device.is_cpu()) [[unlikely]] {
+      function = reinterpret_cast<void (*)(Params...)>(find_cuda_kernel(name, reinterpret_cast<void (*)()>(cpu)));
+    } else if (widens && (is_bfloat16(params) || ...)) [[unlikely]] {
+      return run_wide(params...);
     }
+    function(params...);
   }
 
  private:
@@ -87,7 +85,7 @@ struct Kernel {
 
 template <class... Params>
 constexpr Kernel<Params...> make_kernel(const char* name, void (*cpu)(Params...), bool widens) {
-  return {name, cpu, nullptr, widens};
+  return {name, cpu, widens};
 }
 
 }  // namespace attune
@@ -96,13 +94,17 @@ constexpr Kernel<Params...> make_kernel(const char* name, void (*cpu)(Params...)
   namespace cpu {                                                                          \
   void NAME(__VA_ARGS__);                                                                  \
   }                                                                                        \
+  namespace cuda {                                                                         \
+  void NAME(__VA_ARGS__);                                                                  \
+  }                                                                                        \
   namespace kernels {                                                                      \
   inline constexpr auto NAME = ::attune::make_kernel(#NAME, &::attune::cpu::NAME, WIDENS); \
   }                                                                                        \
   static_assert(true)
 
-/// Declares cpu::NAME and the callable kernels::NAME. Kernels check nothing but dtypes: ops.h functions check shapes.
-/// Outputs are allocated by the caller. Optional operands are undefined tensors.
+/// Declares cpu::NAME, cuda::NAME (which only the CUDA backend defines, framework/cuda_plugin.h) and the callable
+/// kernels::NAME. Kernels check nothing but dtypes: ops.h functions check shapes. Outputs are allocated by the caller.
+/// Optional operands are undefined tensors.
 #define ATTUNE_KERNEL(NAME, ...) ATTUNE_DECLARE_KERNEL(NAME, false, __VA_ARGS__)
 /// The same for a kernel that computes in float32 or float64 only: on the CPU, bfloat16 operands are converted to
 /// float32 before and results rounded after.

@@ -119,7 +119,7 @@ TEST_CASE("what the system cannot give is an error, not a crash", "[storage][err
   const std::string text = testing::error_text<DeviceError>([] { allocate(size_t{1} << 46); });
   CHECK(text.find("cpu allocator") == 0);
   CHECK_THROWS_AS(allocate(~size_t{0} / 2), DeviceError);
-  CHECK_THROWS_AS(StorageRef::allocate(8, Device::cuda()), DeviceError);
+  CHECK_THROWS_AS(StorageRef::allocate(8, Device::cuda(99)), DeviceError);
 }
 
 }  // namespace

@@ -14,9 +14,9 @@ constexpr int64_t kBatch = 2, kQueries = 3, kKeys = 4, kHeads = 2, kSize = 5;
 
 MaskSpec causal() { return {.causal = true, .causal_offset = kKeys - kQueries}; }
 
-MaskSpec padded() {
+MaskSpec padded(Vars operands) {
   MaskSpec mask;
-  mask.lengths = Tensor::from(std::vector<int64_t>{3, 0}, {kBatch});
+  mask.lengths = near(operands, Tensor::from(std::vector<int64_t>{3, 0}, {kBatch}));
   return mask;
 }
 
@@ -45,7 +45,7 @@ void add_attention_cases(std::vector<OpCase>& cases) {
     row(op, "causal, aligned to the last key", {q, k, v},
         [f](Vars x) { return f(x[0], x[1], x[2], causal(), {}, {}); });
     row(op, "padding, one sample without keys", {q, k, v},
-        [f](Vars x) { return f(x[0], x[1], x[2], padded(), {}, {}); });
+        [f](Vars x) { return f(x[0], x[1], x[2], padded(x), {}, {}); });
     row(op, "bias, softcap, weights", {q, k, v, bias},
         [f](Vars x) { return f(x[0], x[1], x[2], {}, x[3], {.scale = 0.7, .softcap = 2, .want_weights = true}); });
     row(op, "shared keys, dropout", {q, {{kBatch, kKeys, 1, kSize}}, {{kBatch, kKeys, 1, 3}}}, [f](Vars x) {
@@ -66,7 +66,7 @@ void add_attention_cases(std::vector<OpCase>& cases) {
   row("attention_packed", "causal", {{{kBatch, kQueries, 3, kHeads, kSize}}},
       [](Vars x) { return attention_packed(x[0], {.causal = true}); });
   row("attention_packed_kv", "padding", {q, {{kBatch, kKeys, 2, kHeads, kSize}}},
-      [](Vars x) { return attention_packed_kv(x[0], x[1], padded()); });
+      [](Vars x) { return attention_packed_kv(x[0], x[1], padded(x)); });
 
   const std::pair<const char*, Variable (*)(const Variable&, const Variable&, const Variable&)> additives[] = {
       {"additive_scores", additive_scores}, {"additive_scores_composed", additive_scores_composed}};
@@ -93,8 +93,8 @@ void add_attention_cases(std::vector<OpCase>& cases) {
     const auto turned = [&](const std::string& what, const Shape& shape, int64_t pairs) {
       cases.push_back({"rotary", how + what, {{shape}}, [=](Vars x) {
                          const DType dtype = accumulation_dtype(x[0].dtype());
-                         return Outputs{rotary(x[0], angles(shape[1], pairs, 1).to(dtype),
-                                               angles(shape[1], pairs, 2.5).to(dtype), layout)};
+                         return Outputs{rotary(x[0], near(x, angles(shape[1], pairs, 1).to(dtype)),
+                                               near(x, angles(shape[1], pairs, 2.5).to(dtype)), layout)};
                        }});
     };
     turned("", {2, 3, 2, 6}, 3);
@@ -126,16 +126,16 @@ void add_attention_cases(std::vector<OpCase>& cases) {
     cases.push_back({"monotonic_alignment", what, {p, {{2, 2, keys}, 0, 0.3}}, call});
   };
   monotonic("masked keys", 3, 4, [keep](Vars x) {
-    auto [y, last] = monotonic_alignment(x[0], x[1], keep);
+    auto [y, last] = monotonic_alignment(x[0], x[1], near(x, keep));
     return Outputs{y, last};
   });
   monotonic("only the last alignment is used", 3, 4,
-            [keep](Vars x) { return Outputs{monotonic_alignment(x[0], x[1], keep).second}; });
+            [keep](Vars x) { return Outputs{monotonic_alignment(x[0], x[1], near(x, keep)).second}; });
   monotonic("only the alignments are used", 3, 4,
-            [keep](Vars x) { return Outputs{monotonic_alignment(x[0], x[1], keep).first}; });
+            [keep](Vars x) { return Outputs{monotonic_alignment(x[0], x[1], near(x, keep)).first}; });
   for (const Shape& shape : {Shape{2, 2, 0, 4}, Shape{2, 2, 3, 0}}) {
     monotonic(shape[2] == 0 ? "no queries" : "no keys", shape[2], shape[3], [shape](Vars x) {
-      auto [y, last] = monotonic_alignment(x[0], x[1], Tensor::full(shape, 1, DType::kBool));
+      auto [y, last] = monotonic_alignment(x[0], x[1], Tensor::full(shape, 1, DType::kBool, x[0].device()));
       return Outputs{y, last};
     });
   }

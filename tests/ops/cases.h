@@ -29,6 +29,9 @@ struct OpCase {
   bool numeric = true;  ///< has a numeric derivative in float64
 };
 
+/// What a row holds besides its operands, where they are.
+inline Tensor near(std::span<const Variable> operands, const Tensor& x) { return x.to(operands[0].device()); }
+
 /// A call that must fail, and what the message must say besides the op's name.
 struct OpError {
   std::string op;

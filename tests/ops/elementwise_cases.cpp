@@ -74,11 +74,12 @@ void add_elementwise_cases(std::vector<OpCase>& cases) {
   row("clamp", "empty", {{{0}}}, [](Vars v) { return clamp(v[0], -1, 1); });
 
   const Tensor mask = Tensor::from(std::vector<int64_t>{1, 0, 0, 1, 1, 0}, {2, 3}).to(DType::kBool);
-  row("where", "equal shapes", {x, x}, [mask](Vars v) { return where(mask, v[0], v[1]); });
-  row("where", "all broadcast", {{{4, 1, 1}}, {{3}}}, [mask](Vars v) { return where(mask, v[0], v[1]); });
+  row("where", "equal shapes", {x, x}, [mask](Vars v) { return where(near(v, mask), v[0], v[1]); });
+  row("where", "all broadcast", {{{4, 1, 1}}, {{3}}}, [mask](Vars v) { return where(near(v, mask), v[0], v[1]); });
   row("where", "transposed condition", {{{3, 2}}, {{}}},
-      [mask](Vars v) { return where(mask.transpose(0, 1), v[0], v[1]); });
-  row("where", "empty", {{{0, 3}}, {{1, 3}}}, [mask](Vars v) { return where(mask.slice(0, 0, 1), v[0], v[1]); });
+      [mask](Vars v) { return where(near(v, mask).transpose(0, 1), v[0], v[1]); });
+  row("where", "empty", {{{0, 3}}, {{1, 3}}},
+      [mask](Vars v) { return where(near(v, mask).slice(0, 0, 1), v[0], v[1]); });
 
   cases.push_back({"cast",
                    "to float32 and back",

@@ -142,7 +142,7 @@ void additive_scores_backward(const Tensor& dy, const Tensor& q, const Tensor& k
     }
   });
   Tensor total = dv.view({1, v.dim(0), width});
-  kernels::sum_to(sums, total);
+  sum_to(sums, total);
 }
 
 }  // namespace attune::cpu

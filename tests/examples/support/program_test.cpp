@@ -33,6 +33,7 @@ Finished run(
   SharedOptions& options = given != nullptr ? *given : own;
   add_threads_option(app, options);
   add_seed_option(app, options);
+  add_device_option(app, options);
   double rate = 0;
   app.add_option("--rate", rate)->check(positive_number());
   std::string name = "attune-test";
@@ -85,6 +86,15 @@ TEST_CASE("programs take whole and positive numbers only", "[support]") {
             {"--threads", "1", "--seed", "7"}, [] { return num_threads() == 1 ? 0 : 1; }, &options)
             .status == 0);
   CHECK(options.seed == 7);
+  CHECK(options.device == "cpu");
+  for (const char* word : {"gpu", "cuda:x", "cuda:-1", ""}) {
+    const Finished finished = run({"--device", word});
+    CHECK(finished.status == 2);
+    CHECK(finished.err == "error: --device: device '" + std::string(word) +
+                              "' is unknown: expected cpu, cuda, cuda:N or auto (see attune-test --help)\n");
+  }
+  CHECK(run({"--device", "auto"}).status == 0);
+  CHECK(run({"--device", "cuda:99"}).status == 1);
   set_num_threads(before);
 }
 

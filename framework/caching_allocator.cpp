@@ -1,0 +1,144 @@
+#include "framework/caching_allocator.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "framework/fail.h"
+
+namespace attune {
+namespace {
+
+constexpr size_t kSmallest = 64;
+// Blocks below this size are cut from chunks; larger ones are reserved one by one.
+constexpr size_t kChunk = size_t{32} << 20;
+constexpr size_t kLargeBlock = size_t{4} << 20;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+size_t class_of(size_t bytes) {
+  const size_t units = std::max(bytes, kSmallest) - 1;
+  const auto doubling = static_cast<size_t>(std::bit_width(units)) - 1;  // 2^doubling <= units < 2^(doubling + 1)
+  const size_t quarter = (units >> (doubling - 2)) & 3;
+  return (doubling - 5) * 4 + quarter;
+}
+
+size_t class_bytes(size_t size_class) {
+  const size_t doubling = size_class / 4 + 5;
+  const size_t bytes = (size_class % 4 + 5) << (doubling - 2);
+  return (bytes + 63) / 64 * 64;
+}
+
+size_t large_bytes(size_t size_class) { return (class_bytes(size_class) + kHugePage - 1) / kHugePage * kHugePage; }
+
+}  // namespace
+
+Storage* CachingAllocator::allocate(size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const size_t size_class = class_of(bytes);
+  Storage* storage = take(size_class);
+  if (storage == nullptr) storage = carve(size_class);
+  storage->bytes = bytes;
+  storage->version = 0;
+  storage->references.store(1, std::memory_order_relaxed);
+  stats_.bytes_in_use += class_bytes(storage->size_class);
+  stats_.peak_bytes_in_use = std::max(stats_.peak_bytes_in_use, stats_.bytes_in_use);
+  return storage;
+}
+
+void CachingAllocator::free(Storage* storage) noexcept {
+  const std::lock_guard lock(mutex_);
+  stats_.bytes_in_use -= class_bytes(storage->size_class);
+  storage->next_free = free_[storage->size_class];
+  free_[storage->size_class] = storage;
+}
+
+MemoryStats CachingAllocator::stats() {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void CachingAllocator::reset_peak() {
+  const std::lock_guard lock(mutex_);
+  stats_.peak_bytes_in_use = stats_.bytes_in_use;
+}
+
+void CachingAllocator::release() {
+  const std::lock_guard lock(mutex_);
+  release_large();
+}
+
+// A block of the class itself, or of one of the next three (less than twice as large).
+Storage* CachingAllocator::take(size_t size_class) {
+  const size_t last = std::min(kClasses, size_class + 4);
+  for (size_t c = size_class; c < last; ++c) {
+    if (Storage* storage = free_[c]) {
+      free_[c] = storage->next_free;
+      return storage;
+    }
+  }
+  return nullptr;
+}
+
+Storage* CachingAllocator::carve(size_t size_class) {
+  const size_t bytes = class_bytes(size_class);
+  std::byte* data = nullptr;
+  if (bytes >= kLargeBlock) {
+    data = reserve(large_bytes(size_class));
+  } else {
+    if (chunk_left_ < bytes) {
+      chunk_ = reserve(kChunk);
+      chunk_left_ = kChunk;
+    }
+    data = chunk_;
+    chunk_ += bytes;
+    chunk_left_ -= bytes;
+  }
+  Storage* storage = header();
+  storage->data = data;
+  storage->device = device_;
+  storage->size_class = static_cast<uint16_t>(size_class);
+  return storage;
+}
+
+std::byte* CachingAllocator::reserve(size_t bytes) {
+  std::byte* block = source_.reserve(bytes, device_);
+  if (block == nullptr) {
+    release_large();
+    block = source_.reserve(bytes, device_);
+  }
+  require<DeviceError>(block != nullptr,
+                       "{} allocator: out of memory: {} bytes asked for, {} in use; use smaller batches", device_,
+                       bytes, stats_.bytes_in_use);
+  stats_.bytes_reserved += bytes;
+  ++stats_.system_allocations;
+  return block;
+}
+
+void CachingAllocator::release_large() {
+  for (size_t size_class = 0; size_class < kClasses; ++size_class) {
+    if (class_bytes(size_class) < kLargeBlock) continue;
+    while (Storage* storage = free_[size_class]) {
+      free_[size_class] = storage->next_free;
+      source_.give_back(storage->data, large_bytes(size_class), device_);
+      stats_.bytes_reserved -= large_bytes(size_class);
+      storage->data = nullptr;
+      storage->next_free = headers_;
+      headers_ = storage;
+    }
+  }
+}
+
+Storage* CachingAllocator::header() {
+  if (headers_ == nullptr) {
+    constexpr size_t kBatch = 256;
+    auto* batch = new Storage[kBatch];  // never freed: headers are recycled for the life of the process
+    for (size_t i = 0; i < kBatch; ++i) {
+      batch[i].next_free = headers_;
+      headers_ = &batch[i];
+    }
+  }
+  Storage* storage = headers_;
+  headers_ = storage->next_free;
+  return storage;
+}
+
+}  // namespace attune

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <mutex>
+
+#include "framework/storage.h"
+
+namespace attune {
+
+/// Where a caching allocator takes memory from.
+struct MemorySource {
+  /// Aligned to 64 bytes; nullptr where there is no more.
+  std::byte* (*reserve)(size_t bytes, Device device);
+  void (*give_back)(std::byte* block, size_t bytes, Device device) noexcept;
+};
+
+/// Keeps what is freed for reuse, so that a steady training step takes nothing from the source. Blocks are handed out
+/// again at once: on a CUDA device all work is on one stream, so what reuses a block comes after what used it before.
+class CachingAllocator {
+ public:
+  CachingAllocator(Device device, MemorySource source) : device_(device), source_(source) {}
+
+  /// Throws DeviceError when the source has no more, also after everything cached has been handed back to it.
+  Storage* allocate(size_t bytes);
+  void free(Storage* storage) noexcept;
+
+  MemoryStats stats();
+  void reset_peak();
+  /// Hands cached large blocks back to the source.
+  void release();
+
+ private:
+  // Four size classes per doubling, so that at most a quarter of a block is unused and blocks are interchangeable
+  // within a class. No splitting, no coalescing: a training step asks for the same sizes again and again.
+  static constexpr size_t kClasses = 4 * 42;
+
+  Storage* take(size_t size_class);
+  Storage* carve(size_t size_class);
+  std::byte* reserve(size_t bytes);
+  void release_large();
+  Storage* header();
+
+  Device device_;
+  MemorySource source_;
+  std::mutex mutex_;
+  MemoryStats stats_;
+  std::array<Storage*, kClasses> free_{};
+  Storage* headers_ = nullptr;
+  std::byte* chunk_ = nullptr;
+  size_t chunk_left_ = 0;
+};
+
+}  // namespace attune

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "framework/storage.h"
+
+namespace attune {
+
+// The seam between the library and its CUDA backend, libattune_cuda.so: a shared library of its own, opened at the
+// first use of a CUDA device, so that one build runs on machines with and without CUDA. It sees the library's headers
+// only.
+
+using AnyFunction = void (*)();
+
+inline constexpr int kMaxCudaDevices = 16;
+
+/// What both sides must agree on. To be changed with this header, with Tensor, Shape or Storage, and with what kernels
+/// take.
+inline constexpr const char* kCudaInterface = "attune cuda interface 1";
+
+/// What the library offers to the backend: its caching allocator.
+struct CudaCore {
+  Storage* (*allocate)(size_t bytes, int device);
+  void (*free)(Storage* storage) noexcept;
+};
+
+struct CudaProperties {
+  char name[256];
+  size_t memory;  ///< bytes
+  int major;      ///< compute capability
+  int minor;
+  int multiprocessors;
+  int driver;  ///< CUDA version that the driver supports, 13000 for 13.0
+};
+
+/// What the backend offers. Functions throw DeviceError, quoting the call that failed.
+struct CudaPlugin {
+  const char* interface;
+  /// How many devices there are, at least 1; throws what is missing.
+  int (*device_count)();
+  CudaProperties (*properties)(int device);
+  /// The CUDA function of a kernel, nullptr where there is none. `cpu`: its CPU function, which stands for it where
+  /// "device memory" is the host's (an emulated device, for tests).
+  AnyFunction (*find_kernel)(const char* name, AnyFunction cpu);
+  /// nullptr where the device has no more memory.
+  void* (*reserve)(size_t bytes, int device);
+  void (*give_back)(void* block, int device) noexcept;
+  // In order with the kernels of the device; to_host waits.
+  void (*to_device)(void* to, const void* from, size_t bytes, int device);
+  void (*to_host)(void* to, const void* from, size_t bytes, int device);
+  void (*synchronize)(int device);
+};
+
+/// The one function that the backend exports, attune_cuda_plugin().
+using OpenCudaPlugin = const CudaPlugin* (*)(const CudaCore* core);
+
+/// Throws DeviceError where the backend cannot be used.
+const CudaPlugin& cuda_plugin();
+
+// CudaCore.
+Storage* allocate_cuda(size_t bytes, int device);
+void free_cuda(Storage* storage) noexcept;
+
+}  // namespace attune

@@ -1,0 +1,137 @@
+#include "framework/kernels/cuda/find.cuh"
+#include "framework/kernels/cuda/number.cuh"
+#include "framework/kernels/cuda/packed.h"
+#include "framework/kernels/index.h"
+
+namespace attune::cuda {
+namespace {
+
+/// A thread for every element of y.
+template <class T>
+__global__ void take(const T* x, const int64_t* indices, int64_t n, int64_t m, int64_t row, Compute<T> scale, T* y,
+                     int64_t count) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= count) return;
+  const int64_t line = at / row;  // o * m + i
+  const int64_t from = line / m * n + indices[line % m];
+  y[at] = store<T>(load(x[from * row + at % row]) * scale);
+}
+
+constexpr int kAddThreads = 128;
+
+/// A block for every line (o, i) of dy. The first line with an index adds up all lines with it, in their order: sums
+/// are the same in every run, and no two blocks touch the same row.
+template <class T>
+__global__ void add(const T* dy, const int64_t* indices, int64_t n, int64_t m, int64_t row, Compute<T> scale,
+                    int64_t skip, T* dx) {
+  const int64_t outer = blockIdx.x / m;
+  const int64_t i = blockIdx.x % m;
+  const int64_t index = indices[i];
+  if (index == skip) return;
+  for (int64_t begin = 0; begin < i; begin += kAddThreads) {
+    const int64_t j = begin + threadIdx.x;
+    if (__syncthreads_or(j < i && indices[j] == index)) return;
+  }
+  __shared__ int64_t same[kAddThreads];
+  __shared__ int counts[kAddThreads / 32];
+  T* to = dx + (outer * n + index) * row;
+  for (int64_t begin = i; begin < m; begin += kAddThreads) {
+    // Of these lines, those with the index, in order.
+    const int64_t j = begin + threadIdx.x;
+    const bool hit = j < m && indices[j] == index;
+    const unsigned hits = __ballot_sync(~0u, hit);
+    const unsigned lane = threadIdx.x % 32;
+    const unsigned warp = threadIdx.x / 32;
+    if (lane == 0) counts[warp] = __popc(hits);
+    __syncthreads();
+    int before = 0;
+    int total = 0;
+    for (unsigned w = 0; w < kAddThreads / 32; ++w) {
+      before += w < warp ? counts[w] : 0;
+      total += counts[w];
+    }
+    if (hit) same[before + __popc(hits & ((1u << lane) - 1))] = j;
+    __syncthreads();
+    if (total > 0) {
+      for (int64_t column = threadIdx.x; column < row; column += kAddThreads) {
+        Compute<T> sum = load(to[column]);
+        for (int k = 0; k < total; ++k) sum += load(dy[(outer * m + same[k]) * row + column]) * scale;
+        to[column] = store<T>(sum);
+      }
+    }
+    __syncthreads();
+  }
+}
+
+/// A thread for every element of y.
+template <class T>
+__global__ void take_elements(const T* x, const int64_t* indices, int64_t n, int64_t m, int64_t inner, T* y,
+                              int64_t count) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at < count) y[at] = x[(at / (m * inner) * n + indices[at]) * inner + at % inner];
+}
+
+/// A thread for every (o, k): its indices point at nobody else's elements.
+template <class T>
+__global__ void add_elements(const T* dy, const int64_t* indices, int64_t n, int64_t m, int64_t inner, T* dx,
+                             int64_t columns) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= columns) return;
+  const int64_t outer = at / inner;
+  const int64_t k = at % inner;
+  for (int64_t i = 0; i < m; ++i) {
+    const int64_t from = (outer * m + i) * inner + k;
+    T& to = dx[(outer * n + indices[from]) * inner + k];
+    to = store<T>(load(to) + load(dy[from]));
+  }
+}
+
+struct Outside {
+  const int64_t* indices;
+  int64_t bound;
+  __device__ bool operator()(int64_t i) const {
+    return static_cast<uint64_t>(indices[i]) >= static_cast<uint64_t>(bound);
+  }
+};
+
+}  // namespace
+
+void take_rows(const Tensor& x, const Tensor& indices, double scale, Tensor& y) {
+  const Context& c = context(y);
+  const Packed from(c, x);
+  visit_stored(x.dtype(), "take_rows", [&]<class T>(T) {
+    launch(c, "take_rows", take<T>, thread_each(y.numel()), from.data<T>(), data<int64_t>(indices), x.dim(1),
+           indices.numel(), x.dim(2), static_cast<Compute<T>>(scale), data<T>(y), y.numel());
+  });
+}
+
+void add_rows(const Tensor& dy, const Tensor& indices, double scale, int64_t skip, Tensor& dx) {
+  const int64_t m = indices.numel();
+  visit_stored(dy.dtype(), "add_rows", [&]<class T>(T) {
+    launch(context(dx), "add_rows", add<T>, Grid{dy.dim(0) * m, kAddThreads}, data<T>(dy), data<int64_t>(indices),
+           dx.dim(1), m, dy.dim(2), static_cast<Compute<T>>(scale), skip, data<T>(dx));
+  });
+}
+
+void take_along(const Tensor& x, const Tensor& indices, Tensor& y) {
+  const Context& c = context(y);
+  const Packed from(c, x);
+  visit_stored(x.dtype(), "take_along", [&]<class T>(T) {
+    launch(c, "take_along", take_elements<T>, thread_each(y.numel()), from.data<T>(), data<int64_t>(indices), x.dim(1),
+           indices.dim(1), x.dim(2), data<T>(y), y.numel());
+  });
+}
+
+void add_along(const Tensor& dy, const Tensor& indices, Tensor& dx) {
+  visit_stored(dy.dtype(), "add_along", [&]<class T>(T) {
+    const int64_t columns = dy.dim(0) * dx.dim(2);
+    launch(context(dx), "add_along", add_elements<T>, thread_each(columns), data<T>(dy), data<int64_t>(indices),
+           dx.dim(1), indices.dim(1), dx.dim(2), data<T>(dx), columns);
+  });
+}
+
+void find_outside(const Tensor& indices, int64_t bound, int64_t& position) {
+  position = find_first(context(indices), "find_outside", Outside{data<int64_t>(indices), bound}, indices.numel());
+}
+
+}  // namespace attune::cuda

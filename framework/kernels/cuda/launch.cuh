@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <tuple>
+
+#include "framework/error.h"
+#include "framework/kernels/cuda/check.h"
+#include "framework/kernels/cuda/context.h"
+
+namespace attune::cuda {
+
+/// Blocks are numbered along x only, which takes 2^31 of them: rows may be more than 65,535.
+struct Grid {
+  int64_t blocks = 0;
+  int threads = 0;
+  size_t shared = 0;  ///< bytes, beside what the kernel declares
+};
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// A thread for every item.
+inline Grid thread_each(int64_t items, int threads = 256) { return {ceil_div(items, threads), threads}; }
+
+/// The one place that launches. A grid without blocks, of empty operands, launches nothing. `name`: for the error.
+template <class... Params, class... Args>
+void launch(const Context& context, const char* name, void (*kernel)(Params...), const Grid& grid, Args&&... args) {
+  if (grid.blocks == 0) return;
+  if (grid.blocks > INT32_MAX) {
+    throw DeviceError(std::string(name) + ": " + std::to_string(grid.blocks) + " blocks, CUDA takes 2147483647");
+  }
+  std::tuple<std::remove_cv_t<Params>...> values(std::forward<Args>(args)...);
+  const cudaError_t status = std::apply(
+      [&](auto&... value) {
+        void* pointers[] = {&value...};
+        return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(grid.blocks)),
+                                dim3(static_cast<unsigned>(grid.threads)), pointers, grid.shared, context.stream);
+      },
+      values);
+  if (status != cudaSuccess) check(status, (std::string("launch of ") + name).c_str());
+}
+
+}  // namespace attune::cuda

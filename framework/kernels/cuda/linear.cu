@@ -1,0 +1,148 @@
+#include "framework/kernels/cuda/columns.cuh"
+#include "framework/kernels/cuda/launch.cuh"
+#include "framework/kernels/cuda/number.cuh"
+#include "framework/kernels/cuda/philox.cuh"
+#include "framework/kernels/cuda/product.h"
+#include "framework/kernels/functors.h"
+#include "framework/kernels/linear.h"
+
+namespace attune::cuda {
+namespace {
+
+template <class C>
+__device__ C activate(Activation activation, C z) {
+  switch (activation) {
+    case Activation::kRelu:
+      return functors::Relu().forward(z);
+    case Activation::kGelu:
+      return functors::Gelu().forward(z);
+    case Activation::kGeluTanh:
+      return functors::GeluTanh().forward(z);
+    case Activation::kSilu:
+      return functors::Silu().forward(z);
+    case Activation::kTanh:
+      return functors::Tanh().forward(z);
+    case Activation::kSigmoid:
+      return functors::Sigmoid().forward(z);
+    default:
+      return z;
+  }
+}
+
+/// From z; relu's derivative is known from y.
+template <class C>
+__device__ C derivative(Activation activation, C z) {
+  switch (activation) {
+    case Activation::kGelu:
+      return functors::Gelu().derivative(z);
+    case Activation::kGeluTanh:
+      return functors::GeluTanh().derivative(z);
+    case Activation::kSilu:
+      return functors::Silu().derivative(z);
+    case Activation::kTanh:
+      return functors::Tanh().derivative(functors::Tanh().forward(z));
+    case Activation::kSigmoid:
+      return functors::Sigmoid().derivative(functors::Sigmoid().forward(z));
+    default:
+      return C(1);
+  }
+}
+
+/// y = dropout(activation(z + bias)), z + bias kept in z where that is not y.
+template <class T>
+__global__ void finish(T* z, const T* bias, Activation activation, Drop<Compute<T>> dropout, T* y, int64_t n,
+                       int64_t count) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= count) return;
+  Compute<T> value = load(z[at]);
+  if (bias != nullptr) {
+    value += load(bias[at % n]);
+    z[at] = store<T>(value);
+  }
+  y[at] = store<T>(dropout(activate(activation, value), at));
+}
+
+template <class T>
+__global__ void backward(const T* dy, const T* z, const T* y, Activation activation, Drop<Compute<T>> dropout, T* dz,
+                         int64_t count) {
+  using C = Compute<T>;
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= count) return;
+  const C gradient = load(dy[at]);
+  if (activation == Activation::kRelu) {
+    // y > 0 exactly where z > 0 and the element was kept: the mask need not be drawn again.
+    dz[at] = store<T>(load(y[at]) > C(0) ? gradient * dropout.factor : C(0));
+  } else {
+    const C kept = dropout(gradient, at);
+    dz[at] =
+        store<T>(activation == Activation::kNone ? kept : functors::chain(kept, derivative(activation, load(z[at]))));
+  }
+}
+
+/// A block for every part of the rows of 32 columns.
+template <class T>
+__global__ void sum_rows(const T* x, int64_t rows, int64_t n, int64_t tiles, int64_t parts, Compute<T>* out) {
+  const int64_t part = blockIdx.x / tiles;
+  const int64_t column = blockIdx.x % tiles * kColumns + threadIdx.x % kColumns;
+  const auto sum = sum_of_column<Compute<T>>(rows * part / parts, rows * (part + 1) / parts, column < n,
+                                             [&](int64_t row) { return load(x[row * n + column]); });
+  if (threadIdx.x < kColumns && column < n) out[part * n + column] = sum;
+}
+
+}  // namespace
+
+void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation,
+            const DropoutSpec& dropout, Tensor& z, Tensor& y) {
+  if (y.numel() == 0) return;
+  const Context& c = context(y);
+  visit_stored(y.dtype(), "linear", [&]<class T>(T) {
+    const bool has_epilogues = !std::is_same_v<T, double>;  // cuBLASLt has none for float64
+    T* product = z.defined() ? data<T>(z) : data<T>(y);
+    Product p;
+    p.dtype = y.dtype();
+    p.n = weight.shape()[0];
+    p.k = weight.shape()[1];
+    p.m = y.numel() / p.n;
+    p.a = {x.raw(), p.k, 1, 0};
+    p.b = {weight.raw(), 1, p.k, 0};
+    p.c = product;
+    const bool fused_bias = has_epilogues && bias.defined() && p.k > 0;
+    const bool fused_relu = fused_bias && activation == Activation::kRelu && !z.defined();
+    p.bias = fused_bias ? bias.raw() : nullptr;
+    p.relu = fused_relu;
+    if (p.k > 0) {
+      multiply(c, "linear", p);
+    } else {
+      ATTUNE_CUDA(cudaMemsetAsync(product, 0, static_cast<size_t>(y.numel()) * sizeof(T), c.stream));
+    }
+    const bool adds_bias = bias.defined() && !fused_bias;
+    const Activation left = fused_relu ? Activation::kNone : activation;
+    if (!adds_bias && left == Activation::kNone && dropout.probability == 0 && !z.defined()) return;
+    launch(c, "linear", finish<T>, thread_each(y.numel()), product, adds_bias ? data<T>(bias) : nullptr, left,
+           Drop<Compute<T>>(dropout), data<T>(y), p.n, y.numel());
+  });
+}
+
+void linear_backward(const Tensor& dy, const Tensor& z, const Tensor& y, Activation activation,
+                     const DropoutSpec& dropout, Tensor& dz, Tensor& dbias, bool accumulate) {
+  const Context& c = context(dy);
+  const int64_t n = dy.shape()[dy.rank() - 1];
+  visit_stored(dy.dtype(), "linear", [&]<class T>(T) {
+    using C = Compute<T>;
+    if (dz.defined()) {
+      launch(c, "linear", backward<T>, thread_each(dy.numel()), data<T>(dy), data<T>(z), data<T>(y), activation,
+             Drop<C>(dropout), data<T>(dz), dy.numel());
+    }
+    if (!dbias.defined() || n == 0) return;
+    const int64_t rows = dy.numel() / n;
+    const int64_t tiles = ceil_div(n, kColumns);
+    const int64_t parts = parts_of_rows(c, rows, tiles);
+    const Scratch scratch(c, static_cast<size_t>(parts * n) * sizeof(C));
+    C* out = scratch.data<C>();
+    launch(c, "linear", sum_rows<T>, Grid{tiles * parts, 256}, dz.defined() ? data<T>(dz) : data<T>(dy), rows, n, tiles,
+           parts, out);
+    launch(c, "linear", add_parts<T, C>, thread_each(n), out, parts, n, n, accumulate, data<T>(dbias));
+  });
+}
+
+}  // namespace attune::cuda

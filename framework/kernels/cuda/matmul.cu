@@ -1,0 +1,158 @@
+#include "framework/kernels/cuda/launch.cuh"
+#include "framework/kernels/cuda/number.cuh"
+#include "framework/kernels/cuda/packed.h"
+#include "framework/kernels/cuda/product.h"
+#include "framework/kernels/cuda/strided.h"
+#include "framework/kernels/gemm.h"
+
+namespace attune::cuda {
+namespace {
+
+/// *found = 1 where an element of a walk is NaN or infinite.
+template <class T>
+__global__ void look_for_non_finite(const T* x, Walk<1> walk, uint32_t count, int* found) {
+  const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  int64_t at[1];
+  walk.offsets(i, at);
+  if (!isfinite(load(x[at[0]]))) *found = 1;
+}
+
+/// c = alpha a b where a zero in a contributes nothing, if *wanted. A thread for every element: it is slow, and wanted
+/// only where b is not finite.
+template <class T>
+__global__ void multiply_exactly(const int* wanted, Product p) {
+  using C = Compute<T>;
+  if (*wanted == 0) return;
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= p.m * p.n * p.batches) return;
+  const int64_t batch = at / (p.m * p.n);
+  const int64_t i = at / p.n % p.m;
+  const int64_t j = at % p.n;
+  const T* a = static_cast<const T*>(p.a.data) + batch * p.a.batch + i * p.a.rows;
+  const T* b = static_cast<const T*>(p.b.data) + batch * p.b.batch + j * p.b.columns;
+  C sum = 0;
+  for (int64_t k = 0; k < p.k; ++k) {
+    const C factor = load(a[k * p.a.columns]);
+    if (factor != C(0)) sum += factor * load(b[k * p.b.rows]);
+  }
+  static_cast<T*>(p.c)[batch * p.c_batch + i * p.n + j] = store<T>(sum * static_cast<C>(p.alpha));
+}
+
+template <class T>
+__global__ void add_to(const T* x, T* y, int64_t n) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n) y[i] = store<T>(load(x[i]) + load(y[i]));
+}
+
+/// Whether cuBLAS can read the last two axes: unit steps along one, and no overlap along the other.
+bool is_readable(const Tensor& x) {
+  const int last = x.rank() - 1;
+  const int64_t rows = x.shape()[last - 1], columns = x.shape()[last];
+  const int64_t row_step = x.strides()[last - 1], column_step = x.strides()[last];
+  return ((columns == 1 || column_step == 1) && (rows == 1 || row_step >= columns)) ||
+         ((rows == 1 || row_step == 1) && (columns == 1 || column_step >= rows));
+}
+
+/// An operand's last two axes, packed where cuBLAS cannot read them.
+struct Operand {
+  Scratch copy;
+  Matrix matrix;
+  Strides strides;  ///< of all axes
+
+  Operand(const Context& c, const Tensor& x, bool transpose) : strides(x.strides()) {
+    const std::byte* data = x.raw();
+    if (!is_readable(x)) {
+      copy = Scratch(c, static_cast<size_t>(x.numel()) * dtype_size(x.dtype()));
+      pack(c, x, x.shape(), copy.data<std::byte>());
+      data = copy.data<std::byte>();
+      strides = contiguous_strides(x.shape());
+    }
+    const int last = x.rank() - 1;
+    const int64_t rows = x.shape()[last - 1], columns = x.shape()[last];
+    matrix = {data, strides[last - 1], strides[last], 0};
+    // An axis of extent 1 may carry any step: the other one's decides.
+    if (columns == 1 && matrix.rows != 1) matrix.columns = 1;
+    if (rows == 1 && matrix.columns != 1) matrix.rows = 1;
+    if (rows == 1 && matrix.columns == 1) matrix.rows = columns;
+    if (columns == 1 && matrix.rows == 1 && rows > 1) matrix.columns = rows;
+    if (transpose) std::swap(matrix.rows, matrix.columns);
+  }
+};
+
+template <class T>
+void multiply_all(const Context& c, const Tensor& a, const Tensor& b, const MatmulOptions& options, Product p, T* out) {
+  const Operand left(c, a, options.transpose_a);
+  const Operand right(c, b, options.transpose_b);
+  p.a = left.matrix;
+  p.b = right.matrix;
+  const int rank = a.rank();
+  StridedShape<3> leading;
+  int64_t step = p.m * p.n;
+  int64_t c_steps[Shape::kMaxRank] = {};
+  for (int axis = rank - 3; axis >= 0; --axis) {
+    c_steps[axis] = step;
+    step *= a.shape()[axis];
+  }
+  for (int axis = 0; axis < rank - 2; ++axis) {
+    leading.push(a.shape()[axis], {left.strides[axis], right.strides[axis], c_steps[axis]});
+  }
+  leading.finish();
+  // The innermost leading axis is cuBLAS's batch, those before it are walked here.
+  const int inner = leading.rank - 1;
+  p.batches = leading.extent[inner];
+  p.a.batch = leading.stride[inner][0];
+  p.b.batch = leading.stride[inner][1];
+  p.c_batch = leading.stride[inner][2];
+  const int64_t outer = leading.numel() / p.batches;
+  for (int64_t i = 0; i < outer; ++i) {
+    int64_t rest = i, at[3] = {};
+    for (int axis = inner - 1; axis >= 0; --axis) {
+      for (int k = 0; k < 3; ++k) at[k] += rest % leading.extent[axis] * leading.stride[axis][k];
+      rest /= leading.extent[axis];
+    }
+    Product one = p;
+    one.a.data = static_cast<const T*>(p.a.data) + at[0];
+    one.b.data = static_cast<const T*>(p.b.data) + at[1];
+    one.c = out + at[2];
+    multiply(c, "matmul", one);
+    if (!options.exact_zeros) continue;
+    const Scratch flag(c, sizeof(int));
+    ATTUNE_CUDA(cudaMemsetAsync(flag.data<int>(), 0, sizeof(int), c.stream));
+    const StridedShape<1> elements(b.shape(), {&b});
+    elements.for_each_part([&](const Walk<1>& walk, uint32_t count, const int64_t(&begin)[1]) {
+      launch(c, "matmul", look_for_non_finite<T>, thread_each(count), data<T>(b) + begin[0], walk, count,
+             flag.data<int>());
+    });
+    launch(c, "matmul", multiply_exactly<T>, thread_each(p.m * p.n * p.batches), flag.data<int>(), one);
+  }
+}
+
+}  // namespace
+
+void matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options, Tensor& y) {
+  if (y.numel() == 0) return;
+  const Context& c = context(y);
+  const int last = y.rank() - 1;
+  Product p;
+  p.dtype = y.dtype();
+  p.m = y.shape()[last - 1];
+  p.n = y.shape()[last];
+  p.k = a.shape()[options.transpose_a ? last - 1 : last];
+  p.alpha = options.alpha;
+  const size_t bytes = static_cast<size_t>(y.numel()) * dtype_size(y.dtype());
+  if (p.k == 0) {
+    if (!options.accumulate) ATTUNE_CUDA(cudaMemsetAsync(y.raw(), 0, bytes, c.stream));
+    return;
+  }
+  visit_stored(y.dtype(), "matmul", [&]<class T>(T) {
+    // What is computed again (see multiply_exactly) cannot be added in place.
+    const bool apart = options.accumulate && options.exact_zeros;
+    p.accumulate = options.accumulate && !apart;
+    const Scratch scratch = apart ? Scratch(c, bytes) : Scratch();
+    multiply_all<T>(c, a, b, options, p, apart ? scratch.data<T>() : data<T>(y));
+    if (apart) launch(c, "matmul", add_to<T>, thread_each(y.numel()), scratch.data<T>(), data<T>(y), y.numel());
+  });
+}
+
+}  // namespace attune::cuda

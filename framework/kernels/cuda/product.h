@@ -1,0 +1,36 @@
+#pragma once
+
+#include "framework/kernels/cuda/context.h"
+
+namespace attune::cuda {
+
+/// A matrix with unit steps along rows or columns: element (i, j) at i * rows + j * columns.
+struct Matrix {
+  const void* data = nullptr;
+  int64_t rows = 0;
+  int64_t columns = 0;
+  int64_t batch = 0;  ///< step from one matrix of a batch to the next
+};
+
+/// c = alpha a b (+ c), a [M, K], b [K, N], c [M, N] row by row, in cuBLASLt. Sums are float64 for float64, else
+/// float32 (not TF32).
+struct Product {
+  DType dtype = DType::kFloat32;
+  int64_t m = 0;
+  int64_t n = 0;
+  int64_t k = 0;
+  int64_t batches = 1;
+  Matrix a;
+  Matrix b;
+  void* c = nullptr;
+  int64_t c_batch = 0;
+  double alpha = 1;
+  bool accumulate = false;
+  const void* bias = nullptr;  ///< [N], added to every row; not for float64
+  bool relu = false;           ///< with a bias only
+};
+
+/// The way to compute products of one shape is looked for once and kept.
+void multiply(const Context& context, const char* who, const Product& product);
+
+}  // namespace attune::cuda

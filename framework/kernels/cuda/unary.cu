@@ -1,0 +1,18 @@
+#include "framework/kernels/cuda/map.cuh"
+#include "framework/kernels/elementwise.h"
+#include "framework/kernels/functors.h"
+
+namespace attune::cuda {
+
+#define ATTUNE_DEFINE_UNARY(NAME, FORMULA) \
+  void NAME(const Tensor& x, Tensor& y) { map(#NAME, functors::FORMULA(), x, y); }
+ATTUNE_UNARY_KERNELS(ATTUNE_DEFINE_UNARY)
+#undef ATTUNE_DEFINE_UNARY
+
+void affine(const Tensor& x, double factor, double offset, Tensor& y) {
+  map("affine", functors::Affine({factor, offset}), x, y);
+}
+
+void clamp(const Tensor& x, double low, double high, Tensor& y) { map("clamp", functors::Clamp({low, high}), x, y); }
+
+}  // namespace attune::cuda

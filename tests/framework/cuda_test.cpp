@@ -1,0 +1,212 @@
+// CUDA devices: what is said where there is none, and the way of a tensor to one and back. Cases tagged [cuda] need a
+// CUDA device; "on an emulated device" runs them all without one.
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "framework/cuda_plugin.h"
+#include "framework/kernels/elementwise.h"
+#include "framework/kernels/optim.h"
+#include "tests/support/devices.h"
+#include "tests/support/errors.h"
+#include "tests/support/paths.h"
+#include "tests/support/process.h"
+#include "tests/support/sentiment.h"
+#include "tests/support/tensors.h"
+
+namespace attune::testing {
+namespace {
+
+/// An environment variable that programs started in this scope see.
+class Variable {
+ public:
+  Variable(const char* name, const std::string& value) : name_(name) { setenv(name, value.c_str(), 1); }
+  ~Variable() { unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+};
+
+const std::string kEmulated = ATTUNE_PROGRAM_DIR "/emulated_cuda.so";
+
+TEST_CASE("what keeps CUDA from being used is said in one line", "[device][errors]") {
+  const TemporaryDirectory directory;
+  struct Case {
+    std::string library;
+    const char* fails_at;
+    std::vector<std::string> says;
+  };
+  const std::vector<Case> cases = {
+      {directory / "nowhere.so", "", {"cuda:0: the CUDA backend cannot be loaded", "nowhere.so"}},
+      {directory.write("empty.so", ""), "", {"cuda:0: the CUDA backend cannot be loaded", "empty.so"}},
+      {"libm.so.6", "", {"cuda:0: libm.so.6 is not Attune's CUDA backend"}},
+      {kEmulated, "interface", {"interface 0", kCudaInterface, "together"}},
+      {kEmulated, "driver", {"cuda:0: no driver, as asked for"}},
+  };
+  for (const Case& c : cases) {
+    const Variable library("ATTUNE_CUDA_LIBRARY", c.library);
+    const Variable failing("ATTUNE_EMULATED", c.fails_at);
+    const Finished finished = run("attune-sentiment", {"eval", "--checkpoint", "none.h5", "--device", "cuda"});
+    INFO(finished.err);
+    CHECK(finished.status == 1);
+    CHECK(finished.err.starts_with("error: "));
+    CHECK(finished.err.find('\n') == finished.err.size() - 1);
+    for (const std::string& part : c.says) CHECK(finished.err.find(part) != std::string::npos);
+    // Where nothing is asked for, nothing is missing.
+    const Finished automatic = run("attune-sentiment", {"eval", "--checkpoint", "none.h5", "--device", "auto"});
+    CHECK(automatic.err.find("none.h5") != std::string::npos);
+  }
+}
+
+TEST_CASE("devices have names", "[device][errors]") {
+  CHECK(parse_device("cpu") == Device::cpu());
+  CHECK(parse_device("cuda") == Device::cuda());
+  CHECK(parse_device("cuda:3") == Device::cuda(3));
+  CHECK((parse_device("auto").is_cpu()) == (cuda_device_count() == 0));
+  for (const char* name : {"", "gpu", "cuda:", "cuda:-1", "cuda:1x", "cuda:99999999999", "1"}) {
+    const std::string text = error_text<ValueError>([&] { parse_device(name); });
+    CHECK(text.find("device '" + std::string(name) + "' is unknown") == 0);
+  }
+  CHECK(device_summary(Device::cpu()) == cpu_summary());
+  synchronize(Device::cpu());
+}
+
+TEST_CASE("tests of CUDA devices pass on an emulated one", "[device]") {
+  if (std::getenv("ATTUNE_CUDA_LIBRARY") != nullptr) SKIP("ATTUNE_CUDA_LIBRARY chooses a backend");
+  const Variable library("ATTUNE_CUDA_LIBRARY", kEmulated);
+  const Finished finished = run("attune-tests", {"[cuda]"});
+  INFO(finished.out << finished.err);
+  CHECK(finished.status == 0);
+  CHECK(finished.out.find("All tests passed") != std::string::npos);
+}
+
+TEST_CASE("a program trains on a CUDA device, and what it learnt is used on the CPU", "[device]") {
+  const Variable library("ATTUNE_CUDA_LIBRARY", kEmulated);
+  const TemporaryDirectory directory;
+  const std::string data = directory.write("data.tsv", review_lines(40));
+  const Finished trained = run("attune-sentiment", small_training(data, directory / "run", {"--device", "cuda"}));
+  INFO(trained.err);
+  REQUIRE(trained.status == 0);
+  std::vector<std::string> results;
+  for (const char* device : {"cuda", "cpu"}) {
+    const Finished finished = run(
+        "attune-sentiment", {"eval", "--checkpoint", directory / "run/best.h5", "--data", data, "--device", device});
+    INFO(finished.err);
+    CHECK(finished.status == 0);
+    results.push_back(finished.out);
+  }
+  CHECK(results[0] == results[1]);
+  CHECK(run("attune-sentiment", {"predict", "--checkpoint", directory / "run/best.h5", "--text", "not bad at all .",
+                                 "--html", directory / "page.html", "--device", "cuda:1"})
+            .status == 0);
+}
+
+TEST_CASE("tensors go to a CUDA device and come back", "[device][cuda]") {
+  const Device cuda = cuda_or_skip();
+  INFO(device_summary(cuda));
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kInt64, DType::kBool}) {
+    for (const Shape& shape : {Shape{}, Shape{1}, Shape{7}, Shape{3, 5, 2}, Shape{0, 4}, Shape{1000, 33}}) {
+      const Tensor x = random_tensor(shape, DType::kFloat32).to(dtype);
+      const Tensor far = x.to(cuda);
+      CHECK(far.device() == cuda);
+      CHECK(far.dtype() == dtype);
+      CHECK(same_values(far, x));
+      CHECK(same_values(far.clone(), x));
+      CHECK(far.to(cuda).storage().get() == far.storage().get());
+    }
+  }
+  const Tensor x = random_tensor({4, 6, 5});
+  CHECK(same_values(x.transpose(0, 2).to(cuda), x.transpose(0, 2)));
+  CHECK(same_values(x.to(cuda).permute({2, 0, 1}).slice(1, 1, 3), x.permute({2, 0, 1}).slice(1, 1, 3)));
+  CHECK(x.to(cuda).select(0, 3).select(0, 2).select(0, 1).item() == x.select(0, 3).select(0, 2).select(0, 1).item());
+  Tensor to = Tensor::zeros({2, 4, 6, 5}, DType::kFloat32, cuda);
+  to.copy_(x);
+  CHECK(max_difference(to.select(0, 1), x) < 1e-6);
+}
+
+TEST_CASE("every pair of element types converts on a CUDA device as on the CPU", "[device][cuda]") {
+  const Device cuda = cuda_or_skip();
+  const Tensor values = Tensor::from(std::vector<double>{0, -1, 1.5, 2, 3.14159, -250.25, 1e6, 0.1, 5e-8}, {3, 3});
+  const DType dtypes[] = {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kInt64, DType::kBool};
+  for (const DType from : dtypes) {
+    for (const DType to : dtypes) {
+      INFO(dtype_name(from) << " to " << dtype_name(to));
+      const Tensor x = values.to(from);
+      CHECK(same_values(x.to(cuda).to(to), x.to(to)));
+      CHECK(same_values(x.to(cuda).transpose(0, 1).to(to), x.transpose(0, 1).to(to)));
+    }
+    for (const double value : {0.0, 1.0, -3.25}) {
+      const Tensor filled = Tensor::full({5, 4}, value, from, cuda);
+      CHECK(same_values(filled, Tensor::full({5, 4}, value, from)));
+      filled.transpose(0, 1).slice(0, 1, 3).fill_(2);
+      CHECK(same_values(filled.slice(1, 1, 3), Tensor::full({5, 2}, 2, from)));
+      CHECK(same_values(filled.slice(1, 3, 4), Tensor::full({5, 1}, value, from)));
+    }
+  }
+}
+
+TEST_CASE("more rows than a grid has along y", "[device][cuda]") {
+  const Device cuda = cuda_or_skip();
+  const Tensor x = random_tensor({70000, 3}, DType::kFloat32).to(cuda);
+  const Tensor row = random_tensor({3}, DType::kFloat32).to(cuda);
+  Tensor y = Tensor::empty_like(x);
+  kernels::add(x, row, y);
+  Tensor expected = Tensor::empty(x.shape());
+  kernels::add(x.to(Device::cpu()), row.to(Device::cpu()), expected);
+  CHECK(same_values(y, expected));
+}
+
+TEST_CASE("operands on two devices are refused by name", "[device][cuda][errors]") {
+  const Device cuda = cuda_or_skip();
+  const Tensor x = Tensor::zeros({2});
+  Tensor y = Tensor::zeros({2}, DType::kFloat32, cuda);
+  const std::string text = error_text<DeviceError>([&] { kernels::exp(x, y); });
+  CHECK(text.find("exp: operands are on cpu and on cuda:0") == 0);
+  const int count = cuda_device_count();
+  CHECK(error_text<DeviceError>([&] {
+          Tensor::zeros({1}, DType::kFloat32, Device::cuda(count));
+        }).find("cuda:" + std::to_string(count) + ": there is no such device") == 0);
+}
+
+TEST_CASE("a CUDA kernel that is not there is named", "[device][cuda][errors]") {
+  const Device cuda = cuda_or_skip();
+  if (!is_emulated(cuda)) SKIP("a backend that has every kernel");
+  Tensor a = Tensor::zeros({16}, DType::kFloat32, cuda);
+  Tensor b = Tensor::zeros({16}, DType::kFloat32, cuda);
+  CHECK(error_text<DeviceError>([&] { kernels::exchange(a, b); }).find("exchange: the CUDA backend has no kernel") ==
+        0);
+}
+
+TEST_CASE("CUDA memory is kept for reuse, counted, and refused by name", "[device][cuda][memory][errors]") {
+  const Device cuda = cuda_or_skip();
+  constexpr size_t kMiB = size_t{1} << 20;
+  for (const size_t bytes : {size_t{100}, 9 * kMiB}) {
+    const std::byte* first = StorageRef::allocate(bytes, cuda)->data;
+    const MemoryStats before = memory_stats(cuda);
+    CHECK(StorageRef::allocate(bytes, cuda)->data == first);
+    CHECK(memory_stats(cuda).system_allocations == before.system_allocations);
+    const StorageRef held = StorageRef::allocate(bytes, cuda);
+    CHECK(memory_stats(cuda).bytes_in_use >= before.bytes_in_use + bytes);
+  }
+  const size_t in_use = memory_stats(cuda).bytes_in_use;
+  CHECK(error_text<DeviceError>([&] {
+          StorageRef::allocate(size_t{1} << 46, cuda);
+        }).find("cuda:0 allocator: out of memory") == 0);
+  CHECK(memory_stats(cuda).bytes_in_use == in_use);
+  // What is cached makes room for what does not fit beside it.
+  if (is_emulated(cuda)) {
+    StorageRef::allocate(600 * kMiB, cuda);
+    StorageRef::allocate(800 * kMiB, cuda);
+  }
+  release_cached_memory(cuda);
+  CHECK(memory_stats(cuda).bytes_reserved < 600 * kMiB);
+}
+
+}  // namespace
+}  // namespace attune::testing

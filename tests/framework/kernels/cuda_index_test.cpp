@@ -1,0 +1,100 @@
+// The index arithmetic of CUDA kernels, which the host shares.
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "framework/kernels/cuda/strided.h"
+
+namespace attune::cuda {
+namespace {
+
+TEST_CASE("division by multiplication is division", "[cuda-index]") {
+  std::vector<uint32_t> numbers = {0,  1,  2,   3,     5,     7,       10,         63,
+                                   64, 65, 641, 65535, 65536, 1000003, 0x3fffffff, 0x7fffffff};
+  for (uint32_t step = 1; step < 2000000000u; step = step * 3 / 2 + 1) numbers.push_back(step);
+  bool right = true;
+  for (const uint32_t divisor : numbers) {
+    if (divisor == 0) continue;
+    const Divider divider(divisor);
+    for (const uint32_t n : numbers) {
+      // Around multiples is where rounding shows.
+      for (const uint64_t at :
+           {uint64_t{n}, uint64_t{n} / divisor * divisor, uint64_t{n} / divisor * divisor + divisor - 1}) {
+        if (at < 0x80000000u) right = right && divider.quotient(static_cast<uint32_t>(at)) == at / divisor;
+      }
+    }
+  }
+  CHECK(right);
+  CHECK(Divider().quotient(12345) == 12345);
+}
+
+// Where every position of the shape lies in both operands, found axis by axis.
+std::vector<std::pair<int64_t, int64_t>> expected(const Shape& shape, const Tensor& a, const Tensor& b) {
+  const Tensor wide_a = a.expand(shape);
+  const Tensor wide_b = b.expand(shape);
+  std::vector<std::pair<int64_t, int64_t>> out;
+  for (int64_t i = 0; i < shape.numel(); ++i) {
+    int64_t rest = i, at_a = 0, at_b = 0;
+    for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+      at_a += rest % shape[axis] * wide_a.strides()[axis];
+      at_b += rest % shape[axis] * wide_b.strides()[axis];
+      rest /= shape[axis];
+    }
+    out.emplace_back(at_a, at_b);
+  }
+  return out;
+}
+
+TEST_CASE("walks visit every element of strided and broadcast operands in order, also in parts", "[cuda-index]") {
+  struct Case {
+    Shape shape;
+    Tensor a, b;
+  };
+  const auto tensor = [](const Shape& shape) { return Tensor::zeros(shape); };
+  const std::vector<Case> cases = {
+      {{}, tensor({}), tensor({})},
+      {{5}, tensor({5}), tensor({1})},
+      {{2, 3, 4}, tensor({2, 3, 4}), tensor({4})},
+      {{2, 3, 4}, tensor({2, 1, 4}), tensor({3, 1})},
+      {{4, 3, 2}, tensor({2, 3, 4}).transpose(0, 2), tensor({4, 3, 2})},
+      {{3, 2, 5}, tensor({6, 4, 9}).slice(0, 2, 5).slice(1, 1, 3).slice(2, 4, 9), tensor({5, 2, 3}).permute({2, 1, 0})},
+      {{1, 7, 1}, tensor({1, 7, 1}), tensor({7, 1})},
+      {{0, 3}, tensor({0, 3}), tensor({3})},
+  };
+  for (const Case& c : cases) {
+    INFO(c.shape.to_string());
+    const StridedShape<2> shape(c.shape, {&c.a, &c.b});
+    CHECK(shape.numel() == c.shape.numel());
+    for (const int64_t most : {int64_t{1} << 30, int64_t{7}, int64_t{4}, int64_t{1}}) {
+      std::vector<std::pair<int64_t, int64_t>> seen;
+      shape.for_each_part(
+          [&](const Walk<2>& walk, uint32_t count, const int64_t(&begin)[2]) {
+            CHECK(count <= most);
+            for (uint32_t i = 0; i < count; ++i) {
+              int64_t at[2];
+              walk.offsets(i, at);
+              seen.emplace_back(begin[0] + at[0], begin[1] + at[1]);
+            }
+          },
+          most);
+      CHECK(seen == expected(c.shape, c.a, c.b));
+    }
+  }
+}
+
+TEST_CASE("axes that lie behind each other are joined", "[cuda-index]") {
+  const Tensor x = Tensor::zeros({4, 5, 6});
+  const Tensor row = Tensor::zeros({6});
+  CHECK(StridedShape<1>(x.shape(), {&x}).rank == 1);
+  CHECK(StridedShape<1>(x.shape(), {&x}).contiguous(0));
+  CHECK(StridedShape<2>(x.shape(), {&x, &row}).rank == 2);
+  CHECK_FALSE(StridedShape<2>(x.shape(), {&x, &row}).contiguous(0));
+  const Tensor turned = x.transpose(0, 1);
+  CHECK(StridedShape<1>(turned.shape(), {&turned}).rank == 3);
+}
+
+}  // namespace
+}  // namespace attune::cuda
