@@ -115,6 +115,8 @@ Settings settings_of(Config& config) {
                       {"model", "decoder_blocks", WholeSetting{&model.decoder_blocks, 1, 1024}},
                       {"model", "heads", WholeSetting{&model.heads, 1, 1024}},
                       {"model", "ffn_dim", WholeSetting{&model.ffn_dim, 1, 65536}},
+                      {"model", "attention_dropout", NumberSetting{&model.attention_dropout, 0, 1}},
+                      {"model", "hidden_dropout", NumberSetting{&model.hidden_dropout, 0, 1}},
                       {"model", "norm_first", SwitchSetting{&model.norm_first}},
                       {"model", "positions", TextSetting{&model.positions, {"sinusoidal", "learned", "rotary"}}},
                       {"model", "activation", TextSetting{&model.activation, {"relu", "gelu"}}},

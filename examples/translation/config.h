@@ -28,14 +28,16 @@ struct TextConfig {
 struct ModelConfig {
   std::string kind = "transformer";  ///< transformer or recurrent
   int64_t dim = 128;                 ///< of embeddings and features
-  double dropout = 0.1;
-  std::string sharing = "all";  ///< of embeddings: all (output as well), target (its output) or none
+  double dropout = 0.1;              ///< of embeddings and branches
+  std::string sharing = "all";       ///< of embeddings: all (output as well), target (its output) or none
 
   // Of a Transformer.
   int64_t encoder_blocks = 4;
   int64_t decoder_blocks = 4;
   int64_t heads = 4;
   int64_t ffn_dim = 256;
+  double attention_dropout = 0;  ///< of the attention weights
+  double hidden_dropout = 0;     ///< of the hidden layers
   bool norm_first = true;
   std::string positions = "sinusoidal";  ///< sinusoidal, learned or rotary
   std::string activation = "relu";       ///< relu or gelu

@@ -31,6 +31,8 @@ Options stack_options(const ModelConfig& config, int64_t blocks) {
   options.blocks = blocks;
   options.ffn_dim = config.ffn_dim;
   options.dropout = config.dropout;
+  options.attention_dropout = config.attention_dropout;
+  options.hidden_dropout = config.hidden_dropout;
   options.activation = config.activation == "gelu" ? Activation::kGelu : Activation::kRelu;
   options.norm_first = config.norm_first;
   options.final_norm = config.norm_first;

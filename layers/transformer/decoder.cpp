@@ -42,7 +42,9 @@ struct Next {
 };
 
 MultiHeadAttentionOptions attention_options(const TransformerDecoderLayerOptions& layer, const AttentionFactory& core) {
-  return {.bias = layer.bias, .dropout = core ? 0 : layer.dropout, .key_heads = layer.key_heads};
+  return {.bias = layer.bias,
+          .dropout = core ? 0 : layer.attention_dropout.value_or(layer.dropout),
+          .key_heads = layer.key_heads};
 }
 
 MultiHeadAttentionOptions self_options(const TransformerDecoderLayerOptions& layer) {
@@ -66,9 +68,10 @@ TransformerDecoderLayer::TransformerDecoderLayer(const TransformerDecoderLayerOp
                                       options.core ? options.core() : nullptr)),
       cross_(child<MultiHeadAttention>("cross", options.dim, options.heads, cross_options(options),
                                        options.cross_core ? options.cross_core() : nullptr)),
-      ffn_(child<FeedForward>(
-          "ffn", options.dim, options.ffn_dim,
-          FeedForwardOptions{.activation = options.activation, .dropout = options.dropout, .bias = options.bias})),
+      ffn_(child<FeedForward>("ffn", options.dim, options.ffn_dim,
+                              FeedForwardOptions{.activation = options.activation,
+                                                 .dropout = options.hidden_dropout.value_or(options.dropout),
+                                                 .bias = options.bias})),
       norm1_(child<LayerNorm>("norm1", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})),
       norm2_(child<LayerNorm>("norm2", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})),
       norm3_(child<LayerNorm>("norm3", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})) {}

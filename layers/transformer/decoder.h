@@ -12,6 +12,8 @@ struct TransformerDecoderLayerOptions {
   int64_t heads = 8;
   int64_t ffn_dim = 2048;
   double dropout = 0.1;  ///< of the attention weights, of the hidden layer and of the three branches, in training only
+  std::optional<double> attention_dropout{};  ///< of the weights of both attentions, where it is another
+  std::optional<double> hidden_dropout{};     ///< of the hidden layer, where it is another
   Activation activation = Activation::kRelu;
   bool norm_first = false;
   double norm_eps = 1e-5;
@@ -92,6 +94,8 @@ struct TransformerDecoderOptions {
   int64_t blocks = 6;
   int64_t ffn_dim = 2048;
   double dropout = 0.1;
+  std::optional<double> attention_dropout{};
+  std::optional<double> hidden_dropout{};
   Activation activation = Activation::kRelu;
   bool norm_first = false;
   double norm_eps = 1e-5;

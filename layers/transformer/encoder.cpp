@@ -10,15 +10,17 @@ namespace attune {
 TransformerEncoderLayer::TransformerEncoderLayer(const TransformerEncoderLayerOptions& options)
     : norm_first_(options.norm_first),
       dropout_(options.dropout),
-      attn_(child<MultiHeadAttention>("attn", options.dim, options.heads,
-                                      MultiHeadAttentionOptions{.bias = options.bias,
-                                                                .dropout = options.core ? 0 : options.dropout,
-                                                                .key_heads = options.key_heads,
-                                                                .positions = options.positions},
-                                      options.core ? options.core() : nullptr)),
-      ffn_(child<FeedForward>(
-          "ffn", options.dim, options.ffn_dim,
-          FeedForwardOptions{.activation = options.activation, .dropout = options.dropout, .bias = options.bias})),
+      attn_(child<MultiHeadAttention>(
+          "attn", options.dim, options.heads,
+          MultiHeadAttentionOptions{.bias = options.bias,
+                                    .dropout = options.core ? 0 : options.attention_dropout.value_or(options.dropout),
+                                    .key_heads = options.key_heads,
+                                    .positions = options.positions},
+          options.core ? options.core() : nullptr)),
+      ffn_(child<FeedForward>("ffn", options.dim, options.ffn_dim,
+                              FeedForwardOptions{.activation = options.activation,
+                                                 .dropout = options.hidden_dropout.value_or(options.dropout),
+                                                 .bias = options.bias})),
       norm1_(child<LayerNorm>("norm1", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})),
       norm2_(child<LayerNorm>("norm2", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})) {}
 

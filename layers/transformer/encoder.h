@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "layers/attention/multi_head.h"
@@ -20,6 +21,8 @@ struct TransformerEncoderLayerOptions {
   int64_t heads = 8;
   int64_t ffn_dim = 2048;
   double dropout = 0.1;  ///< of the attention weights, of the hidden layer and of both branches, in training only
+  std::optional<double> attention_dropout{};  ///< of the attention weights, where it is another
+  std::optional<double> hidden_dropout{};     ///< of the hidden layer, where it is another
   Activation activation = Activation::kRelu;
   bool norm_first = false;
   double norm_eps = 1e-5;
@@ -64,6 +67,8 @@ struct TransformerEncoderOptions {
   int64_t blocks = 6;
   int64_t ffn_dim = 2048;
   double dropout = 0.1;
+  std::optional<double> attention_dropout{};
+  std::optional<double> hidden_dropout{};
   Activation activation = Activation::kRelu;
   bool norm_first = false;
   double norm_eps = 1e-5;

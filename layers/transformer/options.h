@@ -11,6 +11,8 @@ To common_options(const From& from) {
   to.heads = from.heads;
   to.ffn_dim = from.ffn_dim;
   to.dropout = from.dropout;
+  to.attention_dropout = from.attention_dropout;
+  to.hidden_dropout = from.hidden_dropout;
   to.activation = from.activation;
   to.norm_first = from.norm_first;
   to.norm_eps = from.norm_eps;

@@ -13,6 +13,8 @@ struct TransformerOptions {
   int64_t decoder_blocks = 6;
   int64_t ffn_dim = 2048;
   double dropout = 0.1;
+  std::optional<double> attention_dropout{};
+  std::optional<double> hidden_dropout{};
   Activation activation = Activation::kRelu;
   bool norm_first = false;
   double norm_eps = 1e-5;

@@ -326,3 +326,23 @@ TEST_CASE("decoder errors name the module", "[layers][decoder][errors]") {
   CHECK_THROWS_AS(TransformerDecoder(options(false, 0, 0)), ValueError);
   CHECK_THROWS_AS(TransformerDecoder(options(false, 1)), ValueError);
 }
+
+TEST_CASE("each dropout acts where it is said to", "[layers][decoder]") {
+  const Variable x(random_tensor({2, 3, kDim})), memory(random_tensor({2, 4, kMemory}));
+  const auto changes = [&](double branches, std::optional<double> attention, std::optional<double> hidden) {
+    TransformerDecoderLayerOptions options = layer_options(false, branches);
+    options.attention_dropout = attention;
+    options.hidden_dropout = hidden;
+    manual_seed(5);
+    TransformerDecoderLayer layer(options);
+    layer.to(DType::kFloat64);
+    const NoGrad no_grad;
+    const Tensor trained = layer(x, memory).value().clone();
+    layer.eval();
+    return max_difference(trained, layer(x, memory).value()) > 1e-6;
+  };
+  CHECK_FALSE(changes(0, {}, {}));
+  CHECK(changes(0, 0.5, {}));
+  CHECK(changes(0, {}, 0.5));
+  CHECK(changes(0.5, 0, 0));
+}
