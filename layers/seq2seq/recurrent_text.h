@@ -68,6 +68,8 @@ struct RecurrentTextDecoderOptions {
 /// every layer. Without attention it is the encoder-decoder of Cho et al., 2014, section 2.2: summary in place of c,
 /// in either form.
 ///
+/// Generation::attention() is what the attention gives; rows of local-p and monotonic attention may sum to less than 1.
+///
 /// Children: embedding, input (W of x inside the rnn, for all steps at once), first, rnn, attention, feature, head.
 class RecurrentTextDecoder : public TextDecoder {
  public:

@@ -97,7 +97,7 @@ TEST_CASE("recurrent decoders learn 8 pairs by heart", "[layers][seq2seq]") {
 }
 
 TEST_CASE("without attention a decoder sees the source's summary only", "[layers][seq2seq]") {
-  Model model = make({.attention = kNone});
+  Model model = make({.attention = kNone, .layers = 2});
   model.eval();
   const NoGrad values_only;
   const EncoderOutput source = model.encoder(source_ids(), source_lengths());
@@ -105,7 +105,8 @@ TEST_CASE("without attention a decoder sees the source's summary only", "[layers
   const EncoderOutput summary{
       .states = Variable(Tensor::zeros(source.states.shape())), .lengths = source.lengths, .summary = source.summary};
   CHECK(same_values(logits(source), logits(summary)));
-  // The state of the first direction behind the last token, and that of the second one behind the first.
+  // The last layer's: the state of the first direction behind the last token, and that of the second one behind the
+  // first.
   const Tensor states = source.states.value();
   CHECK(
       same_values(source.summary.value().select(0, 1).slice(0, 0, 2), states.select(0, 1).select(0, 1).slice(0, 0, 2)));
