@@ -5,7 +5,11 @@
 #include <cstring>
 
 #include "framework/kernels/accumulate.h"
+#include "framework/kernels/additive.h"
+#include "framework/kernels/alignment.h"
 #include "framework/kernels/attention.h"
+#include "framework/kernels/batch_norm.h"
+#include "framework/kernels/conv.h"
 #include "framework/kernels/copy.h"
 #include "framework/kernels/cuda/check.h"
 #include "framework/kernels/cuda/context.h"
@@ -17,9 +21,12 @@
 #include "framework/kernels/mask.h"
 #include "framework/kernels/norm.h"
 #include "framework/kernels/optim.h"
+#include "framework/kernels/pool.h"
 #include "framework/kernels/random.h"
 #include "framework/kernels/reduce.h"
+#include "framework/kernels/rotary.h"
 #include "framework/kernels/softmax.h"
+#include "framework/kernels/weighted_sum.h"
 
 namespace attune::cuda {
 namespace {
@@ -91,7 +98,24 @@ struct Entry {
   X(linear)                                 \
   X(linear_backward)                        \
   X(attention)                              \
-  X(attention_backward)
+  X(attention_backward)                     \
+  X(rotary)                                 \
+  X(weighted_sum)                           \
+  X(weighted_sum_backward)                  \
+  X(batch_statistics)                       \
+  X(batch_norm)                             \
+  X(batch_norm_backward)                    \
+  X(max_pool2d)                             \
+  X(max_pool2d_backward)                    \
+  X(average_pool2d)                         \
+  X(average_pool2d_backward)                \
+  X(additive_scores)                        \
+  X(additive_scores_backward)               \
+  X(monotonic_alignment)                    \
+  X(monotonic_alignment_backward)           \
+  X(conv2d)                                 \
+  X(conv2d_backward_input)                  \
+  X(conv2d_backward_weight)
 
 namespace names {
 #define X(NAME) constexpr char NAME[] = #NAME;

@@ -17,13 +17,13 @@ constexpr size_t kWorkspace = size_t{32} << 20;  // what NVIDIA recommends for H
 /// What a product's plan depends on. Without padding, so that it can be compared as bytes.
 struct Key {
   int64_t m, n, k, batches;
-  int64_t a_step, b_step, a_batch, b_batch, c_batch;
+  int64_t a_step, b_step, c_step, a_batch, b_batch, c_batch;
   int64_t device;
   int32_t dtype, a_transposed, b_transposed, epilogue, accumulate, alignment;
 
   bool operator==(const Key& other) const { return std::memcmp(this, &other, sizeof(Key)) == 0; }
 };
-static_assert(sizeof(Key) == 10 * 8 + 6 * 4);
+static_assert(sizeof(Key) == 11 * 8 + 6 * 4);
 
 struct HashKey {
   size_t operator()(const Key& key) const {
@@ -93,7 +93,7 @@ std::unique_ptr<Plan> make_plan(const Context& context, const char* who, const K
                                   : layout(type, key.n, key.k, key.b_step, key.batches, key.b_batch);
   plan->b = key.a_transposed != 0 ? layout(type, key.m, key.k, key.a_step, key.batches, key.a_batch)
                                   : layout(type, key.k, key.m, key.a_step, key.batches, key.a_batch);
-  plan->c = layout(type, key.n, key.m, key.n, key.batches, key.c_batch);
+  plan->c = layout(type, key.n, key.m, key.c_step, key.batches, key.c_batch);
 
   cublasLtMatmulPreference_t made = nullptr;
   ATTUNE_CUDA(cublasLtMatmulPreferenceCreate(&made));
@@ -151,6 +151,7 @@ void multiply(const Context& context, const char* who, const Product& p) {
   // The step of an axis of extent 1 is of no matter, but cuBLAS wants a valid one.
   key.a_step = key.a_transposed != 0 ? std::max(p.a.columns, p.m) : std::max(p.a.rows, p.k);
   key.b_step = key.b_transposed != 0 ? std::max(p.b.columns, p.k) : std::max(p.b.rows, p.n);
+  key.c_step = p.c_rows > 0 ? p.c_rows : p.n;
   key.a_batch = p.a.batch;
   key.b_batch = p.b.batch;
   key.c_batch = p.c_batch;

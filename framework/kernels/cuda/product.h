@@ -23,6 +23,7 @@ struct Product {
   Matrix a;
   Matrix b;
   void* c = nullptr;
+  int64_t c_rows = 0;  ///< step from one row of c to the next; 0: N
   int64_t c_batch = 0;
   double alpha = 1;
   bool accumulate = false;
