@@ -110,11 +110,7 @@ void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activatio
     const bool fused_relu = fused_bias && activation == Activation::kRelu && !z.defined();
     p.bias = fused_bias ? bias.raw() : nullptr;
     p.relu = fused_relu;
-    if (p.k > 0) {
-      multiply(c, "linear", p);
-    } else {
-      ATTUNE_CUDA(cudaMemsetAsync(product, 0, static_cast<size_t>(y.numel()) * sizeof(T), c.stream));
-    }
+    multiply(c, "linear", p);
     const bool adds_bias = bias.defined() && !fused_bias;
     const Activation left = fused_relu ? Activation::kNone : activation;
     if (!adds_bias && left == Activation::kNone && dropout.probability == 0 && !z.defined()) return;

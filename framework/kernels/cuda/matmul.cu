@@ -141,10 +141,6 @@ void matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options, Tens
   p.k = a.shape()[options.transpose_a ? last - 1 : last];
   p.alpha = options.alpha;
   const size_t bytes = static_cast<size_t>(y.numel()) * dtype_size(y.dtype());
-  if (p.k == 0) {
-    if (!options.accumulate) ATTUNE_CUDA(cudaMemsetAsync(y.raw(), 0, bytes, c.stream));
-    return;
-  }
   visit_stored(y.dtype(), "matmul", [&]<class T>(T) {
     // What is computed again (see multiply_exactly) cannot be added in place.
     const bool apart = options.accumulate && options.exact_zeros;

@@ -23,6 +23,7 @@
 #include "framework/kernels/optim.h"
 #include "framework/kernels/pool.h"
 #include "framework/kernels/random.h"
+#include "framework/kernels/recurrent.h"
 #include "framework/kernels/reduce.h"
 #include "framework/kernels/rotary.h"
 #include "framework/kernels/softmax.h"
@@ -115,7 +116,11 @@ struct Entry {
   X(monotonic_alignment_backward)           \
   X(conv2d)                                 \
   X(conv2d_backward_input)                  \
-  X(conv2d_backward_weight)
+  X(conv2d_backward_weight)                 \
+  X(recurrent)                              \
+  X(recurrent_backward)                     \
+  X(pack_steps)                             \
+  X(unpack_steps)
 
 namespace names {
 #define X(NAME) constexpr char NAME[] = #NAME;

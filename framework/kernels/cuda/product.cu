@@ -132,9 +132,23 @@ Plans& plans() {
   return *all;
 }
 
+/// The product of nothing: c = 0, or as it was; with a bias, cuBLAS has nothing to add it to.
+void clear(const Context& context, const Product& p) {
+  if (p.accumulate) return;
+  const size_t element = dtype_size(p.dtype);
+  const int64_t step = p.c_rows > 0 ? p.c_rows : p.n;
+  for (int64_t i = 0; i < p.batches; ++i) {
+    ATTUNE_CUDA(cudaMemset2DAsync(static_cast<std::byte*>(p.c) + static_cast<size_t>(i * p.c_batch) * element,
+                                  static_cast<size_t>(step) * element, 0, static_cast<size_t>(p.n) * element,
+                                  static_cast<size_t>(p.m), context.stream));
+  }
+}
+
 }  // namespace
 
 void multiply(const Context& context, const char* who, const Product& p) {
+  if (p.m == 0 || p.n == 0 || p.batches == 0) return;
+  if (p.k == 0) return clear(context, p);
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
   if (p.bias != nullptr) epilogue = p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
   uintptr_t addresses = reinterpret_cast<uintptr_t>(p.a.data) | reinterpret_cast<uintptr_t>(p.b.data) |

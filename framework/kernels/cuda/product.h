@@ -31,7 +31,8 @@ struct Product {
   bool relu = false;           ///< with a bias only
 };
 
-/// The way to compute products of one shape is looked for once and kept.
+/// Nothing is written where m, n or batches is 0; with k = 0, c becomes 0 without its bias. The way to compute products
+/// of one shape is looked for once and kept.
 void multiply(const Context& context, const char* who, const Product& product);
 
 }  // namespace attune::cuda
