@@ -25,8 +25,8 @@ void require(bool ok, fmt::format_string<Args...> format, Args&&... args) {
 
 }  // namespace attune
 
-/// Types with to_string() print themselves: Shape, DType, Device, ... Only as "{}": what fmt can do with its own strings
-/// would lie in every object file.
+/// Types with to_string() print themselves: Shape, DType, Device, ... Only as "{}": what fmt can do with strings of its
+/// own would lie in every object file.
 template <class T>
   requires requires(const T& value) {
     { value.to_string() } -> std::convertible_to<std::string>;
