@@ -81,6 +81,7 @@
 #include "layers/attention/score.h"
 #include "layers/batch_norm.h"
 #include "layers/conv.h"
+#include "layers/decoding/search.h"
 #include "layers/dropout.h"
 #include "layers/embedding.h"
 #include "layers/feed_forward.h"

@@ -56,6 +56,7 @@ bool is_private(std::string_view header) {
       "framework/sha256.h",
       "layers/attention/heads.h",
       "layers/seq2seq/parts.h",
+      "layers/decoding/stepper.h",
       "layers/transformer/options.h",
   };
   return header.starts_with("framework/kernels/cpu/") || header.starts_with("framework/kernels/cuda/") ||

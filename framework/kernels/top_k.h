@@ -1,0 +1,15 @@
+#pragma once
+
+#include "framework/kernels/kernel.h"
+
+namespace attune {
+
+/// values[r], indices[r] (int64) = the k largest of row r and where they are, largest first, the first of equals first;
+/// NaN counts as -infinity. x: [rows, n], values, indices: [rows, k], contiguous; 0 <= k <= n.
+ATTUNE_KERNEL(top_k, const Tensor& x, Tensor& values, Tensor& indices);
+
+/// y[r] = log sum_j exp(scale x[r, j]), scale > 0; NaN for rows that hold NaN or +infinity or nothing but -infinity.
+/// x: [rows, n], y: [rows], contiguous, same dtype.
+ATTUNE_KERNEL(log_sum_exp, const Tensor& x, double scale, Tensor& y);
+
+}  // namespace attune
