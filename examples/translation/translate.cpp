@@ -42,7 +42,9 @@ class Answers {
     }
     ++number_;
     if (options_.html && !tokens.empty() && examples_.size() < kMostExamples) {
-      examples_.push_back(attention_example(translator_.parts(), tokens, translations.front().tokens));
+      std::vector<int64_t> target = translations.front().tokens;
+      if (std::ssize(target) < translator_.parts().max_length) target.push_back(TextCodec::kEnd);
+      examples_.push_back(attention_example(translator_.parts(), tokens, target));
       examples_.back().title = source;
       examples_.back().note = translations.front().text;
     }
@@ -65,7 +67,8 @@ class Answers {
       found.push_back(
           {{"text", translation.text}, {"score", translation.score}, {"log_probability", translation.log_probability}});
     }
-    fmt::print("{}\n", Json{{"source", source}, {"translations", std::move(found)}}.dump());
+    fmt::print("{}\n", Json{{"source", source}, {"translations", std::move(found)}}.dump(
+                           -1, ' ', false, Json::error_handler_t::replace));
   }
 
   const TranslateOptions& options_;

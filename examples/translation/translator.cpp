@@ -1,9 +1,7 @@
 #include "examples/translation/translator.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
-#include <numeric>
 #include <utility>
 
 #include "autograd/tape.h"
@@ -14,7 +12,7 @@
 namespace attune::examples::translation {
 namespace {
 
-// A translation may be longer than its source by a factor and some tokens: beyond that it goes in circles.
+// A translation may be so much longer than its source: beyond that it goes in circles.
 constexpr int64_t kLongerFactor = 2;
 constexpr int64_t kLongerBy = 20;
 
@@ -30,9 +28,10 @@ SearchSettings search_settings(const SearchOptions& options) {
 
 Translator::Translator(const TranslationParts& parts, const SearchSettings& settings)
     : parts_(parts), settings_(settings) {
-  require<ValueError>(settings.beam > 0 && settings.best > 0 && settings.best <= settings.beam,
-                      "translator: the best {} of {} hypotheses asked for, expected 1 or more of as many at least",
-                      settings.best, settings.beam);
+  require<ValueError>(
+      settings.beam > 0 && settings.best > 0 && (settings.best <= settings.beam || settings.temperature > 0),
+      "translator: the best {} of {} hypotheses asked for, expected 1 or more of as many at least", settings.best,
+      settings.beam);
 }
 
 std::vector<int64_t> Translator::encode(std::string_view text, const std::string& origin, bool truncate) const {
@@ -62,23 +61,35 @@ std::vector<std::vector<Translation>> Translator::operator()(std::span<const std
   const NoGrad no_grad;
   const Evaluating evaluating(parts_.model);
   const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
+  const int64_t rows = settings_.temperature > 0 ? settings_.best : settings_.beam;  // of each sentence
   const BatchPlan plan(
-      lengths,
-      {.max_examples = 0, .max_tokens = std::max(longest, settings_.batch_tokens / settings_.beam), .shuffle = false});
+      lengths, {.max_examples = 0, .max_tokens = std::max(longest, settings_.batch_tokens / rows), .shuffle = false});
   for (int64_t b = 0; b < plan.batches(); ++b) {
     std::vector<int64_t> batch;
     for (const int64_t example : plan.batch(b)) batch.push_back(numbers[static_cast<size_t>(example)]);
-    std::vector<std::vector<Translation>> found = search(sentences, batch);
-    for (size_t i = 0; i < batch.size(); ++i) translations[static_cast<size_t>(batch[i])] = std::move(found[i]);
+    std::vector<std::vector<Hypothesis>> found = search(sentences, batch);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      std::vector<Translation>& best = translations[static_cast<size_t>(batch[i])];
+      best.clear();
+      for (Hypothesis& hypothesis : found[i]) {
+        best.push_back({.text = parts_.target.preparation.restore(parts_.target.codec->decode(hypothesis.tokens)),
+                        .score = hypothesis.score,
+                        .log_probability = hypothesis.log_probability,
+                        .tokens = std::move(hypothesis.tokens)});
+      }
+    }
   }
   return translations;
 }
 
-std::vector<std::vector<Translation>> Translator::search(std::span<const std::vector<int64_t>> sentences,
-                                                         std::span<const int64_t> batch) const {
+std::vector<std::vector<Hypothesis>> Translator::search(std::span<const std::vector<int64_t>> sentences,
+                                                        std::span<const int64_t> batch) const {
   const auto size = std::ssize(batch);
-  std::vector<int64_t> lengths;
-  for (const int64_t number : batch) lengths.push_back(std::ssize(sentences[static_cast<size_t>(number)]));
+  std::vector<int64_t> lengths, limits;
+  for (const int64_t number : batch) {
+    lengths.push_back(std::ssize(sentences[static_cast<size_t>(number)]));
+    limits.push_back(std::min(parts_.max_length, kLongerFactor * lengths.back() + kLongerBy));
+  }
   const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
   std::vector<int64_t> tokens(static_cast<size_t>(size * longest));
   fill_padded(
@@ -86,50 +97,26 @@ std::vector<std::vector<Translation>> Translator::search(std::span<const std::ve
       tokens.data(), nullptr);
   const EncoderOutput source =
       parts_.model.encoder()(Tensor::from(tokens, {size, longest}), Tensor::from(lengths, {size}));
+  const std::unique_ptr<Generation> generation = parts_.model.decoder().start(
+      source,
+      {.capacity = *std::max_element(limits.begin(), limits.end()), .attention = settings_.coverage_penalty > 0});
 
-  const int64_t most = std::min(parts_.max_length, kLongerFactor * longest + kLongerBy);
-  const std::unique_ptr<Generation> generation = parts_.model.decoder().start(source, {.capacity = most});
-  std::vector<std::vector<int64_t>> written(batch.size());
-  std::vector<double> log_probabilities(batch.size());
-  std::vector<int64_t> open(batch.size());  // sentences that go on
-  std::iota(open.begin(), open.end(), 0);
-  std::vector<int64_t> next(batch.size(), TextCodec::kBegin);
-  for (int64_t t = 0; t < most && !open.empty(); ++t) {
-    const Tensor logits = generation->step(Tensor::from(next, {std::ssize(next)})).contiguous();
-    std::vector<int64_t> kept, kept_rows;
-    next.clear();
-    for (size_t row = 0; row < open.size(); ++row) {
-      const float* begin = logits.data<float>() + static_cast<int64_t>(row) * logits.dim(1);
-      const float* best = std::max_element(begin, begin + logits.dim(1));
-      double sum = 0;
-      for (const float* x = begin; x < begin + logits.dim(1); ++x) sum += std::exp(static_cast<double>(*x - *best));
-      const auto sentence = static_cast<size_t>(open[row]);
-      written[sentence].push_back(best - begin);
-      log_probabilities[sentence] -= std::log(sum);
-      if (best - begin == TextCodec::kEnd) continue;
-      kept.push_back(open[row]);
-      kept_rows.push_back(static_cast<int64_t>(row));
-      next.push_back(best - begin);
-    }
-    if (kept.size() < open.size() && !kept.empty()) {
-      generation->select(Tensor::from(kept_rows, {std::ssize(kept_rows)}));
-    }
-    open = std::move(kept);
+  const DecodingOptions options{.bos = TextCodec::kBegin,
+                                .eos = TextCodec::kEnd,
+                                .forbidden = {TextCodec::kPad, TextCodec::kUnknown},
+                                .max_length = limits};
+  if (settings_.temperature > 0) {
+    return sample(*generation, options, {.samples = settings_.best, .temperature = settings_.temperature},
+                  default_stream());
   }
-
-  std::vector<std::vector<Translation>> translations;
-  for (size_t i = 0; i < batch.size(); ++i) {
-    const double score = log_probabilities[i] / static_cast<double>(written[i].size());
-    translations.push_back({finish(std::move(written[i]), score, log_probabilities[i])});
-  }
-  return translations;
-}
-
-Translation Translator::finish(std::vector<int64_t> tokens, double score, double log_probability) const {
-  return {.text = parts_.target.preparation.restore(parts_.target.codec->decode(tokens)),
-          .score = score,
-          .log_probability = log_probability,
-          .tokens = std::move(tokens)};
+  if (settings_.beam == 1) return greedy_search(*generation, options);
+  return beam_search(*generation, options,
+                     {.width = settings_.beam,
+                      .n_best = settings_.best,
+                      .length_penalty = LengthPenalty::kPower,
+                      .alpha = settings_.length_penalty,
+                      .coverage_penalty = settings_.coverage_penalty,
+                      .source_lengths = lengths});
 }
 
 }  // namespace attune::examples::translation

@@ -8,6 +8,7 @@
 
 #include "examples/translation/commands.h"
 #include "examples/translation/snapshot.h"
+#include "layers/decoding/search.h"
 
 namespace attune::examples::translation {
 
@@ -35,11 +36,11 @@ class Evaluating {
 
 struct SearchSettings {
   int64_t beam = 1;             ///< 1: greedy
-  int64_t best = 1;             ///< translations of each sentence, at most `beam`
-  double length_penalty = 1;    ///< alpha of Wu et al. (2016), eq. 14; 0: none
-  double coverage_penalty = 0;  ///< beta of the same; 0: none
-  double temperature = 0;       ///< above 0: every token is drawn from softmax(logits / temperature); no beam
-  int64_t batch_tokens = 6000;  ///< source tokens of a batch times its beam, padding included
+  int64_t best = 1;             ///< translations of each sentence, at most `beam`; of draws as many as wanted
+  double length_penalty = 1;    ///< alpha of LengthPenalty::kPower
+  double coverage_penalty = 0;  ///< as in BeamOptions
+  double temperature = 0;       ///< above 0: translations are drawn, from default_stream(), and no beam is kept
+  int64_t batch_tokens = 6000;  ///< source tokens of a batch times hypotheses of each, padding included
 };
 
 /// Without n-best lists and draws.
@@ -50,7 +51,7 @@ struct Translation {
   std::string text;             ///< as people write it; empty for an empty sentence
   double score = 0;             ///< what hypotheses are ordered by: log probability after the penalties
   double log_probability = 0;   ///< of all tokens
-  std::vector<int64_t> tokens;  ///< <eos> included, unless the limit on the length came first
+  std::vector<int64_t> tokens;  ///< without <eos>
 };
 
 /// Translates sentences with a model, whatever mode that is in; it is left in that mode.
@@ -69,9 +70,8 @@ class Translator {
   const TranslationParts& parts() const { return parts_; }
 
  private:
-  std::vector<std::vector<Translation>> search(std::span<const std::vector<int64_t>> sentences,
-                                               std::span<const int64_t> batch) const;
-  Translation finish(std::vector<int64_t> tokens, double score, double log_probability) const;
+  std::vector<std::vector<Hypothesis>> search(std::span<const std::vector<int64_t>> sentences,
+                                              std::span<const int64_t> batch) const;
 
   TranslationParts parts_;
   SearchSettings settings_;
