@@ -18,6 +18,11 @@ int run_gemm();
 int run_step(const Comparison& comparison);
 /// longest: number of queries and keys of the largest problem, doubled up from 128.
 int run_attention(const Comparison& comparison, int64_t longest);
+struct TranslationBenchmark {
+  std::string only;  ///< a part: tiny, small, recurrent, decode or data; empty: all
+  std::string data;  ///< folder of Multi30k; empty: none
+};
+int run_translation(const Comparison& comparison, const TranslationBenchmark& options);
 /// Single kernels through Google Benchmark, which takes the remaining arguments.
 int run_kernels(int argc, char** argv);
 

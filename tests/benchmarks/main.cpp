@@ -1,5 +1,8 @@
 #include <CLI/CLI.hpp>
 
+#include <cstdlib>
+#include <filesystem>
+
 #include "examples/support/program.h"
 #include "tests/benchmarks/benchmarks.h"
 
@@ -26,11 +29,22 @@ int main(int argc, char** argv) {
   attention->add_option("--longest", longest, "queries and keys of the largest problem")
       ->check(CLI::Range(128, 65536))
       ->capture_default_str();
+  CLI::App* translation = compared("translation", "training and decoding of the translation models, beside PyTorch");
+  TranslationBenchmark translation_options;
+  if (const char* data = std::getenv("ATTUNE_DATA"); data != nullptr) {
+    const std::string folder = std::string(data) + "/multi30k";
+    if (std::filesystem::is_directory(folder)) translation_options.data = folder;
+  }
+  translation->add_option("--only", translation_options.only, "one part")
+      ->check(CLI::IsMember({"tiny", "small", "recurrent", "decode", "data"}));
+  translation->add_option("--data", translation_options.data, "folder of Multi30k (default: $ATTUNE_DATA/multi30k)")
+      ->type_name("DIR");
   CLI::App* kernels = app.add_subcommand("kernels", "single kernels (options of Google Benchmark may follow)");
   kernels->prefix_command();
   return attune::examples::run_program(app, argc, argv, shared, [&] {
     if (*gemm) return run_gemm();
     if (*step) return run_step(comparison);
+    if (*translation) return run_translation(comparison, translation_options);
     if (*attention) return run_attention(comparison, longest);
     std::vector<std::string> rest = kernels->remaining();
     std::vector<char*> arguments{argv[0]};

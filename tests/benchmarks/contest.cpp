@@ -1,0 +1,60 @@
+#include "tests/benchmarks/contest.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <optional>
+#include <utility>
+
+#include "framework/device.h"
+
+namespace attune::bench {
+namespace {
+
+/// Milliseconds of `steps` steps; empty when the peer cannot run.
+std::vector<double> ask(Peer& peer, int steps, std::string* version = nullptr) {
+  const std::optional<std::string> answer = peer.ask(std::to_string(steps));
+  if (!answer) return {};
+  const nlohmann::json json = nlohmann::json::parse(*answer, nullptr, false);
+  if (json.is_discarded()) return {};
+  if (version != nullptr) *version = json["torch"];
+  return json["ms"].get<std::vector<double>>();
+}
+
+}  // namespace
+
+double ChosenPeer::turn(const Turns& turns) const { return peer ? median(ask(*peer, turns.steps)) : 0; }
+
+ChosenPeer choose_peer(const Comparison& comparison, const std::string& script,
+                       const std::vector<std::string>& arguments, const std::vector<Configuration>& configurations,
+                       const Turns& turns) {
+  ChosenPeer best;
+  if (!comparison.with_peer) return best;
+  double best_time = 1e30;
+  for (const Configuration& configuration : configurations) {
+    std::vector<std::string> command = {comparison.python, ATTUNE_BENCHMARK_DIR "/peers/" + script, "--threads",
+                                        std::to_string(num_threads())};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    command.insert(command.end(), configuration.arguments.begin(), configuration.arguments.end());
+    auto peer = std::make_unique<Peer>(command, tuned_environment());
+    std::string version;
+    if (ask(*peer, turns.warm_up, &version).empty()) continue;
+    const double time = median(ask(*peer, turns.steps));
+    if (time == 0) continue;
+    fmt::print("    torch {}, {}: {:.2f} ms\n", version, configuration.name, time);
+    std::fflush(stdout);
+    if (time < best_time) {
+      best_time = time;
+      best = {std::move(peer), "torch " + version + ", " + configuration.name};
+    }
+  }
+  return best;
+}
+
+void print_rates(const std::string& name, double milliseconds, int64_t tokens, double operations, double peak) {
+  const double rate = operations / milliseconds / 1e6;
+  fmt::print("  {:<44} {:7.2f} ms  {:8.0f} tokens/s  {:5.0f} GFLOP/s  {:5.1f}% of peak\n", name, milliseconds,
+             static_cast<double>(tokens) / milliseconds * 1e3, rate, 100 * rate / peak);
+}
+
+}  // namespace attune::bench

@@ -1,0 +1,212 @@
+// Translation: training steps of the models beside PyTorch, decoding with cached keys and values beside PyTorch, and
+// training on real batches.
+#include <fmt/format.h>
+
+#include "autograd/ops/ops.h"
+#include "autograd/optim/adam.h"
+#include "autograd/tape.h"
+#include "datasets/pair_loader.h"
+#include "examples/translation/config.h"
+#include "examples/translation/corpus.h"
+#include "examples/translation/model.h"
+#include "framework/storage.h"
+#include "layers/decoding/search.h"
+#include "tests/benchmarks/benchmarks.h"
+#include "tests/benchmarks/contest.h"
+#include "tests/benchmarks/machine.h"
+#include "tests/benchmarks/translation_model.h"
+
+namespace attune::bench {
+namespace {
+
+using examples::translation::TranslationModel;
+
+constexpr Turns kTurns = {.warm_up = 3, .steps = 5};
+
+/// Forward, backward and Adam through the public API.
+class TrainingStep {
+ public:
+  TrainingStep(const examples::translation::ModelConfig& config, int64_t source_vocabulary, int64_t target_vocabulary,
+               int64_t max_length)
+      : model_(config, source_vocabulary, target_vocabulary, max_length),
+        adam_(model_.named_parameters(), {.learning_rate = 1e-4}) {}
+
+  double operator()(const Tensor& source, const Tensor& lengths, const Tensor& target_in, const Tensor& target_out) {
+    const Variable features = model_(source, lengths, target_in);
+    const Linear& head = model_.decoder().head();
+    const Variable loss = linear_cross_entropy(features, head.weight(), head.bias(), target_out, {.ignore_index = 0});
+    loss.backward();
+    adam_.step();
+    return loss.item();
+  }
+
+ private:
+  TranslationModel model_;
+  Adam adam_;
+};
+
+/// Medians over the rounds of two contenders that take turns.
+struct Contest {
+  double own = 0;   // ms
+  double peer = 0;  // ms; 0 without a peer
+  double ratio = 0;
+};
+
+template <class Step>
+Contest contest(const Comparison& comparison, const Turns& turns, const ChosenPeer& peer, Step&& step) {
+  std::vector<double> own_times, peer_times, ratios;
+  for (int round = 0; round < comparison.rounds; ++round) {
+    own_times.push_back(own_turn(step, turns));
+    const double peer_time = peer.turn(turns);
+    if (peer_time == 0) continue;
+    peer_times.push_back(peer_time);
+    ratios.push_back(peer_time / own_times.back());
+  }
+  return {median(own_times), median(peer_times), median(ratios)};
+}
+
+void train(const Comparison& comparison, TranslationShape shape, double dropout, double peak) {
+  // In every place where the layers of PyTorch have it.
+  shape.model.dropout = shape.model.attention_dropout = shape.model.hidden_dropout = dropout;
+  fmt::print("\ntrain {}, dropout {}: {} x ({} + {}) tokens, {:.2f} GFLOP a step\n", shape.name, dropout, shape.batch,
+             shape.source, shape.target, shape.step_operations() / 1e9);
+  const TranslationBatch batch = translation_batch(shape);
+  TrainingStep training(shape.model, shape.source_vocabulary, shape.target_vocabulary, 64);
+  const auto step = [&] { training(batch.source, batch.lengths, batch.target_in, batch.target_out); };
+  for (int i = 0; i < kTurns.warm_up; ++i) step();
+  const ChosenPeer peer = choose_peer(comparison, "translation.py", shape.arguments(),
+                                      {{"modules, fused Adam", {"--variant", "modules", "--fused"}},
+                                       {"lean, fused Adam", {"--variant", "lean", "--fused"}},
+                                       {"lean, fused Adam, compiled", {"--variant", "lean", "--fused", "--compile"}}},
+                                      kTurns);
+  const uint64_t allocations = memory_stats().system_allocations;
+  const Contest times = contest(comparison, kTurns, peer, step);
+  const auto row = [&](const std::string& name, double milliseconds) {
+    print_rates(name, milliseconds, shape.tokens(), shape.step_operations(), peak);
+  };
+  row("attune", times.own);
+  if (times.peer > 0) {
+    row(peer.name, times.peer);
+    fmt::print("  {:<44} {:7.2f}\n", "times faster than PyTorch", times.ratio);
+  }
+  fmt::print("  {:<44} {:7}\n", "system allocations after warm-up", memory_stats().system_allocations - allocations);
+}
+
+/// Translation of one batch by a model that has not learned to end its sentences: all are written to their limit.
+class Decoding {
+ public:
+  Decoding(const TranslationShape& shape, int64_t beam)
+      : model_(shape.model, shape.source_vocabulary, shape.target_vocabulary, 64),
+        batch_(translation_batch(shape)),
+        options_{.forbidden = {0}, .max_length = {shape.target}, .min_length = shape.target},
+        beam_(beam) {
+    model_.eval();
+  }
+
+  void operator()() {
+    const NoGrad no_grad;
+    const auto generation = model_.decoder().start(model_.encoder()(batch_.source, batch_.lengths),
+                                                   {.capacity = options_.max_length.front()});
+    if (beam_ == 1) {
+      greedy_search(*generation, options_);
+    } else {
+      beam_search(*generation, options_, {.width = beam_});
+    }
+  }
+
+ private:
+  TranslationModel model_;
+  TranslationBatch batch_;
+  DecodingOptions options_;
+  int64_t beam_;
+};
+
+void decode(const Comparison& comparison, const TranslationShape& shape, int64_t beam) {
+  fmt::print("\ndecode {}, {}: {} sentences of {} tokens, {} tokens written of each, cached keys and values\n",
+             shape.name, beam == 1 ? "greedy" : fmt::format("beam {}", beam), shape.batch, shape.source, shape.target);
+  Decoding decoding(shape, beam);
+  for (int i = 0; i < kTurns.warm_up; ++i) decoding();
+  std::vector<std::string> arguments = shape.arguments();
+  arguments.insert(arguments.end(), {"--task", beam == 1 ? "greedy" : "beam", "--beam", std::to_string(beam)});
+  const ChosenPeer peer =
+      choose_peer(comparison, "translation.py", arguments, {{"lean", {"--variant", "lean"}}}, kTurns);
+  const Contest times = contest(comparison, kTurns, peer, decoding);
+  const auto row = [&](const std::string& name, double milliseconds) {
+    fmt::print("  {:<44} {:7.2f} ms  {:8.0f} sentences/s\n", name, milliseconds,
+               static_cast<double>(shape.batch) / milliseconds * 1e3);
+  };
+  row("attune", times.own);
+  if (times.peer > 0) {
+    row(peer.name, times.peer);
+    fmt::print("  {:<44} {:7.2f}\n", "times faster than PyTorch", times.ratio);
+  }
+}
+
+/// An epoch's first batches of real sentences, of Transformer-Tiny as the preset trains it.
+void train_on(const std::string& folder, double peak) {
+  namespace translation = examples::translation;
+  constexpr int64_t kBatches = 60;
+  translation::Config config = translation::preset("transformer-tiny");
+  config.run.data = folder;
+  config.run.source = "en";
+  config.run.target = "de";
+  const translation::Corpus corpus = translation::load_corpus(config.run);
+  const translation::TextSides sides = translation::learn_sides(config, corpus.train);
+  TranslationShape shape{.name = "tiny",
+                         .model = config.model,
+                         .source_vocabulary = sides.source.codec->size(),
+                         .target_vocabulary = sides.target.codec->size()};
+  PairLoader loader(translation::encode(config, sides, corpus).train,
+                    {.batches = {.max_examples = 0, .max_tokens = config.training.max_tokens}});
+  TrainingStep training(shape.model, shape.source_vocabulary, shape.target_vocabulary, config.text.max_length);
+  double seconds = 0;
+  double operations = 0;
+  int64_t tokens = 0;
+  int64_t places = 0;
+  for (int64_t i = 0; i < kTurns.warm_up + kBatches; ++i) {
+    const PairBatch* batch = loader.next();
+    if (batch == nullptr) break;
+    const double begin = now();
+    training(batch->source, batch->source_lengths, batch->target_in, batch->target_out);
+    if (i < kTurns.warm_up) continue;
+    seconds += now() - begin;
+    shape.batch = batch->source.dim(0);
+    shape.source = batch->source.dim(1);
+    shape.target = batch->target_in.dim(1);
+    operations += shape.step_operations();
+    tokens += batch->source_tokens + batch->target_tokens;
+    places += shape.tokens();
+  }
+  const double rate = operations / seconds / 1e9;
+  fmt::print("\ntrain tiny on {}, batches of {} tokens on either side, dropout {}, vocabulary {}\n", folder,
+             config.training.max_tokens, shape.model.dropout, shape.target_vocabulary);
+  fmt::print("  {:<44} {:8.0f} tokens/s without padding ({:.1f}% is padding)  {:5.0f} GFLOP/s  {:5.1f}% of peak\n",
+             "attune", static_cast<double>(tokens) / seconds,
+             100 * (1 - static_cast<double>(tokens) / static_cast<double>(places)), rate, 100 * rate / peak);
+}
+
+}  // namespace
+
+int run_translation(const Comparison& comparison, const TranslationBenchmark& options) {
+  const double peak = fma_peak_gflops(num_threads());
+  fmt::print("{}\n", machine_line(peak));
+  const auto wanted = [&](const std::string& name) { return options.only.empty() || options.only == name; };
+  for (const TranslationShape& shape : translation_shapes()) {
+    if (!wanted(shape.name)) continue;
+    for (const double dropout : {0.0, 0.1}) train(comparison, shape, dropout, peak);
+  }
+  if (wanted("decode")) {
+    for (const int64_t beam : {1, 5}) decode(comparison, translation_shapes().front(), beam);
+  }
+  if (wanted("data")) {
+    if (options.data.empty()) {
+      fmt::print("\nreal batches: no folder of Multi30k, give --data or set ATTUNE_DATA\n");
+    } else {
+      train_on(options.data, peak);
+    }
+  }
+  fmt::print("\nafter: {}\n", machine_line(fma_peak_gflops(num_threads())));
+  return 0;
+}
+
+}  // namespace attune::bench
