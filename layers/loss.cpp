@@ -14,9 +14,10 @@ Variable CrossEntropyLoss::operator()(const Variable& logits, const Tensor& targ
 }
 
 Variable CrossEntropyLoss::operator()(const Variable& x, const Linear& head, const Tensor& targets) const {
-  require<ValueError>(head.options().activation == Activation::kNone && head.options().dropout == 0,
-                      "{}: the head {} has an activation or dropout, expected a plain Linear", who("CrossEntropyLoss"),
-                      head.who("Linear"));
+  if (head.options().activation != Activation::kNone || head.options().dropout != 0) {
+    fail<ValueError>("{}: the head {} has an activation or dropout, expected a plain Linear", who("CrossEntropyLoss"),
+                     head.who("Linear"));
+  }
   return linear_cross_entropy(x, head.weight(), head.bias(), targets, options_);
 }
 

@@ -192,7 +192,7 @@ Checkpoint Trainer::weights() {
   std::optional<UseAverage> use;
   if (average_) use.emplace(*average_);
   Checkpoint checkpoint;
-  for (const auto& [name, tensor] : model_->state_dict()) checkpoint.put_tensors("model", {{name, tensor.clone()}});
+  checkpoint.put_tensors("model", copies_of(model_->state_dict()));
   checkpoint.put_text("config", to_json(config_));
   checkpoint.put_list("vocabulary", vocabulary_.tokens());
   checkpoint.put_list("history", history_);

@@ -91,6 +91,9 @@ class TrainerBase {
 nlohmann::ordered_json to_json(const DataPosition& position);
 DataPosition data_position(const nlohmann::ordered_json& json);
 
+/// For a checkpoint of weights that change before it is saved. Tensors that are one stay one.
+NamedTensors copies_of(const NamedTensors& tensors);
+
 /// A run of `train` in its folder: what is resumed, the plan, and the loop of steps, evaluations and saves.
 class TrainingRun {
  public:

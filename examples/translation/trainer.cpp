@@ -39,6 +39,9 @@ std::string to_string(const Scores& scores) {
   return fmt::format("loss {:.4f} perplexity {:.2f}{}", scores.loss, scores.perplexity(), bleu);
 }
 
+/// Where translations are equally good, or there are none, the loss decides.
+bool better(const Scores& a, const Scores& b) { return a.bleu == b.bleu ? a.loss < b.loss : a.bleu > b.bleu; }
+
 }  // namespace
 
 Trainer::Trainer(const Config& config, TextSides sides, const TrainingData& data)
@@ -119,8 +122,6 @@ Trainer::Step Trainer::train_step() {
   return result;
 }
 
-double Trainer::merit(const Scores& scores) const { return scores.bleu.value_or(-scores.loss); }
-
 /// Takes the weights into the average of checkpoints, where there is one.
 Scores Trainer::scores_of_weights() {
   std::optional<UseAverage> moving;
@@ -129,7 +130,7 @@ Scores Trainer::scores_of_weights() {
 
   if (config_.training.average_best > 0) {
     const Scores own = validate_(*model_);
-    const bool taken = kept_->add(merit(own));
+    const bool taken = kept_->add(own.bleu.value_or(-own.loss));
     if (!taken && scores_) return *scores_;  // the average is what it was
     if (kept_->size() == 1) return own;
   } else {
@@ -143,7 +144,7 @@ Trainer::Evaluation Trainer::evaluate() {
   Evaluation result;
   result.scores = scores_of_weights();
   scores_ = result.scores;
-  result.best = !best_ || merit(result.scores) > merit(*best_);
+  result.best = !best_ || better(result.scores, *best_);
   ++waited_;
   if (result.best) {
     best_ = result.scores;
@@ -203,7 +204,7 @@ Checkpoint Trainer::weights() {
     average.emplace(*moving_);
   }
   Checkpoint checkpoint;
-  for (const auto& [name, tensor] : model_->state_dict()) checkpoint.put_tensors("model", {{name, tensor.clone()}});
+  checkpoint.put_tensors("model", copies_of(model_->state_dict()));
   checkpoint.put_text("config", config_json());
   put_sides(checkpoint, sides_);
   checkpoint.put_list("history", history_);

@@ -28,7 +28,7 @@ class Trainer final : public TrainerBase {
   struct Evaluation {
     Scores scores;
     double train_loss = 0;  ///< mean over the steps since the evaluation before
-    bool best = false;      ///< a higher BLEU, or a lower loss, than all before
+    bool best = false;      ///< better than all before: a higher BLEU, then a lower loss
   };
 
   /// Restarts default_stream() from the configuration's seed. config.run.steps may be 0 until it is planned.
@@ -64,8 +64,6 @@ class Trainer final : public TrainerBase {
   int64_t evaluate_every() const;
   double learning_rate() const;
   const PairBatch& next_batch();
-  /// What evaluations are compared by: higher is better.
-  double merit(const Scores& scores) const;
   Scores scores_of_weights();
   std::string progress() const;
   void restore_progress(const std::string& json);

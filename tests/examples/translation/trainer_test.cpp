@@ -12,6 +12,7 @@
 #include "datasets/bilingual.h"
 #include "framework/error.h"
 #include "framework/storage.h"
+#include "tests/support/heap_counter.h"
 #include "tests/support/paths.h"
 
 namespace attune::examples::translation {
@@ -283,7 +284,9 @@ TEST_CASE("after the first epochs translation training asks the system for no me
     if (trainer.step() % trainer.steps_per_epoch() == 0) trainer.evaluate();
   }
   const uint64_t before = memory_stats().system_allocations;
+  const uint64_t heap = testing::heap_allocations();
   while (!trainer.done()) trainer.train_step();
+  CHECK(testing::heap_allocations() == heap);
   CHECK(memory_stats().system_allocations == before);
 }
 
