@@ -2,18 +2,10 @@
 
 #include <utility>
 
+#include "examples/support/saved_parts.h"
 #include "framework/fail.h"
 
 namespace attune::examples {
-
-Config config_of(const Checkpoint& checkpoint, const std::string& path) {
-  require<FormatError>(checkpoint.contains("config"),
-                       "{}: a checkpoint without configuration, expected one of attune-sentiment", path);
-  Config config;
-  settings_of(config).update_from_json(checkpoint.text("config"), path);
-  check(config, path);
-  return config;
-}
 
 Vocabulary vocabulary_of(const Checkpoint& checkpoint, const std::string& path) {
   require<FormatError>(checkpoint.contains("vocabulary"),
@@ -27,7 +19,7 @@ Vocabulary vocabulary_of(const Checkpoint& checkpoint, const std::string& path) 
 
 Snapshot load_snapshot(const std::string& path) {
   const Checkpoint checkpoint = Checkpoint::load(path);
-  Snapshot snapshot{config_of(checkpoint, path), vocabulary_of(checkpoint, path), nullptr};
+  Snapshot snapshot{saved_config<Config>(checkpoint, path), vocabulary_of(checkpoint, path), nullptr};
   snapshot.model = std::make_unique<SentimentModel>(snapshot.config.model, snapshot.vocabulary.size(),
                                                     snapshot.config.text.max_length);
   StateDict state = checkpoint.tensors("model");
@@ -36,15 +28,7 @@ Snapshot load_snapshot(const std::string& path) {
       if (own_name == name) own = tensor;
     }
   }
-  try {
-    snapshot.model->load_state_dict(state);
-  } catch (const ShapeError& error) {
-    // It lists everything; the first entries say enough here.
-    constexpr size_t kShown = 300;
-    std::string text = error.what();
-    if (text.size() > kShown) text = text.substr(0, kShown) + " ...";
-    fail<FormatError>("{}: its weights are not those of its configuration: {}", path, text);
-  }
+  load_weights(path, [&] { snapshot.model->load_state_dict(state); });
   snapshot.model->eval();
   return snapshot;
 }

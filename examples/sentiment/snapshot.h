@@ -17,8 +17,7 @@ struct Snapshot {
   std::unique_ptr<SentimentModel> model;
 };
 
-/// The configuration and the words of a checkpoint of this program. Throws FormatError that begins with `path`.
-Config config_of(const Checkpoint& checkpoint, const std::string& path);
+/// The words of a checkpoint of this program. Throws FormatError that begins with `path`.
 Vocabulary vocabulary_of(const Checkpoint& checkpoint, const std::string& path);
 
 /// Reads best.h5 or last.h5; of the latter the averaged weights, where the run keeps an average. Throws IoError and

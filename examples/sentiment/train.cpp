@@ -9,7 +9,6 @@
 #include "examples/sentiment/trainer.h"
 #include "examples/support/table.h"
 #include "examples/support/training_run.h"
-#include "framework/device.h"
 
 namespace attune::examples {
 namespace {
@@ -30,11 +29,7 @@ int train(const TrainOptions& options) {
   if (!options.resume) requested(options, {});  // what is wrong in it comes before any folder is made
   TrainingRun run(options, "attune-sentiment");
   const std::optional<Checkpoint>& saved = run.saved();
-  std::optional<Config> saved_config;
-  if (saved) saved_config = config_of(*saved, run.saved_path());
-  Config config = requested(options, saved_config);
-  if (config.run.threads == 0) config.run.threads = num_threads();
-  set_num_threads(static_cast<int>(config.run.threads));
+  Config config = run.configured<Config>([&](const auto& begun) { return requested(options, begun); });
 
   const Corpus corpus = load_corpus(config.run);
   const Vocabulary vocabulary =

@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "examples/support/program.h"
+#include "framework/checkpoint.h"
 #include "framework/fail.h"
 
 namespace attune::examples {
@@ -136,6 +137,12 @@ void Settings::update_from_file(const std::string& path) {
   require<IoError>(!folder && file.is_open() && !file.bad(), "{}: cannot be read: {}", path,
                    folder ? "a folder" : std::generic_category().message(errno));
   update_from_json(text, path);
+}
+
+void Settings::update_from_checkpoint(const Checkpoint& checkpoint, const std::string& path) {
+  require<FormatError>(checkpoint.contains("config"), "{}: a checkpoint without configuration, expected one of {}",
+                       path, program_);
+  update_from_json(checkpoint.text("config"), path);
 }
 
 void Settings::update_from_setting(const std::string& setting) {

@@ -8,6 +8,10 @@
 #include <variant>
 #include <vector>
 
+namespace attune {
+class Checkpoint;
+}
+
 namespace attune::examples {
 
 /// Where a setting is kept and what it may be.
@@ -60,6 +64,8 @@ class Settings {
   void update_from_json(std::string_view json, const std::string& origin);
   /// The same from a file; also throws IoError.
   void update_from_file(const std::string& path);
+  /// The entry "config" of a checkpoint, which was read from `path`.
+  void update_from_checkpoint(const Checkpoint& checkpoint, const std::string& path);
   /// One "key=value", as in model.dim=64. Throws UsageError.
   void update_from_setting(const std::string& setting);
 
@@ -70,6 +76,16 @@ class Settings {
   const char* program_;
   std::vector<Setting> settings_;
 };
+
+/// The configuration of a checkpoint, which was read from `path`. Throws FormatError that begins with it. Config: as
+/// for requested_config().
+template <class Config>
+Config saved_config(const Checkpoint& checkpoint, const std::string& path) {
+  Config config;
+  settings_of(config).update_from_checkpoint(checkpoint, path);
+  check(config, path);
+  return config;
+}
 
 /// What --help says: the keys and values but those of section "run".
 std::string settings_help(const Settings& settings, const std::string& preset);

@@ -52,6 +52,11 @@ TrainingRun::TrainingRun(const CommonTrainOptions& options, std::string program)
   saved_ = Checkpoint::load(saved_path());
 }
 
+void TrainingRun::settle_threads(int64_t& threads) {
+  if (threads == 0) threads = num_threads();
+  set_num_threads(static_cast<int>(threads));
+}
+
 double TrainingRun::seconds() const { return seconds_since(begin_); }
 
 std::string TrainingRun::resume_command() const {

@@ -109,6 +109,17 @@ class TrainingRun {
   /// Where it lies, for messages.
   std::string saved_path() const { return folder_.last().string(); }
 
+  /// The configuration of this run, and sets its number of threads. request(saved): what is asked for, on top of the
+  /// configuration that was saved with the run where one is resumed; see requested_config().
+  template <class Config, class Request>
+  Config configured(const Request& request) const {
+    std::optional<Config> saved;
+    if (saved_) saved = saved_config<Config>(*saved_, saved_path());
+    Config config = request(saved);
+    settle_threads(config.run.threads);
+    return config;
+  }
+
   /// Plans, trains, evaluates, saves. introduction: lines about the data, shown once everything has been accepted.
   /// Returns the exit status.
   int go(const MakeTrainer& make, const std::string& introduction);
@@ -116,6 +127,8 @@ class TrainingRun {
  private:
   using Clock = std::chrono::steady_clock;
 
+  /// 0 becomes the number of cores.
+  static void settle_threads(int64_t& threads);
   std::unique_ptr<TrainerBase> begun(const MakeTrainer& make) const;
   int64_t affordable_steps(const MakeTrainer& make, double seconds) const;
   int loop();

@@ -3,8 +3,7 @@
 #include <utility>
 
 #include "autograd/optim/average.h"
-#include "examples/support/codec_entry.h"
-#include "framework/fail.h"
+#include "examples/support/saved_parts.h"
 
 namespace attune::examples::translation {
 namespace {
@@ -42,15 +41,6 @@ TextSides preparations_of(const Config& config) {
           .target = {.preparation = preparation_of(config.text, config.run.target), .codec = nullptr}};
 }
 
-Config config_of(const Checkpoint& checkpoint, const std::string& path) {
-  require<FormatError>(checkpoint.contains("config"),
-                       "{}: a checkpoint without configuration, expected one of attune-translation", path);
-  Config config;
-  settings_of(config).update_from_json(checkpoint.text("config"), path);
-  check(config, path);
-  return config;
-}
-
 TextSides sides_of(const Checkpoint& checkpoint, const Config& config, const std::string& path) {
   TextSides sides = preparations_of(config);
   sides.source.codec = codec_of(checkpoint, "codec/source", path);
@@ -70,20 +60,14 @@ std::unique_ptr<TranslationModel> make_model(const Config& config, const TextSid
 
 Snapshot load_snapshot(const std::string& path) {
   const Checkpoint checkpoint = Checkpoint::load(path);
-  const Config config = config_of(checkpoint, path);
+  const Config config = saved_config<Config>(checkpoint, path);
   const TextSides sides = sides_of(checkpoint, config, path);
   Snapshot snapshot{
       .config = config, .source = sides.source, .target = sides.target, .model = make_model(config, sides)};
-  try {
+  load_weights(path, [&] {
     snapshot.model->load_state_dict(checkpoint.tensors("model"));
     use_average(*snapshot.model, snapshot.config.training, checkpoint);
-  } catch (const ShapeError& error) {
-    // It lists everything; the first entries say enough here.
-    constexpr size_t kShown = 300;
-    std::string text = error.what();
-    if (text.size() > kShown) text = text.substr(0, kShown) + " ...";
-    fail<FormatError>("{}: its weights are not those of its configuration: {}", path, text);
-  }
+  });
   snapshot.model->eval();
   return snapshot;
 }

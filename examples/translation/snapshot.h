@@ -37,8 +37,7 @@ struct Snapshot {
   std::unique_ptr<TranslationModel> model;
 };
 
-/// The configuration and the codecs of a checkpoint of this program. Throws FormatError that begins with `path`.
-Config config_of(const Checkpoint& checkpoint, const std::string& path);
+/// The codecs of a checkpoint of this program. Throws FormatError that begins with `path`.
 TextSides sides_of(const Checkpoint& checkpoint, const Config& config, const std::string& path);
 /// The codecs' entries.
 void put_sides(Checkpoint& checkpoint, const TextSides& sides);

@@ -6,7 +6,6 @@
 #include "examples/translation/corpus.h"
 #include "examples/translation/snapshot.h"
 #include "examples/translation/trainer.h"
-#include "framework/device.h"
 
 namespace attune::examples::translation {
 namespace {
@@ -39,11 +38,7 @@ int train(const TrainOptions& options) {
   if (!options.resume) requested(options, {});  // what is wrong in it comes before any folder is made
   TrainingRun run(options, "attune-translation");
   const std::optional<Checkpoint>& saved = run.saved();
-  std::optional<Config> saved_config;
-  if (saved) saved_config = config_of(*saved, run.saved_path());
-  Config config = requested(options, saved_config);
-  if (config.run.threads == 0) config.run.threads = num_threads();
-  set_num_threads(static_cast<int>(config.run.threads));
+  Config config = run.configured<Config>([&](const auto& begun) { return requested(options, begun); });
 
   const Corpus corpus = load_corpus(config.run);
   const TextSides sides = saved ? sides_of(*saved, config, run.saved_path()) : learn_sides(config, corpus.train);

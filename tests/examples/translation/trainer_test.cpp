@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 
 #include "datasets/bilingual.h"
@@ -177,6 +178,30 @@ TEST_CASE("a trainer restored in the middle of an epoch repeats every step of a 
   CHECK(values(last.model->state_dict()) != values(first.trainer.model().state_dict()));
   CHECK(last.source.codec->bytes() == first.sides.source.codec->bytes());
   CHECK((last.source.codec == last.target.codec) == config.text.joint);
+}
+
+TEST_CASE("a checkpoint without codecs, or with damaged ones, is named", "[translation]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "model.h5";
+  const Session session(small_config(), 8);
+  const auto refused = [&](const std::optional<Tensor>& codec, const std::string& text) {
+    Checkpoint checkpoint;
+    checkpoint.put_text("config", session.trainer.config_json());
+    if (codec) checkpoint.put("codec/source", *codec);
+    checkpoint.save(path);
+    CHECK_THROWS_MATCHES(load_snapshot(path), FormatError,
+                         Catch::Matchers::MessageMatches(Catch::Matchers::StartsWith(path + ": ") &&
+                                                         Catch::Matchers::ContainsSubstring(text)));
+  };
+  refused({}, "a checkpoint without codec/source");
+  refused(Tensor::zeros({3}), "codec/source is not a codec");
+  refused(Tensor::from(std::vector<int64_t>{17, 1, 2}, {3}), "codec/source is not a codec");
+  refused(Tensor::from(std::vector<int64_t>{-1, 1, 2}, {3}), "codec/source is not a codec");
+  refused(Tensor::from(std::vector<int64_t>{16, 1, 2}, {3}), "");
+
+  Checkpoint sides;
+  put_sides(sides, session.sides);
+  refused(sides.tensor("codec/source"), "a checkpoint without codec/target");
 }
 
 TEST_CASE("accumulated batches make the step of one large batch", "[translation]") {

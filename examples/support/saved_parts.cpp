@@ -1,4 +1,4 @@
-#include "examples/support/codec_entry.h"
+#include "examples/support/saved_parts.h"
 
 #include <cstdint>
 #include <cstring>
@@ -31,6 +31,18 @@ std::unique_ptr<TextCodec> codec_of(const Checkpoint& checkpoint, std::string_vi
   std::string bytes(static_cast<size_t>(size), '\0');
   std::memcpy(bytes.data(), words.data<int64_t>() + 1, bytes.size());
   return TextCodec::load(bytes, file);
+}
+
+void load_weights(const std::string& file, const std::function<void()>& load) {
+  try {
+    load();
+  } catch (const ShapeError& error) {
+    // It lists everything; the first entries say enough here.
+    constexpr size_t kShown = 300;
+    std::string text = error.what();
+    if (text.size() > kShown) text = text.substr(0, kShown) + " ...";
+    fail<FormatError>("{}: its weights are not those of its configuration: {}", file, text);
+  }
 }
 
 }  // namespace attune::examples
