@@ -22,8 +22,10 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 ///     model/encoder/block0/attn/q/weight   parameters and buffers; the dots of a name become groups
 ///     optimizer/<parameter>/<slot>         what the optimizer keeps per parameter, by the parameter's name
 ///     average/<parameter>                  the moving average of the weights
+///     checkpoints/<i>/<parameter>          weights of earlier evaluations, whose mean is used
 ///     config                               text: JSON
 ///     vocabulary                           list: the tokens by index
+///     codec/<side>                         a text codec's bytes, as int64
 ///     state/schedule, state/progress       texts: JSON; the schedule, the position in the data and its shuffling
 ///     state/random/<name>                  random streams
 ///     history                              list: one JSON object per evaluation
