@@ -164,7 +164,7 @@ Trainer::Evaluation Trainer::evaluate() {
 TrainerBase::StepReport Trainer::report_step() {
   const Step step = train_step();
   const double accuracy = 100.0 * static_cast<double>(step.correct) / static_cast<double>(step.examples);
-  return {.tokens = step.tokens, .figures = {Figure{"loss", step.loss, 4}, Figure{"accuracy", accuracy, 1, "%"}}};
+  return {.units = step.tokens, .figures = {Figure{"loss", step.loss, 4}, Figure{"accuracy", accuracy, 1, "%"}}};
 }
 
 TrainerBase::EvaluationReport Trainer::report_evaluation() {

@@ -126,7 +126,7 @@ int TrainingRun::go(const MakeTrainer& make, const std::string& introduction) {
 }
 
 int TrainingRun::loop() {
-  Progress progress(trainer_->total_steps(), "tokens");
+  Progress progress(trainer_->total_steps(), trainer_->unit());
   progress.start_at(trainer_->step());
   saved_at_ = Clock::now();
   const int64_t first = trainer_->step();
@@ -158,7 +158,7 @@ int TrainingRun::loop() {
 
 void TrainingRun::show(const TrainerBase::StepReport& report, Progress& progress) {
   // Of the last hundred steps or so.
-  const double weight = tokens_ == 0 ? 1 : 0.02;
+  const double weight = units_ == 0 ? 1 : 0.02;
   std::array<Figure, 4> figures;
   size_t count = 0;
   for (size_t i = 0; i < report.figures.size(); ++i) {
@@ -170,13 +170,13 @@ void TrainingRun::show(const TrainerBase::StepReport& report, Progress& progress
   for (const Figure& figure : evaluated_) {
     if (!figure.name.empty()) figures[count++] = figure;
   }
-  tokens_ += report.tokens;
+  units_ += report.units;
   if (const int64_t epoch = (trainer_->step() - 1) / trainer_->steps_per_epoch() + 1; epoch != epoch_) {
     epoch_ = epoch;
     const int64_t epochs = (trainer_->total_steps() - 1) / trainer_->steps_per_epoch() + 1;
     title_ = fmt::format("epoch {}/{}", epoch, epochs);
   }
-  progress.update(trainer_->step(), report.tokens, title_, std::span(figures).first(count));
+  progress.update(trainer_->step(), report.units, title_, std::span(figures).first(count));
 }
 
 void TrainingRun::evaluate(Progress& progress) {
@@ -195,8 +195,9 @@ void TrainingRun::save() {
 }
 
 void TrainingRun::summarize(double seconds, int64_t steps) const {
-  fmt::print("{}; {} steps in {}, {} tokens/s; {}\n", trainer_->summary(), steps, readable_time(seconds),
-             readable_count(static_cast<double>(tokens_) / std::max(seconds, 1e-9)), folder_.best().string());
+  fmt::print("{}; {} steps in {}, {} {}/s; {}\n", trainer_->summary(), steps, readable_time(seconds),
+             readable_count(static_cast<double>(units_) / std::max(seconds, 1e-9)), trainer_->unit(),
+             folder_.best().string());
   if (!options_.json) return;
   Json json = trainer_->result();
   json["steps"] = trainer_->step();

@@ -29,7 +29,7 @@ constexpr int kInterrupted = 130;
 class TrainerBase {
  public:
   struct StepReport {
-    int64_t tokens = 0;               ///< without padding
+    int64_t units = 0;                ///< of what unit() says
     std::array<Figure, 2> figures{};  ///< of this step; those without a name are none
   };
   /// What an evaluation found.
@@ -50,6 +50,8 @@ class TrainerBase {
   /// After this step it is time for report_evaluation().
   virtual bool evaluation_due() const = 0;
   virtual double evaluations_per_step() const = 0;
+  /// What the speed of a run is counted in, such as tokens without padding.
+  virtual const char* unit() const { return "tokens"; }
   /// Seconds between saves of the run as it stands.
   virtual double save_every() const = 0;
 
@@ -149,7 +151,7 @@ class TrainingRun {
   Clock::time_point saved_at_;
   std::array<Figure, 2> smoothed_{};
   std::array<Figure, 2> evaluated_{};
-  int64_t tokens_ = 0;
+  int64_t units_ = 0;
   int64_t epoch_ = 0;
   std::string title_;
 };

@@ -167,7 +167,7 @@ Trainer::Evaluation Trainer::evaluate() {
 
 TrainerBase::StepReport Trainer::report_step() {
   const Step step = train_step();
-  return {.tokens = step.source_tokens + step.target_tokens, .figures = {Figure{"loss", step.loss, 4}}};
+  return {.units = step.source_tokens + step.target_tokens, .figures = {Figure{"loss", step.loss, 4}}};
 }
 
 TrainerBase::EvaluationReport Trainer::report_evaluation() {
