@@ -57,3 +57,17 @@ if(ATTUNE_MOLD)
 elseif(ATTUNE_LLD)
   add_link_options(-fuse-ld=lld)
 endif()
+
+# What is compiled from nothing each time: the files of a folder as one, since reading headers is most of the work.
+function(attune_unity target)
+  get_target_property(sources ${target} SOURCES)
+  foreach(source IN LISTS sources)
+    cmake_path(GET source PARENT_PATH folder)
+    cmake_path(RELATIVE_PATH folder BASE_DIRECTORY ${PROJECT_SOURCE_DIR})
+    string(MAKE_C_IDENTIFIER "${folder}" group)
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP "${group}")
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  # Files now are what is included, and g++ takes their classes with private members of private types for headers'.
+  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
+endfunction()

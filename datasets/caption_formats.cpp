@@ -12,7 +12,7 @@
 namespace attune {
 namespace {
 
-constexpr const char* kExpectedLine = "expected image<TAB>caption or image#n<TAB>caption";
+constexpr const char* kExpectedCaption = "expected image<TAB>caption or image#n<TAB>caption";
 // COCO's largest file has 90 MB.
 constexpr size_t kMostJsonBytes = size_t{1} << 30;
 
@@ -66,11 +66,11 @@ std::string read_caption_file(const std::string& path, const TextReaderOptions& 
       continue;
     }
     const size_t tab = line.find('\t');
-    require<FormatError>(tab != std::string_view::npos, "{}: no tab, {}", reader.where(), kExpectedLine);
+    require<FormatError>(tab != std::string_view::npos, "{}: no tab, {}", reader.where(), kExpectedCaption);
     require<FormatError>(line.find('\t', tab + 1) == std::string_view::npos, "{}: more than one tab, {}",
-                         reader.where(), kExpectedLine);
+                         reader.where(), kExpectedCaption);
     const std::string_view image = without_number(line.substr(0, tab));
-    require<FormatError>(!image.empty(), "{}: no image, {}", reader.where(), kExpectedLine);
+    require<FormatError>(!image.empty(), "{}: no image, {}", reader.where(), kExpectedCaption);
     numbered = numbered || image.size() < tab;
     add(image, line.substr(tab + 1), where);
   }

@@ -11,7 +11,7 @@
 namespace attune {
 namespace {
 
-struct Slot {
+struct CaptionSlot {
   CaptionBatch batch;
   ReusedTensor pictures{DType::kFloat32};
   ReusedTensor picture_of;
@@ -58,8 +58,9 @@ struct CaptionLoader::State {
         options(asked),
         groups(make_groups()),
         batches(BatchPlan(group_lengths(), options.loader.batches), fingerprint(), options.loader,
-                [this](Slot& slot, std::span<const int64_t> examples, int64_t epoch) { fill(slot, examples, epoch); }) {
-  }
+                [this](CaptionSlot& slot, std::span<const int64_t> examples, int64_t epoch) {
+                  fill(slot, examples, epoch);
+                }) {}
 
   std::vector<Group> make_groups() {
     require<ValueError>(pictures != nullptr, "caption loader: no pictures given");
@@ -112,12 +113,12 @@ struct CaptionLoader::State {
 
   int64_t picture_number(int64_t caption) const { return data.pictures[static_cast<size_t>(caption)]; }
 
-  void fill(Slot& slot, std::span<const int64_t> examples, int64_t epoch) const {
+  void fill(CaptionSlot& slot, std::span<const int64_t> examples, int64_t epoch) const {
     fill_captions(slot, examples);
     fill_pictures(slot, examples, epoch);
   }
 
-  void fill_captions(Slot& slot, std::span<const int64_t> examples) const {
+  void fill_captions(CaptionSlot& slot, std::span<const int64_t> examples) const {
     CaptionBatch& batch = slot.batch;
     std::vector<int64_t>& rows = batch.examples;
     rows.clear();
@@ -144,7 +145,7 @@ struct CaptionLoader::State {
                              batch.target_out.data<int64_t>(), batch.target_lengths.data<int64_t>());
   }
 
-  void fill_pictures(Slot& slot, std::span<const int64_t> examples, int64_t epoch) const {
+  void fill_pictures(CaptionSlot& slot, std::span<const int64_t> examples, int64_t epoch) const {
     CaptionBatch& batch = slot.batch;
     const Shape shape{static_cast<int64_t>(examples.size()), pictures->height(), pictures->width(), 3};
     const int64_t elements = shape[1] * shape[2] * shape[3];
@@ -176,7 +177,7 @@ struct CaptionLoader::State {
   int64_t left_out = 0;
   const std::vector<Group> groups;
   double seconds_waited = 0;
-  BatchSource<Slot> batches;
+  BatchSource<CaptionSlot> batches;
 };
 
 CaptionLoader::CaptionLoader(EncodedCaptions captions, std::shared_ptr<const PictureStore> pictures,
@@ -195,7 +196,7 @@ int64_t CaptionLoader::left_out() const { return state_->left_out; }
 
 const CaptionBatch* CaptionLoader::next() {
   const auto begin = std::chrono::steady_clock::now();
-  const Slot* slot = state_->batches.next();
+  const CaptionSlot* slot = state_->batches.next();
   state_->seconds_waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return slot == nullptr ? nullptr : &slot->batch;
 }

@@ -8,7 +8,7 @@
 namespace attune {
 namespace {
 
-struct Slot {
+struct LabelledSlot {
   Batch batch;
   ReusedTensor tokens;
   ReusedTensor lengths;
@@ -22,9 +22,9 @@ struct Loader::State {
       : data(std::move(sequences)),
         pad(options.pad),
         source(BatchPlan(data.lengths(), options.batches), data.fingerprint(), options,
-               [this](Slot& slot, std::span<const int64_t> examples, int64_t) { fill(slot, examples); }) {}
+               [this](LabelledSlot& slot, std::span<const int64_t> examples, int64_t) { fill(slot, examples); }) {}
 
-  void fill(Slot& slot, std::span<const int64_t> examples) const {
+  void fill(LabelledSlot& slot, std::span<const int64_t> examples) const {
     Batch& batch = slot.batch;
     const BatchPlan& plan = source.plan();
     const auto rows = static_cast<int64_t>(examples.size());
@@ -44,7 +44,7 @@ struct Loader::State {
 
   const LabelledSequences data;
   const int64_t pad;
-  BatchSource<Slot> source;
+  BatchSource<LabelledSlot> source;
 };
 
 Loader::Loader(LabelledSequences data, const LoaderOptions& options)
@@ -59,7 +59,7 @@ int64_t Loader::batches_per_epoch() const { return state_->source.plan().batches
 const LabelledSequences& Loader::data() const { return state_->data; }
 
 const Batch* Loader::next() {
-  const Slot* slot = state_->source.next();
+  const LabelledSlot* slot = state_->source.next();
   return slot == nullptr ? nullptr : &slot->batch;
 }
 

@@ -8,7 +8,7 @@
 namespace attune {
 namespace {
 
-struct Slot {
+struct PairSlot {
   PairBatch batch;
   ReusedTensor source;
   ReusedTensor source_lengths;
@@ -34,9 +34,9 @@ struct PairLoader::State {
       : data(std::move(pairs)),
         pad(options.pad),
         batches(BatchPlan(data.source.lengths(), steps(data.target), options.batches), data.fingerprint(), options,
-                [this](Slot& slot, std::span<const int64_t> examples, int64_t) { fill(slot, examples); }) {}
+                [this](PairSlot& slot, std::span<const int64_t> examples, int64_t) { fill(slot, examples); }) {}
 
-  void fill(Slot& slot, std::span<const int64_t> examples) const {
+  void fill(PairSlot& slot, std::span<const int64_t> examples) const {
     PairBatch& batch = slot.batch;
     const auto rows = static_cast<int64_t>(examples.size());
     int64_t source_length = 0;
@@ -64,7 +64,7 @@ struct PairLoader::State {
 
   const SequencePairs data;
   const int64_t pad;
-  BatchSource<Slot> batches;
+  BatchSource<PairSlot> batches;
 };
 
 PairLoader::PairLoader(SequencePairs data, const LoaderOptions& options)
@@ -79,7 +79,7 @@ int64_t PairLoader::batches_per_epoch() const { return state_->batches.plan().ba
 const SequencePairs& PairLoader::data() const { return state_->data; }
 
 const PairBatch* PairLoader::next() {
-  const Slot* slot = state_->batches.next();
+  const PairSlot* slot = state_->batches.next();
   return slot == nullptr ? nullptr : &slot->batch;
 }
 

@@ -132,7 +132,7 @@ class Grammar {
   std::vector<Symbol> symbols_;
 };
 
-ReviewSplit split_of(std::string_view text) {
+ReviewSplit review_split(std::string_view text) {
   const uint64_t tenth = stable_hash(text) % 10;
   return tenth < 8 ? ReviewSplit::kTrain : tenth == 8 ? ReviewSplit::kDev : ReviewSplit::kTest;
 }
@@ -157,7 +157,7 @@ std::vector<ClassificationExample> generate_reviews(const ReviewOptions& options
       text += random.below(8) == 0 ? " !" : " .";
       const auto tokens = 1 + std::count(text.begin(), text.end(), ' ');
       if (tokens < kFewestTokens || tokens > kMostTokens) text.clear();
-    } while (text.empty() || split_of(text) != options.split);
+    } while (text.empty() || review_split(text) != options.split);
     examples.push_back({std::move(text), positive ? 1 : 0});
   }
   return examples;

@@ -31,20 +31,20 @@ constexpr std::array<std::string_view, 2> kForms[] = {{"circle", "circles"},
 constexpr std::array<std::string_view, 2> kSizes[] = {{"small", "little"}, {"large", "big"}};
 constexpr std::string_view kCounts[] = {"a", "two", "three"};
 
-enum class Side : uint8_t { kTop, kBottom, kLeft, kRight };
+enum class SceneSide : uint8_t { kTop, kBottom, kLeft, kRight };
 constexpr std::string_view kPlaces[] = {"at the top", "at the bottom", "on the left", "on the right"};
 constexpr std::string_view kRelations[] = {"above", "below", "to the left of", "to the right of"};
-constexpr Side kOpposite[] = {Side::kBottom, Side::kTop, Side::kRight, Side::kLeft};
+constexpr SceneSide kOpposite[] = {SceneSide::kBottom, SceneSide::kTop, SceneSide::kRight, SceneSide::kLeft};
 
-size_t at(Side side) { return static_cast<size_t>(side); }
+size_t at(SceneSide side) { return static_cast<size_t>(side); }
 
 /// Shapes that are alike, on one side of the picture.
-struct Group {
+struct SceneGroup {
   size_t count;  // 1 to 3
   bool large;
   size_t colour;
   Form form;
-  Side side;
+  SceneSide side;
 };
 
 /// Words and of which group each speaks.
@@ -62,8 +62,8 @@ class Caption {
   }
 
   /// "two small red circles"; size_word: which of its names, or none.
-  Caption& name(const std::vector<Group>& groups, size_t number, int size_word) {
-    const Group& group = groups[number];
+  Caption& name(const std::vector<SceneGroup>& groups, size_t number, int size_word) {
+    const SceneGroup& group = groups[number];
     const auto id = static_cast<int64_t>(number);
     const std::string_view colour = kColours[group.colour].name;
     const bool vowel = size_word < 0 && colour == "orange";
@@ -82,12 +82,12 @@ class Caption {
 /// The ways to say what a picture shows; the first one is the plainest.
 constexpr size_t kWays = 5;
 
-SceneCaption describe(const std::vector<Group>& groups, size_t way) {
+SceneCaption describe(const std::vector<SceneGroup>& groups, size_t way) {
   const bool two = groups.size() == 2;
   const size_t first = two && way == 1 ? 1 : 0;
   const size_t second = 1 - first;
   const int size_word = way == 3 ? -1 : way == 0 ? 0 : 1;
-  const Side side = groups[first].side;
+  const SceneSide side = groups[first].side;
   const std::string_view there = groups[first].count == 1 ? "there is" : "there are";
   Caption caption;
   const auto where = [&] {
@@ -165,10 +165,10 @@ class Painter {
  public:
   Painter(RandomStream& random, int64_t size) : random_(random), size_(size) {}
 
-  Scene paint(const std::vector<Group>& groups) {
+  Scene paint(const std::vector<SceneGroup>& groups) {
     Scene scene;
     scene.picture = ground();
-    for (const Group& group : groups) scene.groups.push_back(place(scene.picture, group));
+    for (const SceneGroup& group : groups) scene.groups.push_back(place(scene.picture, group));
     return scene;
   }
 
@@ -190,10 +190,10 @@ class Painter {
   }
 
   /// Shapes beside each other along the side: each within a third of the picture, away from its middle.
-  std::vector<SceneBox> place(Image& picture, const Group& group) {
+  std::vector<SceneBox> place(Image& picture, const SceneGroup& group) {
     const int64_t whole = size_ * kUnit;
-    const bool row = group.side == Side::kTop || group.side == Side::kBottom;
-    const bool beyond = group.side == Side::kBottom || group.side == Side::kRight;
+    const bool row = group.side == SceneSide::kTop || group.side == SceneSide::kBottom;
+    const bool beyond = group.side == SceneSide::kBottom || group.side == SceneSide::kRight;
     const auto count = static_cast<int64_t>(group.count);
     std::vector<SceneBox> boxes;
     for (int64_t i = 0; i < count; ++i) {
@@ -220,26 +220,27 @@ class Painter {
   int64_t size_;
 };
 
-std::vector<Group> draw_groups(RandomStream& random) {
-  std::vector<Group> groups;
-  const auto side = static_cast<Side>(random.below(4));
+std::vector<SceneGroup> draw_groups(RandomStream& random) {
+  std::vector<SceneGroup> groups;
+  const auto side = static_cast<SceneSide>(random.below(4));
   const size_t count = random.below(4) == 0 ? 1 : 2;
   while (groups.size() < count) {
-    const Group group{1 + random.below(3), random.below(2) == 1, random.below(std::size(kColours)),
-                      static_cast<Form>(random.below(std::size(kForms))), groups.empty() ? side : kOpposite[at(side)]};
+    const SceneGroup group{1 + random.below(3), random.below(2) == 1, random.below(std::size(kColours)),
+                           static_cast<Form>(random.below(std::size(kForms))),
+                           groups.empty() ? side : kOpposite[at(side)]};
     // Two groups differ in colour and form, so that a name without its size is clear.
     if (groups.empty() || (groups[0].colour != group.colour && groups[0].form != group.form)) groups.push_back(group);
   }
   return groups;
 }
 
-SceneSplit split_of(std::string_view description) {
+SceneSplit scene_split(std::string_view description) {
   const uint64_t tenth = stable_hash(description) % 10;
   return tenth < 8 ? SceneSplit::kTrain : tenth == 8 ? SceneSplit::kVal : SceneSplit::kTest;
 }
 
 /// Of both ways to begin the same split: what is above is said like what is below.
-std::string description_of(const std::vector<Group>& groups) {
+std::string description_of(const std::vector<SceneGroup>& groups) {
   std::string description = describe(groups, 0).text;
   if (groups.size() == 2) description = std::min(description, describe({groups[1], groups[0]}, 0).text);
   return description;
@@ -257,8 +258,8 @@ std::vector<Scene> generate_scenes(const SceneOptions& options) {
   Painter painter(random, options.size);
   std::vector<Scene> scenes;
   while (static_cast<int64_t>(scenes.size()) < options.count) {
-    const std::vector<Group> groups = draw_groups(random);
-    if (split_of(description_of(groups)) != options.split) continue;
+    const std::vector<SceneGroup> groups = draw_groups(random);
+    if (scene_split(description_of(groups)) != options.split) continue;
     scenes.push_back(painter.paint(groups));
     for (size_t way = 0; way < static_cast<size_t>(options.references); ++way) {
       scenes.back().captions.push_back(describe(groups, way));

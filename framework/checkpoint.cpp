@@ -107,7 +107,7 @@ void Checkpoint::add(std::string path, Value value) {
   entries_.push_back({std::move(path), std::move(value)});
 }
 
-void Checkpoint::put(std::string path, Tensor tensor) {
+void Checkpoint::put(std::string path, const Tensor& tensor) {
   require<ValueError>(tensor.defined(), "Checkpoint: the tensor for '{}' is undefined", path);
   add(std::move(path), tensor.to(Device::cpu()));
 }

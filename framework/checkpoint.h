@@ -71,7 +71,7 @@ class Checkpoint {
   // Filling. Each throws ValueError for a path that is malformed, taken, or inside or above another entry, and for
   // texts that are not UTF-8. Tensors are kept as handles: their values are read by save().
 
-  void put(std::string path, Tensor tensor);
+  void put(std::string path, const Tensor& tensor);
   void put_text(std::string path, std::string text);
   void put_list(std::string path, std::vector<std::string> list);
   void put_random(std::string path, RandomState state);

@@ -10,16 +10,16 @@
 namespace attune {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kPageBytes = size_t{2} << 20;
 
 std::byte* map(size_t bytes, Device) {
   // Mapping a little more lets the block begin on a huge page.
-  void* raw = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* raw = mmap(nullptr, bytes + kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (raw == MAP_FAILED) return nullptr;
   auto* begin = static_cast<std::byte*>(raw);
-  const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+  const size_t before = (kPageBytes - reinterpret_cast<uintptr_t>(begin) % kPageBytes) % kPageBytes;
   if (before > 0) munmap(begin, before);
-  munmap(begin + before + bytes, kHugePage - before);
+  munmap(begin + before + bytes, kPageBytes - before);
   madvise(begin + before, bytes, MADV_HUGEPAGE);
   return begin + before;
 }

@@ -13,7 +13,7 @@
 namespace attune {
 namespace {
 
-struct Sizes {
+struct RecurrentSizes {
   int64_t batch, steps, inputs, width, directions;
 };
 
@@ -24,7 +24,7 @@ void check_shape(const char* op, const char* name, int64_t direction, const Vari
   check_same_dtype(op, x, name, like, "x");
 }
 
-void check_state(const char* op, const char* name, const Variable& state, const Variable& x, const Sizes& sizes) {
+void check_state(const char* op, const char* name, const Variable& state, const Variable& x, const RecurrentSizes& sizes) {
   if (!state.defined()) return;
   const Shape wanted{sizes.directions, sizes.batch, sizes.width};
   require<ShapeError>(state.shape() == wanted, "{}: {} has shape {}, expected [directions, B, H] = {} for x {}", op,
@@ -32,7 +32,7 @@ void check_state(const char* op, const char* name, const Variable& state, const 
   check_same_dtype(op, state, name, x, "x");
 }
 
-Sizes check(const char* op, int64_t gates, const Variable& x, const Variable& h0, const Variable& c0,
+RecurrentSizes check(const char* op, int64_t gates, const Variable& x, const Variable& h0, const Variable& c0,
             std::span<const RecurrentParameters> directions) {
   check_operand(op, "x", x);
   require<ShapeError>(x.rank() == 3, "{}: x has shape {}, expected [B, S, D]", op, x.shape());
@@ -41,7 +41,7 @@ Sizes check(const char* op, int64_t gates, const Variable& x, const Variable& h0
   const Variable& recurrent = directions[0].weight_hh;
   require<ShapeError>(recurrent.rank() == 2 && recurrent.dim(1) > 0 && recurrent.dim(0) == gates * recurrent.dim(1),
                       "{}: weight_hh has shape {}, expected [{} H, H]", op, recurrent.shape(), gates);
-  const Sizes sizes{x.dim(0), x.dim(1), x.dim(2), recurrent.dim(1), static_cast<int64_t>(directions.size())};
+  const RecurrentSizes sizes{x.dim(0), x.dim(1), x.dim(2), recurrent.dim(1), static_cast<int64_t>(directions.size())};
   for (int64_t i = 0; i < sizes.directions; ++i) {
     const RecurrentParameters& p = directions[static_cast<size_t>(i)];
     const int64_t rows = gates * sizes.width;
@@ -59,7 +59,7 @@ Sizes check(const char* op, int64_t gates, const Variable& x, const Variable& h0
 }
 
 // Sorts by counting: begins[t] first counts the samples of a length above t, then the rows before step t.
-PackedSequences arrange(const char* op, const Tensor& given, const Sizes& sizes) {
+PackedSequences arrange(const char* op, const Tensor& given, const RecurrentSizes& sizes) {
   const int64_t batch = sizes.batch;
   const int64_t steps = sizes.steps;
   PackedSequences out;
@@ -102,7 +102,7 @@ constexpr int kFirstParameter = 3;  // behind x, h0, c0
 constexpr int kParameters = 4;      // of one direction
 constexpr int kGates = kFirstParameter + 2 * kParameters;
 
-void check_gates(const char* op, int64_t blocks, const Variable& gates, const Variable& x, const Sizes& sizes) {
+void check_gates(const char* op, int64_t blocks, const Variable& gates, const Variable& x, const RecurrentSizes& sizes) {
   if (!gates.defined()) return;
   require<ValueError>(sizes.directions == 1, "{}: gates given with {} directions, expected 1", op, sizes.directions);
   const Shape wanted{sizes.batch, sizes.steps, blocks * sizes.width};
@@ -151,7 +151,7 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
                     const Variable& input_gates) {
   const bool has_cells = cell == RecurrentCell::kLstm;
   const int64_t blocks = has_cells ? 4 : 3;
-  const Sizes sizes = check(op, blocks, x, h0, c0, directions);
+  const RecurrentSizes sizes = check(op, blocks, x, h0, c0, directions);
   check_gates(op, blocks, input_gates, x, sizes);
   if (x.dtype() == DType::kBFloat16) return run_wide(op, cell, x, h0, c0, directions, given_lengths, input_gates);
   const PackedSequences sequences = arrange(op, given_lengths, sizes);

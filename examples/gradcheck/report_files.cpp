@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string dump(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n'; }
+std::string dump_indented(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n'; }
 
 std::vector<int64_t> values(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
@@ -133,7 +133,7 @@ std::string escaped(std::string_view text) {
 }  // namespace
 
 std::string json_report(const std::vector<CaseResult>& results, const RunDescription& run) {
-  return dump(to_json(results, run, Detail::kEverything));
+  return dump_indented(to_json(results, run, Detail::kEverything));
 }
 
 std::string junit_report(const std::vector<CaseResult>& results, const RunDescription& run) {

@@ -21,8 +21,10 @@
 namespace attune::examples::translation {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 // Enough for batches of similar lengths, and a translation is seen soon.
-constexpr size_t kBlock = 512;
+constexpr size_t kLines = 512;
 constexpr size_t kMostExamples = 100;  // on a page
 
 /// What is printed and shown of the translations.
@@ -61,7 +63,6 @@ class Answers {
 
  private:
   void print_json(const std::string& source, std::span<const Translation> translations) const {
-    using Json = nlohmann::ordered_json;
     Json found = Json::array();
     for (const Translation& translation : translations) {
       found.push_back(
@@ -95,7 +96,7 @@ int translate(const TranslateOptions& options) {
   if (reader.total_bytes() > 0 && isatty(STDERR_FILENO) != 0) progress.emplace(reader.total_bytes(), "sentences");
 
   Answers answers(options, translator);
-  for (std::vector<std::string> lines = reader.next(kBlock); !lines.empty(); lines = reader.next(kBlock)) {
+  for (std::vector<std::string> lines = reader.next(kLines); !lines.empty(); lines = reader.next(kLines)) {
     std::vector<std::vector<int64_t>> sentences;
     std::exception_ptr problem;  // with a line: those before it are answered first
     try {

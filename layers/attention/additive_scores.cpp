@@ -5,12 +5,11 @@
 #include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
+#include "layers/attention/heads.h"
 #include "layers/init.h"
 
 namespace attune {
 namespace {
-
-Variable heads_first(const Variable& x) { return permute(x, {0, 2, 1, 3}); }
 
 /// A vector for every head, Glorot's uniform of a product A -> 1.
 Tensor initial_vectors(int64_t heads, int64_t width) {

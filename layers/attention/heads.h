@@ -7,6 +7,9 @@
 
 namespace attune {
 
+/// x [B, N, H, K] -> [B, H, N, K]; a view.
+inline Variable heads_first(const Variable& x) { return permute(x, {0, 2, 1, 3}); }
+
 /// x [B, N, H, K] -> [B, Hkv, H / Hkv, N, K]; a view.
 inline Variable grouped(const Variable& x, int64_t key_heads) {
   return permute(reshape(x, {x.dim(0), x.dim(1), key_heads, x.dim(2) / key_heads, x.dim(3)}), {0, 2, 3, 1, 4});

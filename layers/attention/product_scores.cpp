@@ -4,12 +4,11 @@
 
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
+#include "layers/attention/heads.h"
 #include "layers/init.h"
 
 namespace attune {
 namespace {
-
-Variable heads_first(const Variable& x) { return permute(x, {0, 2, 1, 3}); }
 
 /// q [B, T, H, K], keys [B, H, S, K] -> [B, H, T, S]
 Variable products(const Variable& q, const Variable& keys) { return matmul(heads_first(q), keys, false, true); }

@@ -12,8 +12,8 @@
 namespace attune {
 namespace {
 
-constexpr const char* kEncoder = "RecurrentTextEncoder";
-constexpr const char* kDecoder = "RecurrentTextDecoder";
+constexpr const char* kRecurrentEncoder = "RecurrentTextEncoder";
+constexpr const char* kRecurrentDecoder = "RecurrentTextDecoder";
 
 TextEmbeddingOptions without_positions(double dropout) {
   return {.positions = TextPositions::kNone, .dropout = dropout};
@@ -44,7 +44,7 @@ int64_t gates_of(RecurrentCell cell) { return cell == RecurrentCell::kLstm ? 4 :
 }  // namespace
 
 RecurrentTextEncoder::RecurrentTextEncoder(const RecurrentTextEncoderOptions& options, const Variable& table)
-    : embedding_(own("embedding", make_embedding(kEncoder, options.vocabulary, options.dim,
+    : embedding_(own("embedding", make_embedding(kRecurrentEncoder, options.vocabulary, options.dim,
                                                  without_positions(options.dropout), table))),
       rnn_(own("rnn",
                make_recurrent(
@@ -62,7 +62,7 @@ EncoderOutput RecurrentTextEncoder::operator()(const Tensor& tokens, const Tenso
 
 RecurrentTextDecoder::RecurrentTextDecoder(const RecurrentTextDecoderOptions& options, const Variable& table)
     : form_(options.form),
-      embedding_(own("embedding", make_embedding(kDecoder, options.vocabulary, options.dim,
+      embedding_(own("embedding", make_embedding(kRecurrentDecoder, options.vocabulary, options.dim,
                                                  without_positions(options.dropout), table))),
       input_(
           child<Linear>("input", options.dim, gates_of(options.cell) * options.hidden, LinearOptions{.bias = false})),
@@ -80,7 +80,7 @@ RecurrentTextDecoder::RecurrentTextDecoder(const RecurrentTextDecoderOptions& op
 RecurrentTextDecoder::Reading RecurrentTextDecoder::read(const EncoderOutput& source, int64_t steps) const {
   const Variable& states = source.states;
   if (states.rank() != 3 || states.dim(2) != first_.weight().dim(1)) [[unlikely]] {
-    fail<ShapeError>("{}: the source's states are {}, expected [B, S, {}]", who(kDecoder), states.shape(),
+    fail<ShapeError>("{}: the source's states are {}, expected [B, S, {}]", who(kRecurrentDecoder), states.shape(),
                      first_.weight().dim(1));
   }
   Reading reading{.summary = source.summary, .memory = {}};
@@ -159,7 +159,7 @@ Variable RecurrentTextDecoder::operator()(const EncoderOutput& source, const Ten
     const Variable contexts = summary_of(reading, steps).context;
     return features(advance(contexts, gates, state), contexts, embedded);
   }
-  require<ShapeError>(steps > 0, "{}: tokens are {}, expected at least one of each sample", who(kDecoder),
+  require<ShapeError>(steps > 0, "{}: tokens are {}, expected at least one of each sample", who(kRecurrentDecoder),
                       tokens.shape());
   std::vector<Variable> states, contexts;  // of every step; features in place of states where those are fed
   for (int64_t t = 0; t < steps; ++t) {
@@ -188,7 +188,7 @@ class RecurrentGeneration : public Generation {
 
   Tensor step(const Tensor& tokens) override {
     const NoGrad values_only;
-    check_step(decoder_, kDecoder, tokens, batch());
+    check_step(decoder_, kRecurrentDecoder, tokens, batch());
     const Variable embedded = decoder_.embedding_(tokens.reshape({batch(), 1}));
     const Variable gates = decoder_.input_(embedded);
     const bool attends = decoder_.attention_ != nullptr;
@@ -203,8 +203,8 @@ class RecurrentGeneration : public Generation {
 
   void select(const Tensor& rows) override {
     const NoGrad values_only;
-    require<ShapeError>(rows.rank() == 1, "{}: rows are {}, expected [n]", decoder_.who(kDecoder), rows.shape());
-    const Tensor chosen = check_indices(kDecoder, "row", rows, batch());
+    require<ShapeError>(rows.rank() == 1, "{}: rows are {}, expected [n]", decoder_.who(kRecurrentDecoder), rows.shape());
+    const Tensor chosen = check_indices(kRecurrentDecoder, "row", rows, batch());
     const auto pick = [&](Variable& x, int axis) {
       if (x.defined()) x = index_select(x, axis, chosen);
     };
@@ -253,7 +253,7 @@ class RecurrentGeneration : public Generation {
 };
 
 std::unique_ptr<Generation> RecurrentTextDecoder::start(const EncoderOutput& source, const GenerationOptions& options) {
-  require_evaluation(*this, kDecoder);
+  require_evaluation(*this, kRecurrentDecoder);
   return std::make_unique<RecurrentGeneration>(*this, source, options.attention);
 }
 

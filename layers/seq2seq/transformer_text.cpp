@@ -8,8 +8,8 @@
 namespace attune {
 namespace {
 
-constexpr const char* kEncoder = "TransformerTextEncoder";
-constexpr const char* kDecoder = "TransformerTextDecoder";
+constexpr const char* kTransformerEncoder = "TransformerTextEncoder";
+constexpr const char* kTransformerDecoder = "TransformerTextDecoder";
 
 class TransformerGeneration : public Generation {
  public:
@@ -21,7 +21,7 @@ class TransformerGeneration : public Generation {
 
   Tensor step(const Tensor& tokens) override {
     const NoGrad values_only;
-    check_step(decoder_, kDecoder, tokens, batch());
+    check_step(decoder_, kTransformerDecoder, tokens, batch());
     const Variable x = decoder_.embedding()(tokens.reshape({batch(), 1}), cache_.length());
     const Variable y = decoder_.decoder().step(x, cache_, {}, wants_attention_ ? &attention_ : nullptr);
     return decoder_.head()(Variable(y.value().select(1, 0))).value();
@@ -45,7 +45,7 @@ class TransformerGeneration : public Generation {
 
 TransformerTextEncoder::TransformerTextEncoder(const TransformerTextEncoderOptions& options, const Variable& table)
     : embedding_(own("embedding",
-                     make_embedding(kEncoder, options.vocabulary, options.encoder.dim, options.embedding, table))),
+                     make_embedding(kTransformerEncoder, options.vocabulary, options.encoder.dim, options.embedding, table))),
       encoder_(child<TransformerEncoder>("encoder", options.encoder)) {}
 
 EncoderOutput TransformerTextEncoder::operator()(const Tensor& tokens, const Tensor& lengths) {
@@ -56,7 +56,7 @@ EncoderOutput TransformerTextEncoder::operator()(const Tensor& tokens, const Ten
 
 TransformerTextDecoder::TransformerTextDecoder(const TransformerTextDecoderOptions& options, const Variable& table)
     : embedding_(own("embedding",
-                     make_embedding(kDecoder, options.vocabulary, options.decoder.dim, options.embedding, table))),
+                     make_embedding(kTransformerDecoder, options.vocabulary, options.decoder.dim, options.embedding, table))),
       decoder_(child<TransformerDecoder>("decoder", options.decoder)),
       head_(own("head", make_head(embedding_, options.share_head, options.head_bias))) {}
 
@@ -66,7 +66,7 @@ Variable TransformerTextDecoder::operator()(const EncoderOutput& source, const T
 
 std::unique_ptr<Generation> TransformerTextDecoder::start(const EncoderOutput& source,
                                                           const GenerationOptions& options) {
-  require_evaluation(*this, kDecoder);
+  require_evaluation(*this, kTransformerDecoder);
   return std::make_unique<TransformerGeneration>(*this, decoder_.start(source.states, source.lengths, options.capacity),
                                                  options.attention);
 }
