@@ -24,7 +24,8 @@ void check_shape(const char* op, const char* name, int64_t direction, const Vari
   check_same_dtype(op, x, name, like, "x");
 }
 
-void check_state(const char* op, const char* name, const Variable& state, const Variable& x, const RecurrentSizes& sizes) {
+void check_state(const char* op, const char* name, const Variable& state, const Variable& x,
+                 const RecurrentSizes& sizes) {
   if (!state.defined()) return;
   const Shape wanted{sizes.directions, sizes.batch, sizes.width};
   require<ShapeError>(state.shape() == wanted, "{}: {} has shape {}, expected [directions, B, H] = {} for x {}", op,
@@ -33,7 +34,7 @@ void check_state(const char* op, const char* name, const Variable& state, const 
 }
 
 RecurrentSizes check(const char* op, int64_t gates, const Variable& x, const Variable& h0, const Variable& c0,
-            std::span<const RecurrentParameters> directions) {
+                     std::span<const RecurrentParameters> directions) {
   check_operand(op, "x", x);
   require<ShapeError>(x.rank() == 3, "{}: x has shape {}, expected [B, S, D]", op, x.shape());
   require<ValueError>(directions.size() == 1 || directions.size() == 2, "{}: {} directions given, expected 1 or 2", op,
@@ -102,7 +103,8 @@ constexpr int kFirstParameter = 3;  // behind x, h0, c0
 constexpr int kParameters = 4;      // of one direction
 constexpr int kGates = kFirstParameter + 2 * kParameters;
 
-void check_gates(const char* op, int64_t blocks, const Variable& gates, const Variable& x, const RecurrentSizes& sizes) {
+void check_gates(const char* op, int64_t blocks, const Variable& gates, const Variable& x,
+                 const RecurrentSizes& sizes) {
   if (!gates.defined()) return;
   require<ValueError>(sizes.directions == 1, "{}: gates given with {} directions, expected 1", op, sizes.directions);
   const Shape wanted{sizes.batch, sizes.steps, blocks * sizes.width};

@@ -203,7 +203,8 @@ class RecurrentGeneration : public Generation {
 
   void select(const Tensor& rows) override {
     const NoGrad values_only;
-    require<ShapeError>(rows.rank() == 1, "{}: rows are {}, expected [n]", decoder_.who(kRecurrentDecoder), rows.shape());
+    require<ShapeError>(rows.rank() == 1, "{}: rows are {}, expected [n]", decoder_.who(kRecurrentDecoder),
+                        rows.shape());
     const Tensor chosen = check_indices(kRecurrentDecoder, "row", rows, batch());
     const auto pick = [&](Variable& x, int axis) {
       if (x.defined()) x = index_select(x, axis, chosen);
