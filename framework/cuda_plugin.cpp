@@ -32,7 +32,7 @@ std::vector<fs::path> folders() {
   std::error_code error;
   add(fs::read_symlink("/proc/self/exe", error));
   Dl_info here{};
-  if (dladdr(reinterpret_cast<const void*>(&kCudaInterface), &here) != 0 && here.dli_fname != nullptr) {
+  if (dladdr(static_cast<const void*>(kLibrary), &here) != 0 && here.dli_fname != nullptr) {
     add(fs::absolute(here.dli_fname, error));
   }
   return found;
@@ -75,10 +75,11 @@ Opened open() {
   if (entry == nullptr) return {nullptr, 0, fmt::format("{} is not Attune's CUDA backend", path)};
   try {
     const CudaPlugin* plugin = entry(&kCore);
-    if (std::string(plugin->interface) != kCudaInterface) {
+    if (std::string(plugin->interface) != ATTUNE_CUDA_INTERFACE) {
       return {nullptr, 0,
-              fmt::format("{} offers '{}', this program expects '{}'; build and install both together", path,
-                          plugin->interface, kCudaInterface)};
+              fmt::format("{} is of another build than this program (interfaces {} and {}); build and install both "
+                          "together",
+                          path, plugin->interface, ATTUNE_CUDA_INTERFACE)};
     }
     return {plugin, plugin->device_count(), {}};
   } catch (const DeviceError& error) {

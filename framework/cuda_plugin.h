@@ -15,10 +15,6 @@ using AnyFunction = void (*)();
 
 inline constexpr int kMaxCudaDevices = 16;
 
-/// What both sides must agree on. To be changed with this header, with Tensor, Shape or Storage, and with what kernels
-/// take.
-inline constexpr const char* kCudaInterface = "attune cuda interface 1";
-
 /// What the library offers to the backend: its caching allocator.
 struct CudaCore {
   Storage* (*allocate)(size_t bytes, int device);
@@ -36,6 +32,7 @@ struct CudaProperties {
 
 /// What the backend offers. Functions throw DeviceError, quoting the call that failed.
 struct CudaPlugin {
+  /// ATTUNE_CUDA_INTERFACE, a hash of the headers that both sides were compiled with (CMakeLists.txt).
   const char* interface;
   /// How many devices there are, at least 1; throws what is missing.
   int (*device_count)();

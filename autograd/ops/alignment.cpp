@@ -22,7 +22,7 @@ std::pair<Variable, Variable> monotonic_alignment(const Variable& p, const Varia
   const Shape flat{rows, shape[2], shape[3]};
   const Tensor in = p.value().contiguous().view(flat);
   const Tensor before = previous.value().contiguous().view({rows, shape[3]});
-  const Tensor kept = keep.contiguous().view(flat);
+  const Tensor kept = keep.to(p.device()).contiguous().view(flat);
   Tensor y = Tensor::empty(flat, p.dtype(), p.device());
   Tensor last = Tensor::empty(before.shape(), p.dtype(), p.device());
   kernels::monotonic_alignment(in, before, kept, y, last);

@@ -142,7 +142,7 @@ Variable where(const Tensor& condition, const Variable& a, const Variable& b) {
   check_operand("where", "a", a);
   check_operand("where", "b", b);
   check_same_dtype("where", a, "a", b, "b");
-  return choose("where", condition, a, b);
+  return choose("where", condition.to(a.device()), a, b);
 }
 
 Variable affine(const Variable& x, double factor, double offset) {

@@ -8,7 +8,7 @@ namespace attune {
 Variable embedding(const Variable& weight, const Tensor& ids, int64_t padding_index, double scale) {
   check_operand("embedding", "weight", weight);
   require<ShapeError>(weight.rank() == 2, "embedding: weight has shape {}, expected [V, D]", weight.shape());
-  const Tensor rows = check_indices("embedding", "id", ids, weight.dim(0));
+  const Tensor rows = check_indices("embedding", "id", ids, weight.dim(0)).to(weight.device());
   const int64_t dim = weight.dim(1);
   Shape shape = rows.shape();
   shape.push_back(dim);

@@ -16,7 +16,7 @@ namespace {
 int64_t count_targets(const char* op, const Tensor& targets, int64_t classes, int64_t ignore_index) {
   require<DTypeError>(targets.dtype() == DType::kInt64, "{}: targets are {}, expected int64", op,
                       dtype_name(targets.dtype()));
-  const Tensor host = targets.to(Device::cpu());
+  const Tensor host = targets.to(Device::cpu()).contiguous();
   const int64_t* target = host.data<int64_t>();
   int64_t count = 0;
   for (int64_t i = 0; i < targets.numel(); ++i) {
@@ -60,8 +60,8 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, const Cros
   check_options("cross_entropy", options);
   check_targets_shape("cross_entropy", logits.shape(), targets);
   const int64_t classes = logits.dim(-1);
-  const Tensor labels = targets.contiguous();
-  const int64_t count = count_targets("cross_entropy", labels, classes, options.ignore_index);
+  const int64_t count = count_targets("cross_entropy", targets, classes, options.ignore_index);
+  const Tensor labels = targets.to(logits.device()).contiguous();
   const Tensor x = logits.value().contiguous().view({labels.numel(), classes});
   const CrossEntropySpec spec{options.label_smoothing, options.ignore_index};
   Tensor losses = Tensor::empty({labels.numel()}, accumulation_dtype(x.dtype()), x.device());
@@ -89,9 +89,9 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   check_same_dtype(kOp, x, "x", weight, "weight");
   const int64_t classes = weight.dim(0);
   const int64_t width = weight.dim(1);
-  const Tensor labels = targets.reshape({targets.numel()});
-  const int64_t rows = labels.numel();
-  const int64_t count = count_targets(kOp, labels, classes, options.ignore_index);
+  const int64_t rows = targets.numel();
+  const int64_t count = count_targets(kOp, targets, classes, options.ignore_index);
+  const Tensor labels = targets.to(x.device()).reshape({rows});
   const double scale = scale_of(options.reduction, count);
   const CrossEntropySpec spec{options.label_smoothing, options.ignore_index};
   const Tensor in = x.value().contiguous().view({rows, width});

@@ -2,7 +2,8 @@
 
 // Every differentiable operation. Letters: B batch, T target length, S source length, D model, H heads, K head size,
 // V vocabulary. Shape errors are ShapeErrors that name the op, the argument and both shapes. Each function has a row in
-// tests/ops/cases.cpp; a test fails if one has not.
+// tests/ops/cases.cpp; a test fails if one has not. Masks, indices and lengths may be on any device: those on the CPU
+// are checked there, so that no other device is waited for.
 
 #include <cstdint>
 #include <initializer_list>

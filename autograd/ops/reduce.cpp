@@ -93,7 +93,7 @@ Variable masked_mean(const Variable& x, const Tensor& lengths) {
   require<ShapeError>(lengths.defined() && lengths.shape() == Shape{x.dim(0)},
                       "masked_mean: lengths have shape {}, expected [{}] for x {}", lengths.shape(), x.dim(0),
                       x.shape());
-  const Tensor counts = check_indices("masked_mean", "length", lengths, x.dim(1) + 1);
+  const Tensor counts = check_indices("masked_mean", "length", lengths, x.dim(1) + 1).to(x.device());
   Tensor y = Tensor::empty({x.dim(0), x.dim(2)}, x.dtype(), x.device());
   kernels::masked_mean(x.value(), counts, y);
   return Tape::current().record("masked_mean", std::move(y), {&x},

@@ -18,8 +18,8 @@ Variable rotary(const Variable& x, const Tensor& cosines, const Tensor& sines, R
                       "rotary: x is {}, cosines {} and sines {}; expected {} for both", dtype_name(x.dtype()),
                       dtype_name(cosines.dtype()), dtype_name(sines.dtype()), dtype_name(dtype));
   const Tensor in = x.dim(3) == 1 || x.value().stride(3) == 1 ? x.value() : x.value().clone();
-  const Tensor c = cosines.contiguous();
-  const Tensor s = sines.contiguous();
+  const Tensor c = cosines.to(x.device()).contiguous();
+  const Tensor s = sines.to(x.device()).contiguous();
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   kernels::rotary(in, c, s, layout, 1, y);
   return Tape::current().record("rotary", std::move(y), {&x},

@@ -165,7 +165,7 @@ Variable index_select(const Variable& x, int axis, const Tensor& indices) {
   check_operand("index_select", "x", x);
   axis = check_axis("index_select", x.shape(), axis);
   require<ShapeError>(indices.rank() == 1, "index_select: indices have shape {}, expected [n]", indices.shape());
-  const Tensor index = check_indices("index_select", "index", indices, x.shape()[axis]);
+  const Tensor index = check_indices("index_select", "index", indices, x.shape()[axis]).to(x.device());
   Shape shape = x.shape();
   shape[axis] = index.numel();
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
@@ -184,7 +184,7 @@ Variable gather(const Variable& x, int axis, const Tensor& indices) {
   if (rest.rank() == x.rank()) rest[axis] = x.shape()[axis];
   require<ShapeError>(rest == x.shape(), "gather: indices {} differ from x {} outside axis {}", indices.shape(),
                       x.shape(), axis);
-  const Tensor index = check_indices("gather", "index", indices, x.shape()[axis]);
+  const Tensor index = check_indices("gather", "index", indices, x.shape()[axis]).to(x.device());
   Tensor y = Tensor::empty(index.shape(), x.dtype(), x.device());
   Tensor out = around_axis(y, axis);
   kernels::take_along(around_axis(x.value(), axis), around_axis(index, axis), out);

@@ -33,7 +33,7 @@ Variable masked_softmax(const Variable& x, const Tensor& keep) {
   require<ShapeError>(broadcast_shapes(in.shape(), keep.shape(), "masked_softmax") == in.shape(),
                       "masked_softmax: keep {} does not broadcast to x {}", keep.shape(), in.shape());
   Tensor y = Tensor::empty_like(in);
-  kernels::masked_softmax(in, keep.expand(in.shape()).contiguous(), y);
+  kernels::masked_softmax(in, keep.to(in.device()).expand(in.shape()).contiguous(), y);
   const SavedTensor kept(y);
   return Tape::current().record("masked_softmax", std::move(y), {&x}, [kept](Grads& g) {
     // Where y is 0 (masked) the gradient is exactly 0.

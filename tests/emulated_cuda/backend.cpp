@@ -55,9 +55,9 @@ void copy(void* to, const void* from, size_t bytes, int) { std::memcpy(to, from,
 void synchronize(int) {}
 
 constexpr CudaPlugin kPlugin{
-    attune::kCudaInterface, device_count, properties, find_kernel, reserve, give_back, copy, copy, synchronize};
-constexpr CudaPlugin kOther{
-    "attune cuda interface 0", device_count, properties, find_kernel, reserve, give_back, copy, copy, synchronize};
+    ATTUNE_CUDA_INTERFACE, device_count, properties, find_kernel, reserve, give_back, copy, copy, synchronize};
+constexpr CudaPlugin kOther{"another", device_count, properties, find_kernel, reserve,
+                            give_back, copy,         copy,       synchronize};
 
 }  // namespace
 

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "framework/cuda_plugin.h"
 #include "framework/kernels/elementwise.h"
 #include "framework/kernels/optim.h"
 #include "tests/support/devices.h"
@@ -46,7 +45,7 @@ TEST_CASE("what keeps CUDA from being used is said in one line", "[device][error
       {directory / "nowhere.so", "", {"cuda:0: the CUDA backend cannot be loaded", "nowhere.so"}},
       {directory.write("empty.so", ""), "", {"cuda:0: the CUDA backend cannot be loaded", "empty.so"}},
       {"libm.so.6", "", {"cuda:0: libm.so.6 is not Attune's CUDA backend"}},
-      {kEmulated, "interface", {"interface 0", kCudaInterface, "together"}},
+      {kEmulated, "interface", {"another build", "interfaces another and " ATTUNE_CUDA_INTERFACE, "together"}},
       {kEmulated, "driver", {"cuda:0: no driver, as asked for"}},
   };
   for (const Case& c : cases) {

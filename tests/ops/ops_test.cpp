@@ -11,6 +11,7 @@
 #include <set>
 
 #include "autograd/gradcheck.h"
+#include "autograd/ops/attention.h"
 #include "autograd/tape.h"
 #include "framework/fail.h"
 #include "tests/framework/kernels/targets.h"
@@ -329,6 +330,38 @@ TEST_CASE("CUDA agrees with the CPU", "[ops][cuda]") {
   std::string list;
   for (const std::string& op : lacking) list += ' ' + op;
   if (!list.empty()) SKIP("no CUDA kernels for:" << list);
+}
+
+TEST_CASE("masks, indices and lengths may be on another device", "[ops][cuda]") {
+  const Device cuda = cuda_or_skip();
+  const Tensor keep = Tensor::from(std::vector<int64_t>{1, 0, 1, 1, 1, 0}, {2, 3}).to(DType::kBool);
+  const Tensor ids = Tensor::from(std::vector<int64_t>{2, 0, 2}, {3});
+  const Tensor lengths = Tensor::from(std::vector<int64_t>{2, 1}, {2});
+  const auto all = [&](Device device) {
+    RandomStream stream(4);
+    const auto leaf = [&](const Shape& shape) {
+      return Variable(stream.normal(shape, 0, 1, DType::kFloat64).to(device), true);
+    };
+    const Variable x = leaf({2, 3});
+    const Variable y = leaf({2, 3});
+    const Variable table = leaf({3, 4});
+    const Variable steps = leaf({2, 2, 3});
+    const Variable q = leaf({2, 2, 1, 3});
+    const Variable total = sum(where(keep, x, y)) + sum(masked_softmax(x, keep) * y) + sum(embedding(table, ids)) +
+                           sum(index_select(table, 0, ids) * 2.0) + sum(masked_mean(steps, lengths)) +
+                           cross_entropy(table, ids) +
+                           linear_cross_entropy(x, y, {}, Tensor::zeros({2}, DType::kInt64)) +
+                           sum(attention(q, q, q, {.lengths = lengths}).output);
+    total.backward();
+    return std::vector<Tensor>{total.value(), x.grad(), y.grad(), table.grad(), steps.grad(), q.grad()};
+  };
+  const std::vector<Tensor> near = all(Device::cpu());
+  const std::vector<Tensor> far = all(cuda);
+  for (size_t i = 0; i < near.size(); ++i) {
+    INFO(i);
+    CHECK(far[i].device() == cuda);
+    CHECK(difference(far[i], near[i]) <= 1e-10);
+  }
 }
 
 TEST_CASE("wrong operands are refused by name", "[ops][errors]") {

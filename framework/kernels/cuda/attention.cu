@@ -131,14 +131,15 @@ __global__ void forward(Attention<T> a, T* y, Compute<T>* lse, T* weights) {
       for (int64_t i = lane; i < a.width; i += 32) out[i] += weight * load(value[i]);
     }
   }
-  const C total = sum == C(0) ? minus_infinity<C>() : top + log(sum);
+  const bool none = sum == C(0);  // no key, or none with a score above -infinity
+  const C total = none ? minus_infinity<C>() : top + log(sum);
   T* to = y + ((b * a.queries + t) * a.heads + h) * a.width;
-  for (int64_t i = lane; i < a.width; i += 32) to[i] = store<T>(sum == C(0) ? C(0) : out[i] / sum);
+  for (int64_t i = lane; i < a.width; i += 32) to[i] = store<T>(none ? C(0) : out[i] / sum);
   if (lane == 0) lse[row] = total;
   if (weights == nullptr) return;
   for (int64_t s = lane; s < a.keys; s += 32) {
     C weight = 0;
-    if (a.allowed(b, h, t, s)) weight = exp(a.score(dot(q, a.key(b, h, s), a.size), b, h, t, s) - total);
+    if (!none && a.allowed(b, h, t, s)) weight = exp(a.score(dot(q, a.key(b, h, s), a.size), b, h, t, s) - total);
     weights[row * a.keys + s] = store<T>(weight);
   }
 }
@@ -186,7 +187,8 @@ template <class T, class C>
 __device__ Score<C> score_gradient(const Attention<T>& a, const Upstream<T>& up, C qk, C dyv, int64_t b, int64_t h,
                                    int64_t t, int64_t s) {
   const int64_t row = (b * a.heads + h) * a.queries + t;
-  const C weight = exp(a.score(qk, b, h, t, s) - up.lse[row]);
+  const C lse = up.lse[row];
+  const C weight = lse == minus_infinity<C>() ? C(0) : exp(a.score(qk, b, h, t, s) - lse);
   const int64_t element = a.element(b, h, t, s);
   // w = softmax(x): dx = w (dw - sum of w dw), and the sum is dy y
   return {a.dropout(weight, element), weight * (a.dropout(dyv, element) - up.delta[row])};

@@ -28,7 +28,7 @@ __global__ void forward_rows(const T* logits, const int64_t* targets, CrossEntro
   if (Team::rank() != 0) return;
   // -sum q log p = lse - (1 - e) x_target - e mean(x)
   const C e = static_cast<C>(spec.smoothing);
-  const C total = all.largest + log(all.sum);
+  const C total = all.log_sum();
   loss[row] = total - (1 - e) * load(x[target]) - (e > 0 ? e * (sum / static_cast<C>(n)) : C(0));
   lse[row] = total;
 }

@@ -27,6 +27,7 @@
 #include "framework/kernels/reduce.h"
 #include "framework/kernels/rotary.h"
 #include "framework/kernels/softmax.h"
+#include "framework/kernels/top_k.h"
 #include "framework/kernels/weighted_sum.h"
 
 namespace attune::cuda {
@@ -120,7 +121,9 @@ struct Entry {
   X(recurrent)                              \
   X(recurrent_backward)                     \
   X(pack_steps)                             \
-  X(unpack_steps)
+  X(unpack_steps)                           \
+  X(top_k)                                  \
+  X(log_sum_exp)
 
 namespace names {
 #define X(NAME) constexpr char NAME[] = #NAME;
@@ -184,8 +187,8 @@ void to_host(void* to, const void* from, size_t bytes, int device) {
 
 void synchronize(int device) { ATTUNE_CUDA(cudaStreamSynchronize(context(device).stream)); }
 
-constexpr CudaPlugin kPlugin{kCudaInterface, device_count, properties, find_kernel, reserve,
-                             give_back,      to_device,    to_host,    synchronize};
+constexpr CudaPlugin kPlugin{
+    ATTUNE_CUDA_INTERFACE, device_count, properties, find_kernel, reserve, give_back, to_device, to_host, synchronize};
 
 }  // namespace
 }  // namespace attune::cuda

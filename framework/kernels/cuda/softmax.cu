@@ -18,7 +18,7 @@ __global__ void forward_rows(const T* x, const bool* keep, T* y, int64_t rows, i
     if (keep == nullptr || keep[j]) part.add(load(x[j]));
   }
   const LogSum<C> all = Team::all(part, LogSum<C>::merged);
-  const C lse = kLog ? all.largest + log(all.sum) : C(0);
+  const C lse = kLog ? all.log_sum() : C(0);
   for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
     if (kLog) {
       y[j] = store<T>(load(x[j]) - lse);
