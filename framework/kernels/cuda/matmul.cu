@@ -1,4 +1,5 @@
 #include "framework/kernels/cuda/launch.cuh"
+#include "framework/kernels/cuda/matrix_steps.h"
 #include "framework/kernels/cuda/number.cuh"
 #include "framework/kernels/cuda/packed.h"
 #include "framework/kernels/cuda/product.h"
@@ -45,15 +46,6 @@ __global__ void add_to(const T* x, T* y, int64_t n) {
   if (i < n) y[i] = store<T>(load(x[i]) + load(y[i]));
 }
 
-/// Whether cuBLAS can read the last two axes: unit steps along one, and no overlap along the other.
-bool is_readable(const Tensor& x) {
-  const int last = x.rank() - 1;
-  const int64_t rows = x.shape()[last - 1], columns = x.shape()[last];
-  const int64_t row_step = x.strides()[last - 1], column_step = x.strides()[last];
-  return ((columns == 1 || column_step == 1) && (rows == 1 || row_step >= columns)) ||
-         ((rows == 1 || row_step == 1) && (columns == 1 || column_step >= rows));
-}
-
 /// An operand's last two axes, packed where cuBLAS cannot read them.
 struct Operand {
   Scratch copy;
@@ -62,21 +54,17 @@ struct Operand {
 
   Operand(const Context& c, const Tensor& x, bool transpose) : strides(x.strides()) {
     const std::byte* data = x.raw();
-    if (!is_readable(x)) {
+    const int last = x.rank() - 1;
+    const int64_t m = x.shape()[last - 1], n = x.shape()[last];
+    if (!is_readable({strides[last - 1], strides[last]}, m, n)) {
       copy = Scratch(c, static_cast<size_t>(x.numel()) * dtype_size(x.dtype()));
       pack(c, x, x.shape(), copy.data<std::byte>());
       data = copy.data<std::byte>();
       strides = contiguous_strides(x.shape());
     }
-    const int last = x.rank() - 1;
-    const int64_t rows = x.shape()[last - 1], columns = x.shape()[last];
-    matrix = {data, strides[last - 1], strides[last], 0};
-    // An axis of extent 1 may carry any step: the other one's decides.
-    if (columns == 1 && matrix.rows != 1) matrix.columns = 1;
-    if (rows == 1 && matrix.columns != 1) matrix.rows = 1;
-    if (rows == 1 && matrix.columns == 1) matrix.rows = columns;
-    if (columns == 1 && matrix.rows == 1 && rows > 1) matrix.columns = rows;
-    if (transpose) std::swap(matrix.rows, matrix.columns);
+    const MatrixSteps own = decided({strides[last - 1], strides[last]}, m, n);
+    const MatrixSteps steps = transpose ? own.transposed() : own;
+    matrix = {data, steps.rows, steps.columns, 0};
   }
 };
 

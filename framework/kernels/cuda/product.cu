@@ -7,6 +7,7 @@
 
 #include "framework/error.h"
 #include "framework/kernels/cuda/check.h"
+#include "framework/kernels/cuda/matrix_steps.h"
 #include "framework/kernels/cuda/product.h"
 
 namespace attune::cuda {
@@ -160,11 +161,12 @@ void multiply(const Context& context, const char* who, const Product& p) {
   key.n = p.n;
   key.k = p.k;
   key.batches = p.batches;
-  key.a_transposed = p.a.columns == 1 ? 0 : 1;
-  key.b_transposed = p.b.columns == 1 ? 0 : 1;
-  // The step of an axis of extent 1 is of no matter, but cuBLAS wants a valid one.
-  key.a_step = key.a_transposed != 0 ? std::max(p.a.columns, p.m) : std::max(p.a.rows, p.k);
-  key.b_step = key.b_transposed != 0 ? std::max(p.b.columns, p.k) : std::max(p.b.rows, p.n);
+  const MatrixLayout a({p.a.rows, p.a.columns}, p.m, p.k);
+  const MatrixLayout b({p.b.rows, p.b.columns}, p.k, p.n);
+  key.a_transposed = a.by_columns ? 1 : 0;
+  key.b_transposed = b.by_columns ? 1 : 0;
+  key.a_step = a.step;
+  key.b_step = b.step;
   key.c_step = p.c_rows > 0 ? p.c_rows : p.n;
   key.a_batch = p.a.batch;
   key.b_batch = p.b.batch;

@@ -4,7 +4,7 @@
 
 namespace attune::cuda {
 
-/// A matrix with unit steps along rows or columns: element (i, j) at i * rows + j * columns.
+/// A matrix with unit steps along rows or columns (see matrix_steps.h): element (i, j) at i * rows + j * columns.
 struct Matrix {
   const void* data = nullptr;
   int64_t rows = 0;

@@ -6,6 +6,8 @@
 #include <set>
 #include <vector>
 
+#include "framework/kernels/cuda/matrix_steps.h"
+#include "framework/kernels/cuda/reduction.h"
 #include "framework/kernels/cuda/strided.h"
 
 namespace attune::cuda {
@@ -94,6 +96,89 @@ TEST_CASE("axes that lie behind each other are joined", "[cuda-index]") {
   CHECK_FALSE(StridedShape<2>(x.shape(), {&x, &row}).contiguous(0));
   const Tensor turned = x.transpose(0, 1);
   CHECK(StridedShape<1>(turned.shape(), {&turned}).rank == 3);
+}
+
+// What sums of `x` to `shape` are made of: for every element of the result, which elements of x, found axis by axis.
+std::vector<std::vector<int64_t>> summed_elements(const Shape& x, const Shape& shape) {
+  std::vector<std::vector<int64_t>> out(static_cast<size_t>(shape.numel()));
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    int64_t rest = i, to = 0, step = 1;
+    for (int axis = x.rank() - 1; axis >= 0; --axis) {
+      const int own = axis - (x.rank() - shape.rank());
+      if (own >= 0 && shape[own] != 1) {
+        to += rest % x[axis] * step;
+        step *= shape[own];
+      }
+      rest /= x[axis];
+    }
+    out[static_cast<size_t>(to)].push_back(i);
+  }
+  return out;
+}
+
+TEST_CASE("reductions meet every element once, where it belongs", "[cuda-index]") {
+  const std::vector<std::pair<Shape, Shape>> cases = {
+      {{}, {}},
+      {{7}, {}},
+      {{7}, {1}},
+      {{7}, {7}},
+      {{2, 3, 4}, {4}},
+      {{2, 3, 4}, {3, 1}},
+      {{2, 3, 4}, {2, 1, 4}},
+      {{2, 3, 4}, {2, 3, 1}},
+      {{2, 3, 4}, {1, 3, 1}},
+      {{2, 1, 4, 1}, {1, 1, 4, 1}},
+      {{2, 3, 2, 2, 3}, {1, 3, 1, 2, 1}},
+      {{2, 3, 2, 2, 3}, {2, 1, 2, 1, 3}},
+  };
+  for (const auto& [x, shape] : cases) {
+    INFO(x.to_string() << " to " << shape.to_string());
+    const Reduction r(x, shape);
+    const int64_t kept = r.kept.count();
+    const int64_t outputs = r.sums_runs ? kept : kept * r.run;
+    REQUIRE(outputs == shape.numel());
+    std::vector<std::vector<int64_t>> seen(static_cast<size_t>(outputs));
+    for (int64_t o = 0; o < kept; ++o) {
+      for (int64_t k = 0; k < r.reduced.count(); ++k) {
+        for (int64_t i = 0; i < r.run; ++i) {
+          seen[static_cast<size_t>(r.sums_runs ? o : o * r.run + i)].push_back(r.kept.offset(o) + r.reduced.offset(k) +
+                                                                               i);
+        }
+      }
+    }
+    CHECK(seen == summed_elements(x, shape));
+  }
+}
+
+TEST_CASE("cuBLAS reads the elements that the steps mean, transposed or not", "[cuda-index]") {
+  bool right = true;
+  int readable = 0;
+  for (int64_t m = 1; m < 5; ++m) {
+    for (int64_t n = 1; n < 5; ++n) {
+      for (int64_t rows = 0; rows < 9; ++rows) {
+        for (int64_t columns = 0; columns < 9; ++columns) {
+          if (!is_readable({rows, columns}, m, n)) continue;
+          ++readable;
+          const MatrixSteps steps = decided({rows, columns}, m, n);
+          const MatrixLayout own(steps, m, n);
+          const MatrixLayout turned(steps.transposed(), n, m);
+          for (int64_t i = 0; i < m; ++i) {
+            for (int64_t j = 0; j < n; ++j) {
+              const int64_t at = i * rows + j * columns;
+              right = right && (own.by_columns ? i + j * own.step : i * own.step + j) == at;
+              right = right && (turned.by_columns ? j + i * turned.step : j * turned.step + i) == at;
+            }
+          }
+          right = right && own.step >= (own.by_columns ? m : n) && turned.step >= (turned.by_columns ? n : m);
+        }
+      }
+    }
+  }
+  CHECK(right);
+  CHECK(readable > 100);
+  CHECK_FALSE(is_readable({0, 1}, 3, 2));  // rows on top of each other
+  CHECK_FALSE(is_readable({4, 2}, 2, 2));  // no unit steps
+  CHECK(is_readable({0, 1}, 1, 2));
 }
 
 }  // namespace
