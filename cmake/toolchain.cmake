@@ -49,6 +49,13 @@ if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
   endif()
 endif()
 
+# Programs look for libraries in ../lib first, those that the libraries themselves need included (which a runpath would
+# not serve): ./dev bundle packs them up so.
+if(NOT DEFINED CMAKE_BUILD_RPATH)
+  set(CMAKE_BUILD_RPATH "$ORIGIN/../lib")
+  add_link_options(-Wl,--disable-new-dtags)
+endif()
+
 find_program(ATTUNE_MOLD ld.mold)
 find_program(ATTUNE_LLD ld.lld)
 mark_as_advanced(ATTUNE_MOLD ATTUNE_LLD)
