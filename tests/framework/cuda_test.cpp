@@ -20,20 +20,6 @@
 namespace attune::testing {
 namespace {
 
-/// An environment variable that programs started in this scope see.
-class Variable {
- public:
-  Variable(const char* name, const std::string& value) : name_(name) { setenv(name, value.c_str(), 1); }
-  ~Variable() { unsetenv(name_); }
-  Variable(const Variable&) = delete;
-  Variable& operator=(const Variable&) = delete;
-
- private:
-  const char* name_;
-};
-
-const std::string kEmulated = ATTUNE_PROGRAM_DIR "/emulated_cuda.so";
-
 TEST_CASE("what keeps CUDA from being used is said in one line", "[device][errors]") {
   const TemporaryDirectory directory;
   struct Case {
@@ -45,12 +31,14 @@ TEST_CASE("what keeps CUDA from being used is said in one line", "[device][error
       {directory / "nowhere.so", "", {"cuda:0: the CUDA backend cannot be loaded", "nowhere.so"}},
       {directory.write("empty.so", ""), "", {"cuda:0: the CUDA backend cannot be loaded", "empty.so"}},
       {"libm.so.6", "", {"cuda:0: libm.so.6 is not Attune's CUDA backend"}},
-      {kEmulated, "interface", {"another build", "interfaces another and " ATTUNE_CUDA_INTERFACE, "together"}},
-      {kEmulated, "driver", {"cuda:0: no driver, as asked for"}},
+      {EmulatedDevice::library(),
+       "interface",
+       {"another build", "interfaces another and " ATTUNE_CUDA_INTERFACE, "together"}},
+      {EmulatedDevice::library(), "driver", {"cuda:0: no driver, as asked for"}},
   };
   for (const Case& c : cases) {
-    const Variable library("ATTUNE_CUDA_LIBRARY", c.library);
-    const Variable failing("ATTUNE_EMULATED", c.fails_at);
+    const EnvironmentVariable library("ATTUNE_CUDA_LIBRARY", c.library);
+    const EnvironmentVariable failing("ATTUNE_EMULATED", c.fails_at);
     const Finished finished = run("attune-sentiment", {"eval", "--checkpoint", "none.h5", "--device", "cuda"});
     INFO(finished.err);
     CHECK(finished.status == 1);
@@ -78,7 +66,7 @@ TEST_CASE("devices have names", "[device][errors]") {
 
 TEST_CASE("tests of CUDA devices pass on an emulated one", "[device]") {
   if (std::getenv("ATTUNE_CUDA_LIBRARY") != nullptr) SKIP("ATTUNE_CUDA_LIBRARY chooses a backend");
-  const Variable library("ATTUNE_CUDA_LIBRARY", kEmulated);
+  const EmulatedDevice emulated;
   const Finished finished = run("attune-tests", {"[cuda]"});
   INFO(finished.out << finished.err);
   CHECK(finished.status == 0);
@@ -86,7 +74,7 @@ TEST_CASE("tests of CUDA devices pass on an emulated one", "[device]") {
 }
 
 TEST_CASE("a program trains on a CUDA device, and what it learnt is used on the CPU", "[device]") {
-  const Variable library("ATTUNE_CUDA_LIBRARY", kEmulated);
+  const EmulatedDevice emulated;
   const TemporaryDirectory directory;
   const std::string data = directory.write("data.tsv", review_lines(40));
   const Finished trained = run("attune-sentiment", small_training(data, directory / "run", {"--device", "cuda"}));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "framework/hdf5_handle.h"
+#include "tests/support/devices.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
 
@@ -97,6 +98,18 @@ TEST_CASE("attune-golden agrees with the files of ATTUNE_GOLDEN", "[golden]") {
   CHECK(done.status == 0);
   CHECK(lines_beginning(done.out, "OK") > 0);
   CHECK(lines_beginning(done.out, "FAIL") == 0);
+}
+
+TEST_CASE("layers agree with the files of ATTUNE_GOLDEN on a CUDA device, emulated", "[golden][device][release]") {
+  const EmulatedDevice emulated;
+  std::vector<std::string> arguments = {"--device", "cuda"};
+  for (const auto& entry : std::filesystem::directory_iterator(golden_path("."))) {
+    if (entry.path().extension() == ".h5") arguments.push_back(entry.path().string());
+  }
+  const Finished done = golden(arguments);
+  INFO(done.out << done.err);
+  CHECK(done.status == 0);
+  CHECK(lines_beginning(done.out, "OK") > 0);
 }
 
 TEST_CASE("attune-golden prints a line per case and dtype", "[golden]") {

@@ -32,11 +32,11 @@ struct Count {
 };
 
 /// The worst of all paths that the layer has.
-Verdict compute(const Case& given, const Layer& layer, DType dtype) {
+Verdict compute(const Case& given, const Layer& layer, DType dtype, Device device) {
   Verdict worst;
   for (AttentionPath path : {AttentionPath::kFused, AttentionPath::kComposed}) {
     if (path == AttentionPath::kComposed && !layer.has_paths) break;
-    Session session(given, dtype);
+    Session session(given, dtype, device);
     Options options(given.config);
     layer.run(session, options, path);
     options.finish();
@@ -53,12 +53,12 @@ Verdict compute(const Case& given, const Layer& layer, DType dtype) {
   return worst;
 }
 
-void run_case(const Case& given, const std::string& file, DType dtype, Count& count) {
+void run_case(const Case& given, const std::string& file, DType dtype, Device device, Count& count) {
   const std::string label = fmt::format("{} {} {} {}", file, given.name, given.layer, dtype_name(dtype));
   try {
     const Layer* layer = find_layer(given.layer);
     if (layer == nullptr) throw Skip("Attune has no such layer yet");
-    const Verdict verdict = compute(given, *layer, dtype);
+    const Verdict verdict = compute(given, *layer, dtype, device);
     if (verdict.ok) {
       ++count.ok;
       fmt::print("OK    {}: max error {:.2g}, {:.2g} of the tolerance\n", label, verdict.max_error, verdict.share);
@@ -76,14 +76,14 @@ void run_case(const Case& given, const std::string& file, DType dtype, Count& co
   }
 }
 
-int run(const std::vector<std::string>& files, const std::vector<DType>& dtypes) {
+int run(const std::vector<std::string>& files, const std::vector<DType>& dtypes, Device device) {
   Count count;
   int unreadable = 0;
   for (const std::string& file : files) {
     try {
       const std::string name = std::filesystem::path(file).filename().string();
       for (const Case& given : read_cases(file)) {
-        for (DType dtype : dtypes) run_case(given, name, dtype, count);
+        for (DType dtype : dtypes) run_case(given, name, dtype, device, count);
       }
     } catch (const std::exception& error) {
       ++unreadable;
@@ -105,13 +105,23 @@ int main(int argc, char** argv) {
   app.add_option("files", files, "golden files, HDF5 of the format attune-golden-1")->required();
   app.add_option("--dtype", names, "compute in float32 or float64 only; both otherwise")
       ->check(CLI::IsMember({"float32", "float64"}));
+  std::string device = "cpu";
+  app.add_option("--device", device, "where to compute: cpu, cuda, cuda:1 ..., or auto (cuda where there is one)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  attune::Device where;
+  try {
+    where = attune::parse_device(device);
+    attune::require_device(where);
+  } catch (const attune::Error& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return 1;
+  }
   if (names.empty()) names = {"float64", "float32"};
   std::vector<attune::DType> dtypes;
   for (const std::string& name : names) dtypes.push_back(attune::parse_dtype(name));
-  return attune::golden::run(files, dtypes);
+  return attune::golden::run(files, dtypes, where);
 }

@@ -11,7 +11,7 @@ namespace {
 
 /// inputs/initial [...], inputs/grads [steps, ...] -> outputs/params [steps, ...].
 void run_steps(Session& session, Optimizer& optimizer, Variable& parameter) {
-  const Tensor gradients = session.raw("grads").to(session.dtype());
+  const Tensor gradients = session.raw("grads").to(session.dtype()).to(session.device());
   require<FormatError>(gradients.rank() == parameter.rank() + 1,
                        "inputs/grads has shape {}, expected [steps, ...] of {}", gradients.shape(), parameter.shape());
   Tensor after = Tensor::empty(gradients.shape(), session.dtype());
@@ -23,7 +23,9 @@ void run_steps(Session& session, Optimizer& optimizer, Variable& parameter) {
   session.output("params", Variable(after));
 }
 
-Variable initial(Session& session) { return Variable(session.raw("initial").to(session.dtype()).clone(), true); }
+Variable initial(Session& session) {
+  return Variable(session.raw("initial").to(session.dtype()).clone().to(session.device()), true);
+}
 
 void run_sgd(Session& session, Options& options, AttentionPath) {
   SgdOptions sgd;

@@ -74,18 +74,19 @@ Variable Session::input(const std::string& name) {
   const Tensor& value = raw(name);
   require<FormatError>(is_floating(value.dtype()), "the input '{}' is {}, expected floats", name, value);
   // A copy: several sessions compute the same case.
-  inputs_.emplace_back(name, Variable(value.to(dtype_).clone(), true));
+  inputs_.emplace_back(name, Variable(value.to(dtype_).clone().to(device_), true));
   return inputs_.back().second;
 }
 
 Tensor Session::tensor(const std::string& name, DType dtype) {
   const Tensor& value = raw(name);
   require<FormatError>(value.dtype() == dtype, "the input '{}' is {}, expected {}", name, value, dtype_name(dtype));
-  return value;
+  return value.to(device_);
 }
 
 void Session::load(Module& module, const std::vector<Link>& links) {
   module.to(dtype_);
+  module.to(device_);
   module.eval();
   std::map<std::string, Variable> own;
   for (auto& [name, variable] : module.named_parameters()) own.emplace(name, variable);
@@ -119,7 +120,7 @@ Verdict Session::verdict() {
     if (seed == nullptr) continue;
     require<ShapeError>(seed->shape() == value.shape(), "the output {} has shape {}, expected {}", name, value.shape(),
                         seed->shape());
-    const Variable part = sum(mul(value, Variable(seed->to(dtype_))));
+    const Variable part = sum(mul(value, Variable(seed->to(dtype_).to(device_))));
     total = total.defined() ? add(total, part) : part;
   }
   if (total.defined() && total.requires_grad()) total.backward();
@@ -166,7 +167,7 @@ void Session::compare(Verdict& verdict, const std::string& what, const Tensor& o
     return;
   }
   const Tolerance allowed = tolerance(dtype_);
-  const Tensor a = ours.to(DType::kFloat64).contiguous();
+  const Tensor a = ours.to(DType::kFloat64).to(Device::cpu()).contiguous();
   const Tensor b = expected.to(DType::kFloat64).contiguous();
   for (int64_t i = 0; i < a.numel(); ++i) {
     const double got = a.data<double>()[i];

@@ -71,20 +71,21 @@ struct Verdict {
   std::string detail;    ///< of the first mismatch
 };
 
-/// One case computed by Attune in one dtype: hands out the inputs, collects the results, compares.
+/// One case computed by Attune in one dtype on one device: hands out the inputs, collects the results, compares.
 class Session {
  public:
-  Session(const Case& given, DType dtype) : case_(given), dtype_(dtype) {}
+  Session(const Case& given, DType dtype, Device device) : case_(given), dtype_(dtype), device_(device) {}
 
   const Case& given() const { return case_; }
   DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
 
   bool has(const std::string& name) const { return find(case_.inputs, name) != nullptr; }
   /// A floating input as a leaf with a gradient. Throws FormatError when it is absent or not floating.
   Variable input(const std::string& name);
   /// An input of indices or a boolean mask. Throws FormatError when it is absent or of another dtype.
   Tensor tensor(const std::string& name, DType dtype);
-  /// An input as it is. Throws FormatError when it is absent.
+  /// An input as it is, on the CPU. Throws FormatError when it is absent.
   const Tensor& raw(const std::string& name);
 
   /// Fills the module with the case's parameters, in this session's dtype and in evaluation mode.
@@ -101,6 +102,7 @@ class Session {
 
   const Case& case_;
   DType dtype_;
+  Device device_;
   std::set<std::string> read_;
   std::vector<std::pair<std::string, Variable>> inputs_;
   std::vector<std::pair<std::string, Variable>> outputs_;

@@ -2,6 +2,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <cstdlib>
+#include <string>
+
 #include "framework/device.h"
 #include "framework/error.h"
 
@@ -19,5 +22,26 @@ inline Device cuda_or_skip() {
 
 /// tests/emulated_cuda, whose kernels are the CPU's.
 inline bool is_emulated(Device device) { return device_summary(device).starts_with("Emulated"); }
+
+/// An environment variable that programs started in this scope see.
+class EnvironmentVariable {
+ public:
+  EnvironmentVariable(const char* name, const std::string& value) : name_(name) { setenv(name, value.c_str(), 1); }
+  ~EnvironmentVariable() { unsetenv(name_); }
+  EnvironmentVariable(const EnvironmentVariable&) = delete;
+  EnvironmentVariable& operator=(const EnvironmentVariable&) = delete;
+
+ private:
+  const char* name_;
+};
+
+/// Programs started in this scope have an emulated CUDA device.
+class EmulatedDevice {
+ public:
+  static std::string library() { return ATTUNE_PROGRAM_DIR "/emulated_cuda.so"; }
+
+ private:
+  EnvironmentVariable variable_{"ATTUNE_CUDA_LIBRARY", library()};
+};
 
 }  // namespace attune::testing
