@@ -1,20 +1,21 @@
 #include "framework/kernels/cuda/find.cuh"
 #include "framework/kernels/cuda/number.cuh"
 #include "framework/kernels/cuda/packed.h"
+#include "framework/kernels/cuda/team.cuh"
 #include "framework/kernels/index.h"
 
 namespace attune::cuda {
 namespace {
 
-/// A thread for every element of y.
-template <class T>
+/// A team for every line (o, i) of y.
+template <class Team, class T>
 __global__ void take(const T* x, const int64_t* indices, int64_t n, int64_t m, int64_t row, Compute<T> scale, T* y,
-                     int64_t count) {
-  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (at >= count) return;
-  const int64_t line = at / row;  // o * m + i
-  const int64_t from = line / m * n + indices[line % m];
-  y[at] = store<T>(load(x[from * row + at % row]) * scale);
+                     int64_t lines) {
+  const int64_t line = Team::row();
+  if (line >= lines) return;
+  const T* from = x + (line / m * n + indices[line % m]) * row;
+  T* to = y + line * row;
+  for (int64_t j = Team::rank(); j < row; j += Team::kSize) to[j] = store<T>(load(from[j]) * scale);
 }
 
 constexpr int kAddThreads = 128;
@@ -99,9 +100,13 @@ struct Outside {
 void take_rows(const Tensor& x, const Tensor& indices, double scale, Tensor& y) {
   const Context& c = context(y);
   const Packed from(c, x);
+  const int64_t m = indices.numel(), row = x.dim(2);
+  const int64_t lines = x.dim(0) * m;
   visit_stored(x.dtype(), "take_rows", [&]<class T>(T) {
-    launch(c, "take_rows", take<T>, thread_each(y.numel()), from.data<T>(), data<int64_t>(indices), x.dim(1),
-           indices.numel(), x.dim(2), static_cast<Compute<T>>(scale), data<T>(y), y.numel());
+    visit_team(lines, row, [&]<class Team>(Team, const Grid& grid) {
+      launch(c, "take_rows", take<Team, T>, grid, from.data<T>(), data<int64_t>(indices), x.dim(1), m, row,
+             static_cast<Compute<T>>(scale), data<T>(y), lines);
+    });
   });
 }
 

@@ -33,21 +33,26 @@ __global__ void forward_rows(const T* logits, const int64_t* targets, CrossEntro
   lse[row] = total;
 }
 
-/// A thread for every element.
-template <class T, class C>
-__global__ void backward_elements(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* lse, C scale,
-                                  T* dlogits, int64_t n, int64_t count) {
-  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (at >= count) return;
-  const int64_t row = at / n;
+template <class Team, class T, class C>
+__global__ void backward_rows(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* lse, C scale,
+                              T* dlogits, int64_t rows, int64_t n) {
+  const int64_t row = Team::row();
+  if (row >= rows) return;
   const int64_t target = targets[row];
-  C gradient = 0;
-  if (target != spec.ignore_index) {
-    const C e = static_cast<C>(spec.smoothing);
-    gradient = scale * exp(load(logits[at]) - lse[row]) - scale * e / static_cast<C>(n);
-    if (at - row * n == target) gradient -= scale * (1 - e);
+  const bool counts = target != spec.ignore_index;
+  const C e = static_cast<C>(spec.smoothing);
+  const C uniform = scale * e / static_cast<C>(n);
+  const C base = lse[row];
+  const T* x = logits + row * n;
+  T* dx = dlogits + row * n;
+  for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
+    C gradient = 0;
+    if (counts) {
+      gradient = scale * exp(load(x[j]) - base) - uniform;
+      if (j == target) gradient -= scale * (1 - e);
+    }
+    dx[j] = store<T>(gradient);
   }
-  dlogits[at] = store<T>(gradient);
 }
 
 }  // namespace
@@ -67,12 +72,14 @@ void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntro
 
 void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
                             const Tensor& lse, double scale, Tensor& dlogits) {
-  const int64_t count = logits.numel();
+  const int64_t rows = logits.shape()[0];
+  const int64_t n = logits.shape()[1];
   visit_stored(logits.dtype(), "cross_entropy", [&]<class T>(T) {
     using C = Compute<T>;
-    launch(context(logits), "cross_entropy", backward_elements<T, C>, thread_each(count), data<T>(logits),
-           data<int64_t>(targets), spec, data<C>(lse), static_cast<C>(scale), data<T>(dlogits), logits.shape()[1],
-           count);
+    visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
+      launch(context(logits), "cross_entropy", backward_rows<Team, T, C>, grid, data<T>(logits), data<int64_t>(targets),
+             spec, data<C>(lse), static_cast<C>(scale), data<T>(dlogits), rows, n);
+    });
   });
 }
 
