@@ -23,6 +23,8 @@ struct TranslationBenchmark {
   std::string data;  ///< folder of Multi30k; empty: none
 };
 int run_translation(const Comparison& comparison, const TranslationBenchmark& options);
+/// Kernels on the first CUDA device. Throws DeviceError without one.
+int run_cuda();
 /// Single kernels through Google Benchmark, which takes the remaining arguments.
 int run_kernels(int argc, char** argv);
 

@@ -39,10 +39,12 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"tiny", "small", "recurrent", "decode", "data"}));
   translation->add_option("--data", translation_options.data, "folder of Multi30k (default: $ATTUNE_DATA/multi30k)")
       ->type_name("DIR");
+  CLI::App* cuda = app.add_subcommand("cuda", "kernels on a GPU, as shares of its copy bandwidth");
   CLI::App* kernels = app.add_subcommand("kernels", "single kernels (options of Google Benchmark may follow)");
   kernels->prefix_command();
   return attune::examples::run_program(app, argc, argv, shared, [&] {
     if (*gemm) return run_gemm();
+    if (*cuda) return run_cuda();
     if (*step) return run_step(comparison);
     if (*translation) return run_translation(comparison, translation_options);
     if (*attention) return run_attention(comparison, longest);
