@@ -17,7 +17,7 @@ Tensor drawn_keys(const Tensor& e, const Tensor& chosen, int64_t heads, int64_t 
   const int64_t keys = e.dim(-1);
   Tensor drawn = Tensor::zeros({batch, heads, 1, projected}, DType::kBool);
   bool* out = drawn.data<bool>();
-  const Tensor coefficients = e.to(DType::kFloat64).contiguous();
+  const Tensor coefficients = e.to(Device::cpu()).to(DType::kFloat64).contiguous();
   const bool shared_e = e.rank() == 2;
   const bool shared_keys = chosen.dim(1) * chosen.dim(2) != heads;
   for (int64_t b = 0; b < batch; ++b) {

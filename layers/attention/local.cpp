@@ -37,7 +37,7 @@ Variable LocalAttention::predicted(const Variable& q, const LoweredMask& mask, i
   const Variable hidden = permute(tanh((*w_)(q)), {0, 2, 1, 3});  // [B, T, H, hidden]
   const Variable share = sigmoid((*v_)(hidden));                  // [B, H, T, 1]
   if (!mask.spec.lengths.defined()) return share * static_cast<double>(keys);
-  return share * Variable(mask.spec.lengths.to(q.dtype()).view({q.dim(0), 1, 1, 1}));
+  return share * Variable(mask.spec.lengths.to(q.dtype()).to(q.device()).view({q.dim(0), 1, 1, 1}));
 }
 
 Variable LocalAttention::align(const Variable& q, const AttentionMemory& memory, AttentionState& state,
@@ -56,7 +56,7 @@ Variable LocalAttention::align(const Variable& q, const AttentionMemory& memory,
   const Variable squares = square(at - predicted(q, mask, shape[3]));  // [B, H, T, S]
   Tensor near = Tensor::empty(shape, DType::kBool, q.device());
   kernels::prefers_first(Tensor::full({1}, reach * reach, q.dtype(), q.device()), squares.value(), false, near);
-  const Tensor inside = both(allowed, near);
+  const Tensor inside = both(allowed.to(q.device()), near);
   // exp(-d^2 / (2 (D / 2)^2))
   const Variable weights = masked_softmax(scores, inside) * exp(squares * (-2 / (reach * reach)));
   return where(inside, weights, Variable(Tensor::zeros({1}, q.dtype(), q.device())));
