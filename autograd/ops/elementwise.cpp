@@ -203,4 +203,11 @@ Variable cast(const Variable& x, DType dtype) {
                                 [dtype = x.dtype()](Grads& g) { g.add(0, g.dy().to(dtype)); });
 }
 
+Variable to_device(const Variable& x, Device device) {
+  check_operand("to_device", "x", x);
+  if (device == x.device()) return x;
+  return Tape::current().record("to_device", x.value().to(device), {&x},
+                                [device = x.device()](Grads& g) { g.add(0, g.dy().to(device)); });
+}
+
 }  // namespace attune

@@ -65,6 +65,8 @@ Variable where(const Tensor& condition, const Variable& a, const Variable& b);
 
 /// Another floating dtype; the gradient is converted back.
 Variable cast(const Variable& x, DType dtype);
+/// The same on another device; the gradient is brought back.
+Variable to_device(const Variable& x, Device device);
 
 // Reductions (reduce.cpp). Empty `axes` means all axes. `keep`: reduced axes stay with extent 1.
 

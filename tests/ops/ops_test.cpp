@@ -314,7 +314,7 @@ TEST_CASE("CUDA agrees with the CPU", "[ops][cuda]") {
       }
       try {
         const Result result = run(row, far);
-        for (const Tensor& y : result.outputs) CHECK(y.device() == cuda);
+        for (const Tensor& y : result.outputs) CHECK((y.device() == cuda || row.op == "to_device"));
         check_equal(result, run(row, near), tolerance);
       } catch (const Error& error) {
         Tape::current().clear();
@@ -330,6 +330,24 @@ TEST_CASE("CUDA agrees with the CPU", "[ops][cuda]") {
   std::string list;
   for (const std::string& op : lacking) list += ' ' + op;
   if (!list.empty()) SKIP("no CUDA kernels for:" << list);
+}
+
+TEST_CASE("gradients on a CUDA device agree with difference quotients", "[ops][cuda][gradcheck]") {
+  const Device cuda = cuda_or_skip();
+  for_each_case([cuda](const OpCase& row) {
+    if (!row.numeric) return;
+    const OpCall there = [&row, cuda](std::span<const Variable> inputs) {
+      Outputs far;
+      for (const Variable& x : inputs) far.push_back(to_device(x, cuda));
+      Outputs outputs = row.call(far);
+      for (Variable& y : outputs) y = to_device(y, Device::cpu());
+      return outputs;
+    };
+    const GradcheckReport report =
+        gradcheck(there, operands(row), {.absolute = 1e-9, .relative = 1e-8, .max_elements = 40});
+    INFO(report.to_string());
+    CHECK(report.ok);
+  });
 }
 
 TEST_CASE("masks, indices and lengths may be on another device", "[ops][cuda]") {
