@@ -54,6 +54,20 @@ Tensor scaled_sum(const Tensor& losses, double scale) {
   return scaled;
 }
 
+// A gradient times the scalar dy. On the host a factor of 1 costs nothing; a CUDA device is not waited for to learn it.
+Tensor scaled_by(const Tensor& gradient, const Tensor& dy) {
+  const bool here = dy.device().is_cpu();
+  const double factor = here ? dy.item() : 0;
+  if (here && factor == 1) return gradient;
+  Tensor out = Tensor::empty_like(gradient);
+  if (here) {
+    kernels::affine(gradient, factor, 0, out);
+  } else {
+    kernels::mul(gradient, dy.to(gradient.dtype()), out);
+  }
+  return out;
+}
+
 }  // namespace
 
 Variable cross_entropy(const Variable& logits, const Tensor& targets, const CrossEntropyOptions& options) {
@@ -72,8 +86,9 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, const Cros
       "cross_entropy", scaled_sum(losses, scale), {&logits},
       [x = SavedTensor(x), shape = logits.shape(), labels = SavedTensor(labels), lse, spec, scale](Grads& g) {
         Tensor dx = Tensor::empty_like(x.get());
-        kernels::cross_entropy_backward(x.get(), labels.get(), spec, lse, scale * g.dy().item(), dx);
-        g.add(0, dx.view(shape));
+        const bool here = dx.device().is_cpu();
+        kernels::cross_entropy_backward(x.get(), labels.get(), spec, lse, here ? scale * g.dy().item() : scale, dx);
+        g.add(0, (here ? dx : scaled_by(dx, g.dy())).view(shape));
       });
 }
 
@@ -141,16 +156,9 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
       kOp, scaled_sum(losses, scale), {&x, &weight, &bias},
       [dx = SavedTensor(dx), dweight = SavedTensor(dweight), dbias = SavedTensor(dbias), shape = x.shape()](Grads& g) {
         // The gradients were computed for an upstream gradient of 1.
-        const double upstream = g.dy().item();
-        const auto scaled = [upstream](const Tensor& gradient) {
-          if (upstream == 1) return gradient;
-          Tensor out = Tensor::empty_like(gradient);
-          kernels::affine(gradient, upstream, 0, out);
-          return out;
-        };
-        if (g.needs(0)) g.add(0, scaled(dx.get()).view(shape));
-        if (g.needs(1)) g.add(1, scaled(dweight.get()));
-        if (g.needs(2)) g.add(2, scaled(dbias.get()));
+        if (g.needs(0)) g.add(0, scaled_by(dx.get(), g.dy()).view(shape));
+        if (g.needs(1)) g.add(1, scaled_by(dweight.get(), g.dy()));
+        if (g.needs(2)) g.add(2, scaled_by(dbias.get(), g.dy()));
       });
 }
 

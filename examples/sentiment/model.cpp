@@ -82,9 +82,7 @@ SentimentModel::SentimentModel(const ModelConfig& config, int64_t vocabulary, in
 }
 
 Variable SentimentModel::operator()(const Tensor& tokens, const Tensor& lengths) {
-  const Tensor near_tokens = tokens.to(members_[0]->device());
-  const Tensor near_lengths = lengths.to(members_[0]->device());
-  for (size_t i = 0; i < members_.size(); ++i) logits_[i] = (*members_[i])(near_tokens, near_lengths);
+  for (size_t i = 0; i < members_.size(); ++i) logits_[i] = (*members_[i])(tokens, lengths);
   Variable all = stack(logits_, 0);
   for (Variable& logits : logits_) logits = Variable();
   return all;

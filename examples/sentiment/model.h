@@ -38,8 +38,6 @@ class Classifier : public Module {
   /// tokens int64 [B, T], lengths int64 [B] -> logits [B, 2].
   Variable operator()(const Tensor& tokens, const Tensor& lengths) const;
 
-  Device device() const { return embed_.weight().device(); }
-
  private:
   Variable embedded(const Tensor& tokens) const;
   Variable pooled(const Variable& x, const Tensor& lengths, const AttentionMask& mask) const;

@@ -96,7 +96,7 @@ Tensor Trainer::with_unknown_words(const Batch& batch) const {
 /// Sum over the members of their mean losses: each learns as if it were alone.
 Variable Trainer::loss_of(const Variable& logits, const Tensor& labels) const {
   const int64_t members = logits.dim(0);
-  const Tensor targets = labels.unsqueeze(0).expand({members, labels.dim(0)}).contiguous().to(logits.device());
+  const Tensor targets = labels.unsqueeze(0).expand({members, labels.dim(0)}).contiguous();
   const CrossEntropyOptions options{.label_smoothing = config_.training.label_smoothing};
   return cross_entropy(logits, targets, options) * static_cast<double>(members);
 }
