@@ -49,7 +49,7 @@ std::vector<std::pair<std::string, std::vector<Tensor>>> cross_attentions(std::s
     auto layer =
         std::find_if(layers.begin(), layers.end(), [&](const auto& other) { return other.first == record.path; });
     if (layer == layers.end()) layer = layers.insert(layers.end(), {record.path, {}});
-    layer->second.push_back(record.weights.contiguous());
+    layer->second.push_back(record.weights.to(Device::cpu()).contiguous());
   }
   return layers;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "examples/support/train_options.h"
+#include "framework/device.h"
 
 namespace attune::examples::translation {
 
@@ -13,6 +14,7 @@ struct TrainOptions : CommonTrainOptions {
   std::optional<std::string> data;    ///< folder of train.LANG and val.LANG; none: the embedded grammar
   std::optional<std::string> source;  ///< language
   std::optional<std::string> target;
+  Device device;
 };
 
 /// How the best translation is looked for, and what becomes of sentences that are longer than the model takes.
@@ -29,6 +31,7 @@ struct EvalOptions : SearchOptions {
   std::vector<std::string> reference_files;  ///< translations of it
   std::optional<std::string> output;         ///< file for the model's translations
   bool json = false;
+  Device device;
 };
 
 struct TranslateOptions : SearchOptions {
@@ -39,9 +42,10 @@ struct TranslateOptions : SearchOptions {
   uint64_t seed = 1;                ///< of the draws
   std::optional<std::string> html;  ///< file for the page of alignments
   bool json = false;
+  Device device;
 };
 
-// How each is asked for on the command line, but --threads.
+// How each is asked for on the command line, but --threads and --device.
 
 void add_options(CLI::App& app, TrainOptions& options);
 void add_options(CLI::App& app, EvalOptions& options);

@@ -13,19 +13,23 @@ int main(int argc, char** argv) {
   translation::TrainOptions training;
   CLI::App* train_app = app.add_subcommand("train", "Train a model from scratch");
   translation::add_options(*train_app, training);
-
   SharedOptions shared;
+  add_device_option(*train_app, shared);
+
   translation::EvalOptions evaluation;
   CLI::App* eval_app = app.add_subcommand("eval", "Compare translations with references");
   translation::add_options(*eval_app, evaluation);
   add_threads_option(*eval_app, shared);
+  add_device_option(*eval_app, shared);
 
   translation::TranslateOptions translating;
   CLI::App* translate_app = app.add_subcommand("translate", "Translate standard input, line by line");
   translation::add_options(*translate_app, translating);
   add_threads_option(*translate_app, shared);
+  add_device_option(*translate_app, shared);
 
   return run_program(app, argc, argv, shared, [&] {
+    training.device = evaluation.device = translating.device = attune::parse_device(shared.device);
     if (train_app->parsed()) return translation::train(training);
     return eval_app->parsed() ? translation::evaluate(evaluation) : translation::translate(translating);
   });

@@ -15,9 +15,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::unique_ptr<TranslationModel> seeded_model(const Config& config, const TextSides& sides) {
+std::unique_ptr<TranslationModel> seeded_model(const Config& config, const TextSides& sides, Device device) {
   manual_seed(config.run.seed);
-  return make_model(config, sides);
+  auto model = make_model(config, sides);
+  model->to(device);
+  return model;
 }
 
 AdamWOptions optimizer_options(const TrainingConfig& config) {
@@ -44,10 +46,10 @@ bool better(const Scores& a, const Scores& b) { return a.bleu == b.bleu ? a.loss
 
 }  // namespace
 
-Trainer::Trainer(const Config& config, TextSides sides, const TrainingData& data)
+Trainer::Trainer(const Config& config, TextSides sides, const TrainingData& data, Device device)
     : config_(config),
       sides_(std::move(sides)),
-      model_(seeded_model(config, sides_)),
+      model_(seeded_model(config, sides_, device)),
       optimizer_(model_->named_parameters(), optimizer_options(config.training)),
       loss_({.label_smoothing = config.training.label_smoothing,
              .ignore_index = TextCodec::kPad,

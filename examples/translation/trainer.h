@@ -32,7 +32,7 @@ class Trainer final : public TrainerBase {
   };
 
   /// Restarts default_stream() from the configuration's seed. config.run.steps may be 0 until it is planned.
-  Trainer(const Config& config, TextSides sides, const TrainingData& data);
+  Trainer(const Config& config, TextSides sides, const TrainingData& data, Device device = Device::cpu());
 
   TranslationModel& model() { return *model_; }
   /// config.run.steps, or all epochs.

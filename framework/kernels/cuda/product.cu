@@ -79,7 +79,7 @@ cublasLtMatrixLayout_t layout(cudaDataType_t type, int64_t rows, int64_t columns
 }
 
 /// cuBLAS counts columns first: it sees every matrix transposed, and is asked for c^T = b^T a^T.
-std::unique_ptr<Plan> make_plan(const Context& context, const char* who, const Key& key) {
+std::unique_ptr<Plan> make_plan(const Context& context, const char* who, const Key& key, const void* bias) {
   auto plan = std::make_unique<Plan>();
   const auto dtype = static_cast<DType>(key.dtype);
   const cudaDataType_t type = element_type(dtype);
@@ -89,6 +89,7 @@ std::unique_ptr<Plan> make_plan(const Context& context, const char* who, const K
   set(plan->operation, CUBLASLT_MATMUL_DESC_TRANSA, key.b_transposed != 0 ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(plan->operation, CUBLASLT_MATMUL_DESC_TRANSB, key.a_transposed != 0 ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<cublasLtEpilogue_t>(key.epilogue));
+  if (bias != nullptr) set(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   plan->a = key.b_transposed != 0 ? layout(type, key.k, key.n, key.b_step, key.batches, key.b_batch)
                                   : layout(type, key.n, key.k, key.b_step, key.batches, key.b_batch);
   plan->b = key.a_transposed != 0 ? layout(type, key.m, key.k, key.a_step, key.batches, key.a_batch)
@@ -179,8 +180,8 @@ void multiply(const Context& context, const char* who, const Product& p) {
   Plans& all = plans();
   const std::lock_guard lock(all.mutex);
   std::unique_ptr<Plan>& plan = all.known[key];
-  if (plan == nullptr) plan = make_plan(context, who, key);
-  // The address of the bias is part of the description.
+  if (plan == nullptr) plan = make_plan(context, who, key, p.bias);
+  // The address of the bias is part of the description, and not of the plan.
   if (p.bias != nullptr) set(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
   const double wide[] = {p.alpha, p.accumulate ? 1.0 : 0.0};
   const float narrow[] = {static_cast<float>(wide[0]), static_cast<float>(wide[1])};
