@@ -64,13 +64,20 @@ TEST_CASE("devices have names", "[device][errors]") {
   synchronize(Device::cpu());
 }
 
-TEST_CASE("tests of CUDA devices pass on an emulated one", "[device]") {
+/// The tests that `filter` names, on an emulated device.
+void run_emulated(const char* filter) {
   if (std::getenv("ATTUNE_CUDA_LIBRARY") != nullptr) SKIP("ATTUNE_CUDA_LIBRARY chooses a backend");
   const EmulatedDevice emulated;
-  const Finished finished = run("attune-tests", {"[cuda]~[gradcheck]"});
+  const Finished finished = run("attune-tests", {filter});
   INFO(finished.out << finished.err);
   CHECK(finished.status == 0);
   CHECK(finished.out.find("All tests passed") != std::string::npos);
+}
+
+TEST_CASE("tests of CUDA devices pass on an emulated one", "[device]") { run_emulated("[cuda]~[gradcheck]~[sizes]"); }
+
+TEST_CASE("tests of CUDA devices at larger sizes pass on an emulated one", "[device][release]") {
+  run_emulated("[sizes],[cuda][gradcheck]");
 }
 
 TEST_CASE("a program trains on a CUDA device, and what it learnt is used on the CPU", "[device]") {
