@@ -16,6 +16,7 @@
 #include "tests/support/process.h"
 #include "tests/support/sentiment.h"
 #include "tests/support/tensors.h"
+#include "tests/support/translation.h"
 
 namespace attune::testing {
 namespace {
@@ -99,6 +100,26 @@ TEST_CASE("a program trains on a CUDA device, and what it learnt is used on the 
   CHECK(run("attune-sentiment", {"predict", "--checkpoint", directory / "run/best.h5", "--text", "not bad at all .",
                                  "--html", directory / "page.html", "--device", "cuda:1"})
             .status == 0);
+}
+
+TEST_CASE("translation is learnt and done on a CUDA device", "[device]") {
+  const EmulatedDevice emulated;
+  const TemporaryDirectory directory;
+  const std::string data = write_pairs(directory, "data", 40);
+  const Finished trained =
+      run("attune-translation", small_translation_training(data, directory / "run", {"--device", "cuda"}));
+  INFO(trained.err);
+  REQUIRE(trained.status == 0);
+  std::vector<std::string> results;
+  for (const char* device : {"cuda", "cpu"}) {
+    const Finished finished =
+        run("attune-translation", {"translate", "--checkpoint", directory / "run/best.h5", "--device", device},
+            "the cat sleeps .\n");
+    INFO(finished.err);
+    CHECK(finished.status == 0);
+    results.push_back(finished.out);
+  }
+  CHECK(results[0] == results[1]);
 }
 
 TEST_CASE("tensors go to a CUDA device and come back", "[device][cuda]") {
