@@ -1,13 +1,19 @@
 // A CUDA backend for machines without a GPU: "device" memory is the host's, and the kernels are the CPU's. With it the
-// whole way of a CUDA tensor is tested but for the kernels themselves: opening the backend, the allocator, copies, and
-// that every op allocates where its operands are. ATTUNE_EMULATED=interface or driver makes it fail as a real one may.
+// whole way of a CUDA tensor is tested but for the kernels themselves: opening the backend, the allocator, copies, that
+// every op allocates where its operands are, and that nobody but kernels touches device memory, which is not accessible
+// outside of them. ATTUNE_EMULATED=interface or driver makes it fail as a real one may.
+
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <string_view>
 
 #include "framework/cuda_plugin.h"
 #include "framework/error.h"
+#include "framework/kernels/cuda/kernels.h"
 
 namespace {
 
@@ -16,7 +22,101 @@ using attune::CudaPlugin;
 using attune::CudaProperties;
 
 constexpr size_t kMemory = size_t{1} << 30;
-size_t reserved = 0;
+constexpr size_t kSpace = 4 * kMemory;  // so that free places are never too small
+
+/// All of the device's memory: address space that becomes memory where it is used.
+class Memory {
+ public:
+  Memory() {
+    void* mapped = mmap(nullptr, kSpace, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    begin_ = mapped == MAP_FAILED ? nullptr : static_cast<std::byte*>(mapped);
+    if (begin_ != nullptr) free_.emplace(0, kSpace);
+  }
+
+  std::byte* take(size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    if (bytes > kMemory - used_) return nullptr;
+    for (auto block = free_.begin(); block != free_.end(); ++block) {
+      const auto [at, size] = *block;
+      if (size < bytes) continue;
+      free_.erase(block);
+      if (size > bytes) free_.emplace(at + bytes, size - bytes);
+      taken_.emplace(at, bytes);
+      used_ += bytes;
+      return begin_ + at;
+    }
+    return nullptr;
+  }
+
+  void give_back(std::byte* block) {
+    const std::lock_guard lock(mutex_);
+    const auto taken = taken_.find(static_cast<size_t>(block - begin_));
+    used_ -= taken->second;
+    auto merged = free_.insert(*taken).first;
+    taken_.erase(taken);
+    if (const auto next = std::next(merged); next != free_.end() && merged->first + merged->second == next->first) {
+      merged->second += next->second;
+      free_.erase(next);
+    }
+    if (merged == free_.begin()) return;
+    if (const auto before = std::prev(merged); before->first + before->second == merged->first) {
+      before->second += merged->second;
+      free_.erase(merged);
+    }
+  }
+
+  /// Accessible as long as anybody is inside.
+  void enter() {
+    const std::lock_guard lock(mutex_);
+    if (inside_++ == 0) mprotect(begin_, kSpace, PROT_READ | PROT_WRITE);
+  }
+  void leave() {
+    const std::lock_guard lock(mutex_);
+    if (--inside_ == 0) mprotect(begin_, kSpace, PROT_NONE);
+  }
+
+ private:
+  std::byte* begin_ = nullptr;
+  std::map<size_t, size_t> free_;  // size by place
+  std::map<size_t, size_t> taken_;
+  std::mutex mutex_;
+  size_t used_ = 0;
+  int inside_ = 0;
+};
+
+Memory& memory() {
+  static auto* all = new Memory;  // never destroyed, as the tensors of static objects may outlive it
+  return *all;
+}
+
+struct Access {
+  Access() { memory().enter(); }
+  ~Access() { memory().leave(); }
+  Access(const Access&) = delete;
+  Access& operator=(const Access&) = delete;
+};
+
+/// The CPU's kernel with access to the device's memory.
+template <int kId, class... Params>
+struct Emulated {
+  static inline void (*cpu)(Params...) = nullptr;
+  static void call(Params... params) {
+    const Access access;
+    cpu(params...);
+  }
+};
+
+enum Id {
+#define ATTUNE_CUDA_KERNEL(NAME) kId_##NAME,
+  ATTUNE_CUDA_KERNELS
+#undef ATTUNE_CUDA_KERNEL
+};
+
+template <int kId, class... Params>
+AnyFunction emulate(void (*)(Params...), AnyFunction cpu) {
+  Emulated<kId, Params...>::cpu = reinterpret_cast<void (*)(Params...)>(cpu);
+  return reinterpret_cast<AnyFunction>(&Emulated<kId, Params...>::call);
+}
 
 bool asked_to_fail_at(std::string_view what) {
   const char* asked = std::getenv("ATTUNE_EMULATED");
@@ -31,27 +131,23 @@ int device_count() {
 CudaProperties properties(int) { return {"Emulated GPU", kMemory, 9, 0, 1, 13000}; }
 
 AnyFunction find_kernel(const char* name, AnyFunction cpu) {
-  return std::string_view(name) == "exchange" ? nullptr : cpu;
+  const std::string_view wanted = name;
+  if (wanted == "exchange") return nullptr;  // so that a missing kernel can be tested
+#define ATTUNE_CUDA_KERNEL(NAME) \
+  if (wanted == #NAME) return emulate<kId_##NAME>(static_cast<decltype(&attune::cuda::NAME)>(nullptr), cpu);
+  ATTUNE_CUDA_KERNELS
+#undef ATTUNE_CUDA_KERNEL
+  memory().enter();  // for good: what the CUDA backend does not have yet has no signature here
+  return cpu;
 }
 
-void* reserve(size_t bytes, int) {
-  if (bytes > kMemory - reserved) return nullptr;
-  reserved += bytes;
-  // Its size is kept in front.
-  auto* block = static_cast<std::byte*>(std::aligned_alloc(64, bytes + 64));
-  std::memcpy(block, &bytes, sizeof(bytes));
-  return block + 64;
-}
+void* reserve(size_t bytes, int) { return memory().take(bytes); }
+void give_back(void* block, int) noexcept { memory().give_back(static_cast<std::byte*>(block)); }
 
-void give_back(void* block, int) noexcept {
-  size_t bytes = 0;
-  std::byte* begin = static_cast<std::byte*>(block) - 64;
-  std::memcpy(&bytes, begin, sizeof(bytes));
-  reserved -= bytes;
-  std::free(begin);
+void copy(void* to, const void* from, size_t bytes, int) {
+  const Access access;
+  std::memcpy(to, from, bytes);
 }
-
-void copy(void* to, const void* from, size_t bytes, int) { std::memcpy(to, from, bytes); }
 void synchronize(int) {}
 
 constexpr CudaPlugin kPlugin{

@@ -4,31 +4,9 @@
 
 #include <cstring>
 
-#include "framework/kernels/accumulate.h"
-#include "framework/kernels/additive.h"
-#include "framework/kernels/alignment.h"
-#include "framework/kernels/attention.h"
-#include "framework/kernels/batch_norm.h"
-#include "framework/kernels/conv.h"
-#include "framework/kernels/copy.h"
 #include "framework/kernels/cuda/check.h"
 #include "framework/kernels/cuda/context.h"
-#include "framework/kernels/elementwise.h"
-#include "framework/kernels/gemm.h"
-#include "framework/kernels/index.h"
-#include "framework/kernels/linear.h"
-#include "framework/kernels/loss.h"
-#include "framework/kernels/mask.h"
-#include "framework/kernels/norm.h"
-#include "framework/kernels/optim.h"
-#include "framework/kernels/pool.h"
-#include "framework/kernels/random.h"
-#include "framework/kernels/recurrent.h"
-#include "framework/kernels/reduce.h"
-#include "framework/kernels/rotary.h"
-#include "framework/kernels/softmax.h"
-#include "framework/kernels/top_k.h"
-#include "framework/kernels/weighted_sum.h"
+#include "framework/kernels/cuda/kernels.h"
 
 namespace attune::cuda {
 namespace {
@@ -53,88 +31,16 @@ struct Entry {
   AnyFunction function;
 };
 
-// The kernels of this backend by name. What the library lacks here does not link.
-#define ATTUNE_CUDA_UNARY(NAME, FORMULA) X(NAME) X(NAME##_backward)
-#define ATTUNE_CUDA_BINARY(NAME, FORMULA) X(NAME)
-#define ATTUNE_CUDA_KERNELS                 \
-  X(copy)                                   \
-  X(fill)                                   \
-  X(accumulate)                             \
-  X(find_non_finite)                        \
-  ATTUNE_UNARY_KERNELS(ATTUNE_CUDA_UNARY)   \
-  ATTUNE_BINARY_KERNELS(ATTUNE_CUDA_BINARY) \
-  X(affine)                                 \
-  X(clamp)                                  \
-  X(clamp_backward)                         \
-  X(where)                                  \
-  X(prefers_first)                          \
-  X(logical_and)                            \
-  X(logical_not)                            \
-  X(take_rows)                              \
-  X(add_rows)                               \
-  X(take_along)                             \
-  X(add_along)                              \
-  X(find_outside)                           \
-  X(dropout)                                \
-  X(sum_to)                                 \
-  X(max)                                    \
-  X(masked_mean)                            \
-  X(masked_mean_backward)                   \
-  X(softmax)                                \
-  X(masked_softmax)                         \
-  X(softmax_backward)                       \
-  X(log_softmax)                            \
-  X(log_softmax_backward)                   \
-  X(cross_entropy)                          \
-  X(cross_entropy_backward)                 \
-  X(add_layer_norm)                         \
-  X(add_layer_norm_backward)                \
-  X(rms_norm)                               \
-  X(rms_norm_backward)                      \
-  X(sgd_step)                               \
-  X(adam_step)                              \
-  X(sum_squares)                            \
-  X(move_average)                           \
-  X(exchange)                               \
-  X(matmul)                                 \
-  X(linear)                                 \
-  X(linear_backward)                        \
-  X(attention)                              \
-  X(attention_backward)                     \
-  X(rotary)                                 \
-  X(weighted_sum)                           \
-  X(weighted_sum_backward)                  \
-  X(batch_statistics)                       \
-  X(batch_norm)                             \
-  X(batch_norm_backward)                    \
-  X(max_pool2d)                             \
-  X(max_pool2d_backward)                    \
-  X(average_pool2d)                         \
-  X(average_pool2d_backward)                \
-  X(additive_scores)                        \
-  X(additive_scores_backward)               \
-  X(monotonic_alignment)                    \
-  X(monotonic_alignment_backward)           \
-  X(conv2d)                                 \
-  X(conv2d_backward_input)                  \
-  X(conv2d_backward_weight)                 \
-  X(recurrent)                              \
-  X(recurrent_backward)                     \
-  X(pack_steps)                             \
-  X(unpack_steps)                           \
-  X(top_k)                                  \
-  X(log_sum_exp)
-
 namespace names {
-#define X(NAME) constexpr char NAME[] = #NAME;
+#define ATTUNE_CUDA_KERNEL(NAME) constexpr char NAME[] = #NAME;
 ATTUNE_CUDA_KERNELS
-#undef X
+#undef ATTUNE_CUDA_KERNEL
 }  // namespace names
 
 const Entry kEntries[] = {
-#define X(NAME) {names::NAME, in_range<&cuda::NAME, names::NAME>(&cuda::NAME)},
+#define ATTUNE_CUDA_KERNEL(NAME) {names::NAME, in_range<&cuda::NAME, names::NAME>(&cuda::NAME)},
     ATTUNE_CUDA_KERNELS
-#undef X
+#undef ATTUNE_CUDA_KERNEL
 };
 
 AnyFunction find_kernel(const char* name, AnyFunction) {

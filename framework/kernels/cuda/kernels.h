@@ -1,0 +1,99 @@
+#pragma once
+
+// The kernels of the CUDA backend by name: define ATTUNE_CUDA_KERNEL(NAME), then ATTUNE_CUDA_KERNELS applies it to
+// each. A kernel that is declared, listed and not defined does not link.
+
+#include "framework/kernels/accumulate.h"
+#include "framework/kernels/additive.h"
+#include "framework/kernels/alignment.h"
+#include "framework/kernels/attention.h"
+#include "framework/kernels/batch_norm.h"
+#include "framework/kernels/conv.h"
+#include "framework/kernels/copy.h"
+#include "framework/kernels/elementwise.h"
+#include "framework/kernels/gemm.h"
+#include "framework/kernels/index.h"
+#include "framework/kernels/linear.h"
+#include "framework/kernels/loss.h"
+#include "framework/kernels/mask.h"
+#include "framework/kernels/norm.h"
+#include "framework/kernels/optim.h"
+#include "framework/kernels/pool.h"
+#include "framework/kernels/random.h"
+#include "framework/kernels/recurrent.h"
+#include "framework/kernels/reduce.h"
+#include "framework/kernels/rotary.h"
+#include "framework/kernels/softmax.h"
+#include "framework/kernels/top_k.h"
+#include "framework/kernels/weighted_sum.h"
+
+#define ATTUNE_CUDA_UNARY(NAME, FORMULA) ATTUNE_CUDA_KERNEL(NAME) ATTUNE_CUDA_KERNEL(NAME##_backward)
+#define ATTUNE_CUDA_BINARY(NAME, FORMULA) ATTUNE_CUDA_KERNEL(NAME)
+#define ATTUNE_CUDA_KERNELS                        \
+  ATTUNE_CUDA_KERNEL(copy)                         \
+  ATTUNE_CUDA_KERNEL(fill)                         \
+  ATTUNE_CUDA_KERNEL(accumulate)                   \
+  ATTUNE_CUDA_KERNEL(find_non_finite)              \
+  ATTUNE_UNARY_KERNELS(ATTUNE_CUDA_UNARY)          \
+  ATTUNE_BINARY_KERNELS(ATTUNE_CUDA_BINARY)        \
+  ATTUNE_CUDA_KERNEL(affine)                       \
+  ATTUNE_CUDA_KERNEL(clamp)                        \
+  ATTUNE_CUDA_KERNEL(clamp_backward)               \
+  ATTUNE_CUDA_KERNEL(where)                        \
+  ATTUNE_CUDA_KERNEL(prefers_first)                \
+  ATTUNE_CUDA_KERNEL(logical_and)                  \
+  ATTUNE_CUDA_KERNEL(logical_not)                  \
+  ATTUNE_CUDA_KERNEL(take_rows)                    \
+  ATTUNE_CUDA_KERNEL(add_rows)                     \
+  ATTUNE_CUDA_KERNEL(take_along)                   \
+  ATTUNE_CUDA_KERNEL(add_along)                    \
+  ATTUNE_CUDA_KERNEL(find_outside)                 \
+  ATTUNE_CUDA_KERNEL(dropout)                      \
+  ATTUNE_CUDA_KERNEL(sum_to)                       \
+  ATTUNE_CUDA_KERNEL(max)                          \
+  ATTUNE_CUDA_KERNEL(masked_mean)                  \
+  ATTUNE_CUDA_KERNEL(masked_mean_backward)         \
+  ATTUNE_CUDA_KERNEL(softmax)                      \
+  ATTUNE_CUDA_KERNEL(masked_softmax)               \
+  ATTUNE_CUDA_KERNEL(softmax_backward)             \
+  ATTUNE_CUDA_KERNEL(log_softmax)                  \
+  ATTUNE_CUDA_KERNEL(log_softmax_backward)         \
+  ATTUNE_CUDA_KERNEL(cross_entropy)                \
+  ATTUNE_CUDA_KERNEL(cross_entropy_backward)       \
+  ATTUNE_CUDA_KERNEL(add_layer_norm)               \
+  ATTUNE_CUDA_KERNEL(add_layer_norm_backward)      \
+  ATTUNE_CUDA_KERNEL(rms_norm)                     \
+  ATTUNE_CUDA_KERNEL(rms_norm_backward)            \
+  ATTUNE_CUDA_KERNEL(sgd_step)                     \
+  ATTUNE_CUDA_KERNEL(adam_step)                    \
+  ATTUNE_CUDA_KERNEL(sum_squares)                  \
+  ATTUNE_CUDA_KERNEL(move_average)                 \
+  ATTUNE_CUDA_KERNEL(exchange)                     \
+  ATTUNE_CUDA_KERNEL(matmul)                       \
+  ATTUNE_CUDA_KERNEL(linear)                       \
+  ATTUNE_CUDA_KERNEL(linear_backward)              \
+  ATTUNE_CUDA_KERNEL(attention)                    \
+  ATTUNE_CUDA_KERNEL(attention_backward)           \
+  ATTUNE_CUDA_KERNEL(rotary)                       \
+  ATTUNE_CUDA_KERNEL(weighted_sum)                 \
+  ATTUNE_CUDA_KERNEL(weighted_sum_backward)        \
+  ATTUNE_CUDA_KERNEL(batch_statistics)             \
+  ATTUNE_CUDA_KERNEL(batch_norm)                   \
+  ATTUNE_CUDA_KERNEL(batch_norm_backward)          \
+  ATTUNE_CUDA_KERNEL(max_pool2d)                   \
+  ATTUNE_CUDA_KERNEL(max_pool2d_backward)          \
+  ATTUNE_CUDA_KERNEL(average_pool2d)               \
+  ATTUNE_CUDA_KERNEL(average_pool2d_backward)      \
+  ATTUNE_CUDA_KERNEL(additive_scores)              \
+  ATTUNE_CUDA_KERNEL(additive_scores_backward)     \
+  ATTUNE_CUDA_KERNEL(monotonic_alignment)          \
+  ATTUNE_CUDA_KERNEL(monotonic_alignment_backward) \
+  ATTUNE_CUDA_KERNEL(conv2d)                       \
+  ATTUNE_CUDA_KERNEL(conv2d_backward_input)        \
+  ATTUNE_CUDA_KERNEL(conv2d_backward_weight)       \
+  ATTUNE_CUDA_KERNEL(recurrent)                    \
+  ATTUNE_CUDA_KERNEL(recurrent_backward)           \
+  ATTUNE_CUDA_KERNEL(pack_steps)                   \
+  ATTUNE_CUDA_KERNEL(unpack_steps)                 \
+  ATTUNE_CUDA_KERNEL(top_k)                        \
+  ATTUNE_CUDA_KERNEL(log_sum_exp)
