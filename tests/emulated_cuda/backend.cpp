@@ -1,12 +1,14 @@
 // A CUDA backend for machines without a GPU: "device" memory is the host's, and the kernels are the CPU's. With it the
 // whole way of a CUDA tensor is tested but for the kernels themselves: opening the backend, the allocator, copies, that
 // every op allocates where its operands are, and that nobody but kernels touches device memory, which is not accessible
-// outside of them. ATTUNE_EMULATED=interface or driver makes it fail as a real one may.
+// outside of them. ATTUNE_EMULATED=interface, driver or kernel makes it fail as a real one may.
 
 #include <sys/mman.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string_view>
@@ -132,7 +134,7 @@ CudaProperties properties(int) { return {"Emulated GPU", kMemory, 9, 0, 1, 13000
 
 AnyFunction find_kernel(const char* name, AnyFunction cpu) {
   const std::string_view wanted = name;
-  if (wanted == "exchange") return nullptr;  // so that a missing kernel can be tested
+  if (asked_to_fail_at("kernel")) return nullptr;
 #define ATTUNE_CUDA_KERNEL(NAME) \
   if (wanted == #NAME) return emulate<kId_##NAME>(static_cast<decltype(&attune::cuda::NAME)>(nullptr), cpu);
   ATTUNE_CUDA_KERNELS
