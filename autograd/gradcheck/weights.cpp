@@ -30,7 +30,7 @@ void OutputWeights::apply(const Outputs& outputs, std::vector<double>& weighted)
   prepare(outputs);
   weighted.clear();
   for (size_t k = 0; k < outputs.size(); ++k) {
-    const Tensor y = outputs[k].value().to(DType::kFloat64).contiguous();
+    const Tensor y = outputs[k].value().to(Device::cpu()).to(DType::kFloat64).contiguous();
     const double* values = y.data<double>();
     const double* weights = weights_[k].data<double>();
     for (int64_t i = 0; i < y.numel(); ++i) weighted.push_back(weights[i] * values[i]);

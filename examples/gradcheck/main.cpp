@@ -15,6 +15,7 @@
 #include "examples/support/progress.h"
 #include "examples/support/table.h"
 #include "framework/atomic_file.h"
+#include "framework/device.h"
 #include "framework/error.h"
 #include "framework/version.h"
 
@@ -33,7 +34,7 @@ struct Request {
   std::string options;
   std::string fault;
   std::string dtype = "float64";
-  std::string device = "cpu";
+  Device device;
   double seconds = 0;
   std::string json, junit, html;
 };
@@ -117,8 +118,7 @@ int check(const Request& request, uint64_t seed) {
   if (!request.fault.empty()) injection.emplace(find_fault(request.fault));
   RunSettings settings;
   settings.dtype = parse_dtype(request.dtype);
-  if (request.device == "cuda") settings.device = Device::cuda();
-  if (!settings.device.is_cpu()) Tensor::zeros({1}).to(settings.device);  // says so where there is none
+  settings.device = request.device;
   const auto start = std::chrono::steady_clock::now();
   std::vector<CaseResult> results;
   {
@@ -128,9 +128,9 @@ int check(const Request& request, uint64_t seed) {
       if (interrupted()) throw Error("interrupted");
     });
   }
-  const RunDescription run{request.dtype, request.device, seed,
+  const RunDescription run{request.dtype, request.device.to_string(), seed,
                            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-                           cpu_summary()};
+                           device_summary(request.device)};
   write(request.json, json_report(results, run));
   write(request.junit, junit_report(results, run));
   write(request.html, html_report(results, run));
@@ -162,6 +162,9 @@ int run(const Request& request, uint64_t seed) {
   if (request.self_test && !(request.junit.empty() && request.html.empty() && request.fault.empty())) {
     throw UsageError("--self-test takes --json, --seed and --threads");
   }
+  if ((request.self_test || !request.fault.empty()) && !request.device.is_cpu()) {
+    throw UsageError("faults are put into the formulas of the CPU, expected --device cpu");
+  }
   if (request.list) return list();
   for (const std::string& file : {request.json, request.junit, request.html}) check_writable(file);
   catch_interrupts();
@@ -189,10 +192,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"float64", "float32", "bfloat16"}))
       ->type_name("DTYPE")
       ->capture_default_str();
-  app.add_option("--device", request.device, "cpu or cuda")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
-      ->type_name("DEVICE")
-      ->capture_default_str();
+  add_device_option(app, shared);
   app.add_option("--seconds", request.seconds, "Time to spend; elements are drawn at random until then")
       ->type_name("N")
       ->check(positive_number());
@@ -204,5 +204,8 @@ int main(int argc, char** argv) {
   app.add_flag("--self-test", request.self_test, "Put faults into the formulas and see that each is noticed");
   app.add_option("--fault", request.fault, "Put this fault of the self-test into the formulas first")
       ->type_name("NAME");
-  return run_program(app, argc, argv, shared, [&] { return run(request, shared.seed); });
+  return run_program(app, argc, argv, shared, [&] {
+    request.device = attune::parse_device(shared.device);
+    return run(request, shared.seed);
+  });
 }

@@ -28,6 +28,7 @@ void add_parameters(const Module& module, NamedLeaves& leaves) {
 /// Another dtype or device, with values that float64 holds too.
 void convert(BuiltCase& built, const RunSettings& settings) {
   built.made.module->to(settings.dtype);
+  built.made.module->to(settings.device);
   for (auto& [name, leaf] : built.leaves) {
     leaf.leaf()->value = leaf.value().to(settings.dtype).to(settings.device);
   }

@@ -6,10 +6,15 @@
 #include <cstdlib>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "autograd/optim/adam.h"
+#include "autograd/optim/average.h"
+#include "framework/checkpoint.h"
 #include "framework/kernels/elementwise.h"
 #include "framework/kernels/optim.h"
+#include "layers/linear.h"
 #include "tests/support/devices.h"
 #include "tests/support/errors.h"
 #include "tests/support/paths.h"
@@ -120,6 +125,70 @@ TEST_CASE("translation is learnt and done on a CUDA device", "[device]") {
     results.push_back(finished.out);
   }
   CHECK(results[0] == results[1]);
+}
+
+TEST_CASE("gradients of all layers are checked on a CUDA device", "[device][release]") {
+  const EmulatedDevice emulated;
+  const Finished finished = run("attune-gradcheck", {"--all", "--device", "cuda", "--seconds", "1"});
+  INFO(finished.out << finished.err);
+  CHECK(finished.status == 0);
+  CHECK(finished.out.find(" on cuda:0 ") != std::string::npos);
+}
+
+/// What a training run saves, of a small layer.
+struct Run {
+  explicit Run(Device where)
+      : device(where), optimizer(placed().named_parameters()), average(layer.named_parameters(), 0.9) {}
+
+  Module& placed() {
+    layer.to(DType::kFloat64);
+    layer.to(device);
+    return layer;
+  }
+  void step(uint64_t seed) {
+    const Variable x(random_tensor({5, 3}, DType::kFloat64, seed).to(device));
+    mean(square(layer(x))).backward();
+    optimizer.step();
+    average.update();
+  }
+  void save(const std::string& file) const {
+    Checkpoint checkpoint;
+    checkpoint.put_tensors("model", layer.state_dict());
+    checkpoint.put_tensors("optimizer", optimizer.state());
+    checkpoint.put_tensors("average", average.state());
+    checkpoint.save(file);
+  }
+  void load(const std::string& file) {
+    const Checkpoint checkpoint = Checkpoint::load(file);
+    layer.load_state_dict(checkpoint.tensors("model"));
+    optimizer.load_state(checkpoint.tensors("optimizer"));
+    average.load_state(checkpoint.tensors("average"));
+  }
+
+  Device device;
+  Linear layer{3, 2};
+  AdamW optimizer;
+  WeightAverage average;
+};
+
+TEST_CASE("what was saved on one device goes on on another", "[device][cuda]") {
+  const Device cuda = cuda_or_skip();
+  const TemporaryDirectory directory;
+  for (const auto& [from, to] : {std::pair(cuda, Device::cpu()), std::pair(Device::cpu(), cuda)}) {
+    INFO(from.to_string() << " to " << to.to_string());
+    Run begun(from);
+    for (uint64_t seed = 0; seed < 3; ++seed) begun.step(seed);
+    begun.save(directory / "run.h5");
+    Run other(to);
+    other.load(directory / "run.h5");
+    begun.step(9);
+    other.step(9);
+    const NamedTensors wanted = begun.average.state(), got = other.average.state();
+    REQUIRE(wanted.size() == got.size());
+    for (size_t i = 0; i < got.size(); ++i) CHECK(max_difference(got[i].second, wanted[i].second) <= 1e-12);
+    CHECK(other.layer.weight().device() == to);
+    CHECK(max_difference(other.layer.weight().value(), begun.layer.weight().value()) <= 1e-12);
+  }
 }
 
 TEST_CASE("tensors go to a CUDA device and come back", "[device][cuda]") {
