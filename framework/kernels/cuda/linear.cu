@@ -96,8 +96,7 @@ void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activatio
   if (y.numel() == 0) return;
   const Context& c = context(y);
   visit_stored(y.dtype(), "linear", [&]<class T>(T) {
-    const bool has_epilogues = !std::is_same_v<T, double>;  // cuBLASLt has none for float64
-    T* product = z.defined() ? data<T>(z) : data<T>(y);
+    T* out = data<T>(y);
     Product p;
     p.dtype = y.dtype();
     p.n = weight.shape()[0];
@@ -105,17 +104,30 @@ void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activatio
     p.m = y.numel() / p.n;
     p.a = {x.raw(), p.k, 1, 0};
     p.b = {weight.raw(), 1, p.k, 0};
-    p.c = product;
-    const bool fused_bias = has_epilogues && bias.defined() && p.k > 0;
-    const bool fused_relu = fused_bias && activation == Activation::kRelu && !z.defined();
-    p.bias = fused_bias ? bias.raw() : nullptr;
-    p.relu = fused_relu;
-    multiply(c, "linear", p);
-    const bool adds_bias = bias.defined() && !fused_bias;
-    const Activation left = fused_relu ? Activation::kNone : activation;
-    if (!adds_bias && left == Activation::kNone && dropout.probability == 0 && !z.defined()) return;
-    launch(c, "linear", finish<T>, thread_each(y.numel()), product, adds_bias ? data<T>(bias) : nullptr, left,
-           Drop<Compute<T>>(dropout), data<T>(y), p.n, y.numel());
+
+    // In the product's epilogue, where cuBLASLt has one: the bias, and after it relu or the tanh approximation of gelu.
+    Product fused = p;
+    fused.bias = bias.raw();
+    const bool keeps = z.defined() && p.n % 8 == 0 && aligned(z.raw());
+    if ((activation == Activation::kRelu && !z.defined()) ||
+        (activation == Activation::kGeluTanh && std::is_same_v<T, bfloat16> && (!z.defined() || keeps))) {
+      fused.activation = activation;
+      fused.z = z.defined() ? z.raw() : nullptr;
+    }
+    Activation left = fused.activation == Activation::kNone ? activation : Activation::kNone;
+    T* product = z.defined() && fused.z == nullptr ? data<T>(z) : out;
+    fused.c = product;
+    const bool biased = bias.defined() && p.k > 0 && !std::is_same_v<T, double> && try_multiply(c, "linear", fused);
+    if (!biased) {
+      left = activation;
+      product = z.defined() ? data<T>(z) : out;
+      p.c = product;
+      multiply(c, "linear", p);
+    }
+    const T* rest = biased ? nullptr : data<T>(bias);
+    if (product == out && rest == nullptr && left == Activation::kNone && dropout.probability == 0) return;
+    launch(c, "linear", finish<T>, thread_each(y.numel()), product, rest, left, Drop<Compute<T>>(dropout), out, p.n,
+           y.numel());
   });
 }
 

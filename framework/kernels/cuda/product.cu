@@ -78,8 +78,15 @@ cublasLtMatrixLayout_t layout(cudaDataType_t type, int64_t rows, int64_t columns
   return out;
 }
 
-/// cuBLAS counts columns first: it sees every matrix transposed, and is asked for c^T = b^T a^T.
-std::unique_ptr<Plan> make_plan(const Context& context, const char* who, const Key& key, const void* bias) {
+/// The addresses in an epilogue are part of the operation's description, and not of the plan.
+void set_addresses(const Plan& plan, const Product& p) {
+  if (p.bias != nullptr) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+  if (p.z != nullptr) set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, p.z);
+}
+
+/// cuBLAS counts columns first: it sees every matrix transposed, and is asked for c^T = b^T a^T. Null where it has no
+/// way to compute that.
+std::unique_ptr<Plan> make_plan(const Context& context, const Key& key, const Product& p) {
   auto plan = std::make_unique<Plan>();
   const auto dtype = static_cast<DType>(key.dtype);
   const cudaDataType_t type = element_type(dtype);
@@ -89,7 +96,8 @@ std::unique_ptr<Plan> make_plan(const Context& context, const char* who, const K
   set(plan->operation, CUBLASLT_MATMUL_DESC_TRANSA, key.b_transposed != 0 ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(plan->operation, CUBLASLT_MATMUL_DESC_TRANSB, key.a_transposed != 0 ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<cublasLtEpilogue_t>(key.epilogue));
-  if (bias != nullptr) set(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  if (p.z != nullptr) set(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, key.n);
+  set_addresses(*plan, p);
   plan->a = key.b_transposed != 0 ? layout(type, key.k, key.n, key.b_step, key.batches, key.b_batch)
                                   : layout(type, key.n, key.k, key.b_step, key.batches, key.b_batch);
   plan->b = key.a_transposed != 0 ? layout(type, key.m, key.k, key.a_step, key.batches, key.a_batch)
@@ -111,19 +119,17 @@ std::unique_ptr<Plan> make_plan(const Context& context, const char* who, const K
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment);
   cublasLtMatmulHeuristicResult_t best{};
   int found = 0;
-  ATTUNE_CUDA(cublasLtMatmulAlgoGetHeuristic(context.cublas, plan->operation, plan->a, plan->b, plan->c, plan->c,
-                                             preference.get(), 1, &best, &found));
-  if (found == 0) {
-    throw DeviceError(std::string(who) + ": cuBLASLt has no way to compute a product of [" + std::to_string(key.m) +
-                      ", " + std::to_string(key.k) + "] and [" + std::to_string(key.k) + ", " + std::to_string(key.n) +
-                      "]");
-  }
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(context.cublas, plan->operation, plan->a, plan->b,
+                                                               plan->c, plan->c, preference.get(), 1, &best, &found);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && found == 0)) return nullptr;
+  check(status, "cublasLtMatmulAlgoGetHeuristic(...)");
   plan->algorithm = best.algo;
   return plan;
 }
 
 struct Plans {
   std::mutex mutex;
+  /// Null: there is no way.
   std::unordered_map<Key, std::unique_ptr<Plan>, HashKey> known;
 };
 
@@ -145,15 +151,35 @@ void clear(const Context& context, const Product& p) {
   }
 }
 
+cublasLtEpilogue_t epilogue_of(const Product& p) {
+  if (p.bias == nullptr) return CUBLASLT_EPILOGUE_DEFAULT;
+  switch (p.activation) {
+    case Activation::kRelu:
+      return CUBLASLT_EPILOGUE_RELU_BIAS;
+    case Activation::kGeluTanh:
+      return p.z != nullptr ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_BIAS;
+    default:
+      return CUBLASLT_EPILOGUE_BIAS;
+  }
+}
+
 }  // namespace
 
 void multiply(const Context& context, const char* who, const Product& p) {
-  if (p.m == 0 || p.n == 0 || p.batches == 0) return;
-  if (p.k == 0) return clear(context, p);
-  cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  if (p.bias != nullptr) epilogue = p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+  if (try_multiply(context, who, p)) return;
+  throw DeviceError(std::string(who) + ": cuBLASLt has no way to compute a product of [" + std::to_string(p.m) + ", " +
+                    std::to_string(p.k) + "] and [" + std::to_string(p.k) + ", " + std::to_string(p.n) + "]");
+}
+
+bool try_multiply(const Context& context, const char* who, const Product& p) {
+  if (p.m == 0 || p.n == 0 || p.batches == 0) return true;
+  if (p.k == 0) {
+    clear(context, p);
+    return true;
+  }
   uintptr_t addresses = reinterpret_cast<uintptr_t>(p.a.data) | reinterpret_cast<uintptr_t>(p.b.data) |
-                        reinterpret_cast<uintptr_t>(p.c) | reinterpret_cast<uintptr_t>(p.bias);
+                        reinterpret_cast<uintptr_t>(p.c) | reinterpret_cast<uintptr_t>(p.bias) |
+                        reinterpret_cast<uintptr_t>(p.z);
   addresses |= 256;
   Key key;
   std::memset(&key, 0, sizeof(key));
@@ -173,16 +199,17 @@ void multiply(const Context& context, const char* who, const Product& p) {
   key.c_batch = p.c_batch;
   key.device = context.device;
   key.dtype = static_cast<int32_t>(p.dtype);
-  key.epilogue = static_cast<int32_t>(epilogue);
+  key.epilogue = static_cast<int32_t>(epilogue_of(p));
   key.accumulate = p.accumulate ? 1 : 0;
   key.alignment = static_cast<int32_t>(addresses & (~addresses + 1));
 
   Plans& all = plans();
   const std::lock_guard lock(all.mutex);
-  std::unique_ptr<Plan>& plan = all.known[key];
-  if (plan == nullptr) plan = make_plan(context, who, key, p.bias);
-  // The address of the bias is part of the description, and not of the plan.
-  if (p.bias != nullptr) set(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+  auto known = all.known.find(key);
+  if (known == all.known.end()) known = all.known.emplace(key, make_plan(context, key, p)).first;
+  const Plan* plan = known->second.get();
+  if (plan == nullptr) return false;
+  set_addresses(*plan, p);
   const double wide[] = {p.alpha, p.accumulate ? 1.0 : 0.0};
   const float narrow[] = {static_cast<float>(wide[0]), static_cast<float>(wide[1])};
   const bool is_wide = p.dtype == DType::kFloat64;
@@ -193,6 +220,7 @@ void multiply(const Context& context, const char* who, const Product& p) {
       cublasLtMatmul(context.cublas, plan->operation, alpha, p.b.data, plan->a, p.a.data, plan->b, beta, p.c, plan->c,
                      p.c, plan->c, &plan->algorithm, workspace.data<void>(), kWorkspace, context.stream);
   if (status != CUBLAS_STATUS_SUCCESS) check(status, (std::string(who) + ": cublasLtMatmul").c_str());
+  return true;
 }
 
 }  // namespace attune::cuda

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "framework/kernels/activation.h"
 #include "framework/kernels/cuda/context.h"
 
 namespace attune::cuda {
@@ -28,11 +29,15 @@ struct Product {
   double alpha = 1;
   bool accumulate = false;
   const void* bias = nullptr;  ///< [N], added to every row; not for float64
-  bool relu = false;           ///< with a bias only
+  /// With a bias only: of what c would be. kRelu, or kGeluTanh for bfloat16 (cuBLAS approximates tanh).
+  Activation activation = Activation::kNone;
+  void* z = nullptr;  ///< what kGeluTanh is taken of is kept here (optional): [M, N] row by row, N a multiple of 8
 };
 
 /// Nothing is written where m, n or batches is 0; with k = 0, c becomes 0 without its bias. The way to compute products
 /// of one shape is looked for once and kept.
 void multiply(const Context& context, const char* who, const Product& product);
+/// The same, but where cuBLASLt has no way to compute it, it does nothing and returns false.
+bool try_multiply(const Context& context, const char* who, const Product& product);
 
 }  // namespace attune::cuda
