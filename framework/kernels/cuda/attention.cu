@@ -1,70 +1,15 @@
 #include "framework/error.h"
-#include "framework/kernels/attention.h"
-#include "framework/kernels/cuda/launch.cuh"
-#include "framework/kernels/cuda/number.cuh"
+#include "framework/kernels/cuda/attention.cuh"
 #include "framework/kernels/cuda/packed.h"
-#include "framework/kernels/cuda/philox.cuh"
-#include "framework/kernels/cuda/softmax.cuh"
 
 namespace attune::cuda {
 namespace {
 
-// A warp for a query, or for a key where its gradients are summed: no memory for scores, sums in a fixed order, the
-// same results in every run. What a warp's row needs of width K lies in shared memory.
+// For what attention_tiles.cu leaves: float64, wide heads, weights. A warp for a query, or for a key where its
+// gradients are summed: no memory for scores, sums in a fixed order, the same results in every run. What a warp's row
+// needs of width K lies in shared memory.
 
 constexpr int kWarps = 4;  ///< of a block
-
-/// Pointers and steps: of samples, positions and heads; of samples, heads, queries and keys for bias and keep.
-template <class T>
-struct Attention {
-  using C = Compute<T>;
-  const T *q, *k, *v;
-  int64_t q_step[3], k_step[3], v_step[3];
-  const T* bias;
-  int64_t bias_step[4];
-  const bool* keep;
-  int64_t keep_step[4];
-  const int64_t* lengths;
-  bool causal;
-  int64_t causal_offset, window_left, window_right;
-  int64_t batch, heads, kv_heads, queries, keys, size, width;
-  C scale, softcap;
-  Drop<C> dropout;
-
-  __device__ bool allowed(int64_t b, int64_t h, int64_t t, int64_t s) const {
-    const int64_t at = t + causal_offset;
-    return s < keys && (lengths == nullptr || s < lengths[b]) && (!causal || s <= at) &&
-           (window_left < 0 || s >= at - window_left) && (window_right < 0 || s <= at + window_right) &&
-           (keep == nullptr || keep[b * keep_step[0] + h * keep_step[1] + t * keep_step[2] + s * keep_step[3]]);
-  }
-  /// The score that takes the place of a product of q and k.
-  __device__ C score(C product, int64_t b, int64_t h, int64_t t, int64_t s) const {
-    C x = product * scale;
-    if (softcap > C(0)) x = softcap * tanh(x / softcap);
-    if (bias != nullptr) {
-      x += load(bias[b * bias_step[0] + h * bias_step[1] + t * bias_step[2] + s * bias_step[3]]);
-    }
-    return x;
-  }
-  /// Its derivative by the product.
-  __device__ C slope(C product) const {
-    if (!(softcap > C(0))) return scale;
-    const C y = tanh(product * scale / softcap);
-    return scale * (C(1) - y * y);
-  }
-  __device__ int64_t element(int64_t b, int64_t h, int64_t t, int64_t s) const {
-    return ((b * heads + h) * queries + t) * keys + s;
-  }
-  __device__ const T* query(int64_t b, int64_t h, int64_t t) const {
-    return q + b * q_step[0] + t * q_step[1] + h * q_step[2];
-  }
-  __device__ const T* key(int64_t b, int64_t h, int64_t s) const {
-    return k + b * k_step[0] + s * k_step[1] + h / (heads / kv_heads) * k_step[2];
-  }
-  __device__ const T* value(int64_t b, int64_t h, int64_t s) const {
-    return v + b * v_step[0] + s * v_step[1] + h / (heads / kv_heads) * v_step[2];
-  }
-};
 
 template <class C, class T>
 __device__ C dot(const C* a, const T* b, int64_t n) {
@@ -144,16 +89,6 @@ __global__ void forward(Attention<T> a, T* y, Compute<T>* lse, T* weights) {
   }
 }
 
-/// What the gradient of a score is made of besides its row's own numbers.
-template <class T>
-struct Upstream {
-  const T* dy;  ///< [B, T, H, Kv]
-  const T* y;
-  const Compute<T>* lse;
-  Compute<T>* delta;  ///< [B, H, T]: sum of dy y, NaN-free 0 in a row whose dy is 0
-  bool* used;         ///< [B, H, T]: whether dy is anything but 0 there
-};
-
 /// delta and used. A warp for every query.
 template <class T>
 __global__ void look_at_rows(Attention<T> a, Upstream<T> up) {
@@ -177,27 +112,9 @@ __global__ void look_at_rows(Attention<T> a, Upstream<T> up) {
   }
 }
 
-/// Weight and gradient of one score, from the products of its query and key and of its upstream gradient and value.
-template <class C>
-struct Score {
-  C dropped;   ///< weight behind the dropout
-  C gradient;  ///< of the score
-};
-template <class T, class C>
-__device__ Score<C> score_gradient(const Attention<T>& a, const Upstream<T>& up, C qk, C dyv, int64_t b, int64_t h,
-                                   int64_t t, int64_t s) {
-  const int64_t row = (b * a.heads + h) * a.queries + t;
-  const C lse = up.lse[row];
-  const C weight = lse == minus_infinity<C>() ? C(0) : exp(a.score(qk, b, h, t, s) - lse);
-  const int64_t element = a.element(b, h, t, s);
-  // w = softmax(x): dx = w (dw - sum of w dw), and the sum is dy y
-  return {a.dropout(weight, element), weight * (a.dropout(dyv, element) - up.delta[row])};
-}
-
 /// dq and dbias. A warp for every query; a key for every lane.
 template <class T>
-__global__ void backward_queries(Attention<T> a, Upstream<T> up, T* dq, T* dbias, int64_t step0, int64_t step1,
-                                 int64_t step2) {
+__global__ void backward_queries(Attention<T> a, Upstream<T> up, StridedGradient<T> dq, T* dbias) {
   using C = Compute<T>;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (row >= a.batch * a.heads * a.queries) return;
@@ -221,7 +138,8 @@ __global__ void backward_queries(Attention<T> a, Upstream<T> up, T* dq, T* dbias
     C slope = 0;
     if (used && a.allowed(b, h, t, s)) {
       const C product = dot(q, a.key(b, h, s), a.size);
-      gradient = score_gradient<T, C>(a, up, product, dot(dy, a.value(b, h, s), a.width), b, h, t, s).gradient;
+      const C of_weight = dot(dy, a.value(b, h, s), a.width);
+      gradient = score_gradient<T, C>(a, up.lse[row], up.delta[row], product, of_weight, b, h, t, s).gradient;
       slope = a.slope(product);
     }
     if (dbias != nullptr && s < a.keys) dbias[row * a.keys + s] = store<T>(gradient);
@@ -233,14 +151,13 @@ __global__ void backward_queries(Attention<T> a, Upstream<T> up, T* dq, T* dbias
       for (int64_t i = lane; i < a.size; i += 32) out[i] += factor * load(k[i]);
     }
   }
-  T* to = dq + b * step0 + t * step1 + h * step2;
+  T* to = dq.row(b, t, h);
   for (int64_t i = lane; i < a.size; i += 32) to[i] = store<T>(out[i]);
 }
 
 /// dk and dv. A warp for every key; a query for every lane, of all heads that read the key.
 template <class T>
-__global__ void backward_keys(Attention<T> a, Upstream<T> up, T* dk, T* dv, int64_t k0, int64_t k1, int64_t k2,
-                              int64_t v0, int64_t v1, int64_t v2) {
+__global__ void backward_keys(Attention<T> a, Upstream<T> up, StridedGradient<T> dk, StridedGradient<T> dv) {
   using C = Compute<T>;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;  // (b Hkv + h) S + s
   if (row >= a.batch * a.kv_heads * a.keys) return;
@@ -267,10 +184,12 @@ __global__ void backward_keys(Attention<T> a, Upstream<T> up, T* dk, T* dv, int6
       const int64_t t = begin + lane;
       C along = 0;
       C dropped = 0;
-      if (t < a.queries && up.used[(b * a.heads + h) * a.queries + t] && a.allowed(b, h, t, s)) {
+      const int64_t query_row = (b * a.heads + h) * a.queries + t;
+      if (t < a.queries && up.used[query_row] && a.allowed(b, h, t, s)) {
         const C product = dot(k, a.query(b, h, t), a.size);
         const T* dy = up.dy + ((b * a.queries + t) * a.heads + h) * a.width;
-        const Score<C> score = score_gradient<T, C>(a, up, product, dot(v, dy, a.width), b, h, t, s);
+        const Score<C> score =
+            score_gradient<T, C>(a, up.lse[query_row], up.delta[query_row], product, dot(v, dy, a.width), b, h, t, s);
         dropped = score.dropped;
         along = score.gradient == C(0) ? C(0) : score.gradient * a.slope(product);
       }
@@ -288,8 +207,8 @@ __global__ void backward_keys(Attention<T> a, Upstream<T> up, T* dk, T* dv, int6
       }
     }
   }
-  T* to_k = dk + b * k0 + s * k1 + kv_head * k2;
-  T* to_v = dv + b * v0 + s * v1 + kv_head * v2;
+  T* to_k = dk.row(b, s, kv_head);
+  T* to_v = dv.row(b, s, kv_head);
   for (int64_t i = lane; i < a.size; i += 32) to_k[i] = store<T>(out_k[i]);
   for (int64_t i = lane; i < a.width; i += 32) to_v[i] = store<T>(out_v[i]);
 }
@@ -323,10 +242,7 @@ Attention<T> arguments(const Tensor& q, const Tensor& k, const Tensor& v, const 
     steps(spec.mask.keep, a.keep_step);
   }
   if (spec.mask.lengths.defined()) a.lengths = data<int64_t>(spec.mask.lengths);
-  a.causal = spec.mask.causal;
-  a.causal_offset = spec.mask.causal_offset;
-  a.window_left = spec.mask.window_left;
-  a.window_right = spec.mask.window_right;
+  a.band = Band(spec.mask.causal, spec.mask.causal_offset, spec.mask.window_left, spec.mask.window_right);
   a.batch = q.dim(0);
   a.queries = q.dim(1);
   a.heads = q.dim(2);
@@ -340,21 +256,35 @@ Attention<T> arguments(const Tensor& q, const Tensor& k, const Tensor& v, const 
   return a;
 }
 
+template <class T>
+StridedGradient<T> gradient_of(Tensor& x) {
+  return {data<T>(x), {x.strides()[0], x.strides()[1], x.strides()[2]}};
+}
+
 /// A warp for every row, each with so many numbers of shared memory.
 template <class C>
 Grid warp_each(int64_t rows, int64_t numbers) {
   return {ceil_div(rows, kWarps), kWarps * 32, static_cast<size_t>(kWarps * numbers) * sizeof(C)};
 }
 
+template <class T>
+bool fits_tiles(const Attention<T>& a) {
+  return std::max(a.size, a.width) <= kMostOfTiles;
+}
+
 }  // namespace
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias, const AttentionSpec& spec,
                Tensor& y, Tensor& lse, Tensor& weights) {
+  const Context& c = context(q);
   visit_stored(q.dtype(), "attention", [&]<class T>(T) {
     using C = Compute<T>;
     const Attention<T> a = arguments<T>(q, k, v, bias, spec);
-    launch(context(q), "attention", forward<T>, warp_each<C>(a.batch * a.heads * a.queries, a.size + a.width), a,
-           data<T>(y), data<C>(lse), data<T>(weights));
+    if constexpr (std::is_same_v<C, float>) {
+      if (fits_tiles(a) && !weights.defined()) return forward_in_tiles<T>(c, a, data<T>(y), data<C>(lse));
+    }
+    launch(c, "attention", forward<T>, warp_each<C>(a.batch * a.heads * a.queries, a.size + a.width), a, data<T>(y),
+           data<C>(lse), data<T>(weights));
   });
 }
 
@@ -371,11 +301,14 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
     const Scratch used(c, static_cast<size_t>(rows) * sizeof(bool));
     const Upstream<T> up{upstream.data<T>(), data<T>(y), data<C>(lse), delta.data<C>(), used.data<bool>()};
     launch(c, "attention_backward", look_at_rows<T>, warp_each<C>(rows, 0), a, up);
-    launch(c, "attention_backward", backward_queries<T>, warp_each<C>(rows, 2 * a.size + a.width), a, up, data<T>(dq),
-           data<T>(dbias), dq.strides()[0], dq.strides()[1], dq.strides()[2]);
+    const StridedGradient<T> to_q = gradient_of<T>(dq), to_k = gradient_of<T>(dk), to_v = gradient_of<T>(dv);
+    if constexpr (std::is_same_v<C, float>) {
+      if (fits_tiles(a)) return backward_in_tiles<T>(c, a, up, to_q, to_k, to_v, data<T>(dbias));
+    }
+    launch(c, "attention_backward", backward_queries<T>, warp_each<C>(rows, 2 * a.size + a.width), a, up, to_q,
+           data<T>(dbias));
     launch(c, "attention_backward", backward_keys<T>,
-           warp_each<C>(a.batch * a.kv_heads * a.keys, 2 * (a.size + a.width)), a, up, data<T>(dk), data<T>(dv),
-           dk.strides()[0], dk.strides()[1], dk.strides()[2], dv.strides()[0], dv.strides()[1], dv.strides()[2]);
+           warp_each<C>(a.batch * a.kv_heads * a.keys, 2 * (a.size + a.width)), a, up, to_k, to_v);
   });
 }
 

@@ -19,6 +19,8 @@ struct Grid {
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+constexpr size_t kSharedWithoutAsking = size_t{48} << 10;
+
 /// A thread for every item.
 inline Grid thread_each(int64_t items, int threads = 256) { return {ceil_div(items, threads), threads}; }
 
@@ -28,6 +30,11 @@ void launch(const Context& context, const char* name, void (*kernel)(Params...),
   if (grid.blocks == 0) return;
   if (grid.blocks > INT32_MAX) {
     throw DeviceError(std::string(name) + ": " + std::to_string(grid.blocks) + " blocks, CUDA takes 2147483647");
+  }
+  if (grid.shared > kSharedWithoutAsking) {
+    const auto bytes = static_cast<int>(grid.shared);
+    ATTUNE_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     bytes));
   }
   std::tuple<std::remove_cv_t<Params>...> values(std::forward<Args>(args)...);
   const cudaError_t status = std::apply(

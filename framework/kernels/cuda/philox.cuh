@@ -22,15 +22,15 @@ struct Drop {
   explicit Drop(const DropoutSpec& spec) : Drop(spec.state, spec.probability) {}
 
   /// Element i of the draw (framework/random.h).
-  __device__ C operator()(C x, int64_t i) const {
-    if (!active) return x;
+  __device__ C operator()(C x, int64_t i) const { return active ? kept(x, word(i)) : x; }
+  /// Its word.
+  __device__ uint32_t word(int64_t i) const {
     const auto at = static_cast<uint64_t>(i);
     const PhiloxBlock block = philox(state.seed, state.offset + at / 64 * 16 + at % 16);
-    const uint32_t word = (i & 32) != 0 ? ((i & 16) != 0 ? block.word[3] : block.word[2])
-                                        : ((i & 16) != 0 ? block.word[1] : block.word[0]);
-    return kept(x, word);
+    return (i & 32) != 0 ? ((i & 16) != 0 ? block.word[3] : block.word[2])
+                         : ((i & 16) != 0 ? block.word[1] : block.word[0]);
   }
-  /// The same with the element's word.
+  /// With the element's word.
   __device__ C kept(C x, uint32_t word) const { return word >= threshold ? x * factor : C(0); }
 };
 

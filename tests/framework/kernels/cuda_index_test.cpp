@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "framework/kernels/cuda/attention_band.h"
 #include "framework/kernels/cuda/matrix_steps.h"
 #include "framework/kernels/cuda/reduction.h"
 #include "framework/kernels/cuda/strided.h"
@@ -179,6 +180,45 @@ TEST_CASE("cuBLAS reads the elements that the steps mean, transposed or not", "[
   CHECK_FALSE(is_readable({0, 1}, 3, 2));  // rows on top of each other
   CHECK_FALSE(is_readable({4, 2}, 2, 2));  // no unit steps
   CHECK(is_readable({0, 1}, 1, 2));
+}
+
+TEST_CASE("bands of attention meet the keys and queries that their masks allow", "[cuda-index]") {
+  constexpr int64_t kQueries = 7, kKeys = 9;
+  bool right = true;
+  for (const bool causal : {false, true}) {
+    for (const int64_t offset : {-3, 0, 2}) {
+      for (const int64_t left : {-1, 0, 3}) {
+        for (const int64_t right_side : {-1, 0, 2}) {
+          const Band band(causal, offset, left, right_side);
+          const auto allowed = [&](int64_t t, int64_t s) {
+            const int64_t at = t + offset;
+            return (!causal || s <= at) && (left < 0 || s >= at - left) && (right_side < 0 || s <= at + right_side);
+          };
+          for (int64_t begin = 0; begin < kQueries; ++begin) {
+            for (int64_t end = begin + 1; end <= kQueries; ++end) {
+              const IndexRange keys = band.keys_of({begin, end}, kKeys);
+              const IndexRange queries = band.queries_of({begin, end}, kKeys);  // the same numbers as keys
+              bool all = true;
+              for (int64_t other = 0; other < kKeys; ++other) {
+                bool any_query = false, any_key = false;
+                for (int64_t own = begin; own < end; ++own) {
+                  right = right && band.allows(own, other) == allowed(own, other);
+                  any_query = any_query || allowed(own, other);
+                  any_key = any_key || allowed(other, own);
+                  all = all && (other < 2 || other > 4 || allowed(own, other));
+                }
+                const bool in_keys = keys.begin <= other && other < keys.end;
+                const bool in_queries = queries.begin <= other && other < queries.end;
+                right = right && in_keys == any_query && in_queries == any_key;
+              }
+              right = right && band.allows_all({begin, end}, {2, 5}) == all;
+            }
+          }
+        }
+      }
+    }
+  }
+  CHECK(right);
 }
 
 }  // namespace

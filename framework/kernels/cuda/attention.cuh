@@ -1,0 +1,111 @@
+#pragma once
+
+#include "framework/kernels/attention.h"
+#include "framework/kernels/cuda/attention_band.h"
+#include "framework/kernels/cuda/launch.cuh"
+#include "framework/kernels/cuda/number.cuh"
+#include "framework/kernels/cuda/philox.cuh"
+#include "framework/kernels/cuda/softmax.cuh"
+
+namespace attune::cuda {
+
+/// Pointers and steps: of samples, positions and heads; of samples, heads, queries and keys for bias and keep.
+template <class T>
+struct Attention {
+  using C = Compute<T>;
+  const T *q, *k, *v;
+  int64_t q_step[3], k_step[3], v_step[3];
+  const T* bias;
+  int64_t bias_step[4];
+  const bool* keep;
+  int64_t keep_step[4];
+  const int64_t* lengths;
+  Band band;
+  int64_t batch, heads, kv_heads, queries, keys, size, width;
+  C scale, softcap;
+  Drop<C> dropout;
+
+  __device__ bool allowed(int64_t b, int64_t h, int64_t t, int64_t s) const {
+    return s < keys && (lengths == nullptr || s < lengths[b]) && band.allows(t, s) &&
+           (keep == nullptr || keep[b * keep_step[0] + h * keep_step[1] + t * keep_step[2] + s * keep_step[3]]);
+  }
+  /// The score that takes the place of a product of q and k.
+  __device__ C score(C product, int64_t b, int64_t h, int64_t t, int64_t s) const {
+    C x = product * scale;
+    if (softcap > C(0)) x = softcap * tanh(x / softcap);
+    if (bias != nullptr) {
+      x += load(bias[b * bias_step[0] + h * bias_step[1] + t * bias_step[2] + s * bias_step[3]]);
+    }
+    return x;
+  }
+  /// Its derivative by the product.
+  __device__ C slope(C product) const {
+    if (!(softcap > C(0))) return scale;
+    const C y = tanh(product * scale / softcap);
+    return scale * (C(1) - y * y);
+  }
+  __device__ int64_t element(int64_t b, int64_t h, int64_t t, int64_t s) const {
+    return ((b * heads + h) * queries + t) * keys + s;
+  }
+  __device__ const T* query(int64_t b, int64_t h, int64_t t) const {
+    return q + b * q_step[0] + t * q_step[1] + h * q_step[2];
+  }
+  __device__ const T* key(int64_t b, int64_t h, int64_t s) const {
+    return k + b * k_step[0] + s * k_step[1] + h / (heads / kv_heads) * k_step[2];
+  }
+  __device__ const T* value(int64_t b, int64_t h, int64_t s) const {
+    return v + b * v_step[0] + s * v_step[1] + h / (heads / kv_heads) * v_step[2];
+  }
+};
+
+/// What the gradient of a score is made of besides its row's own numbers.
+template <class T>
+struct Upstream {
+  const T* dy;  ///< [B, T, H, Kv]
+  const T* y;
+  const Compute<T>* lse;
+  Compute<T>* delta;  ///< [B, H, T]: sum of dy y, NaN-free 0 in a row whose dy is 0
+  bool* used;         ///< [B, H, T]: whether dy is anything but 0 there
+};
+
+/// Weight and gradient of one score, from the products of its query and key and of its upstream gradient and value.
+template <class C>
+struct Score {
+  C dropped;   ///< weight behind the dropout
+  C gradient;  ///< of the score
+};
+/// lse, delta: of the query's row.
+template <class T, class C>
+__device__ Score<C> score_gradient(const Attention<T>& a, C lse, C delta, C qk, C dyv, int64_t b, int64_t h, int64_t t,
+                                   int64_t s) {
+  const C weight = lse == minus_infinity<C>() ? C(0) : exp(a.score(qk, b, h, t, s) - lse);
+  if (!a.dropout.active) return {weight, weight * (dyv - delta)};
+  const int64_t element = a.element(b, h, t, s);
+  const uint32_t word = a.dropout.word(element);
+  // w = softmax(x): dx = w (dw - sum of w dw), and the sum is dy y
+  return {a.dropout.kept(weight, word), weight * (a.dropout.kept(dyv, word) - delta)};
+}
+
+/// Where a gradient is written: steps of samples, positions and heads, as those of the operand.
+template <class T>
+struct StridedGradient {
+  T* data;
+  int64_t step[3];
+
+  __device__ T* row(int64_t b, int64_t position, int64_t head) const {
+    return data + b * step[0] + position * step[1] + head * step[2];
+  }
+};
+
+// Tiles (attention_tiles.cu): for float32 and bfloat16, and heads of at most kMostOfTiles numbers.
+
+constexpr int64_t kMostOfTiles = 128;
+
+template <class T>
+void forward_in_tiles(const Context& c, const Attention<T>& a, T* y, float* lse);
+/// dbias: may be null.
+template <class T>
+void backward_in_tiles(const Context& c, const Attention<T>& a, const Upstream<T>& up, const StridedGradient<T>& dq,
+                       const StridedGradient<T>& dk, const StridedGradient<T>& dv, T* dbias);
+
+}  // namespace attune::cuda
