@@ -97,6 +97,15 @@ std::vector<Problem> problems() {
            }});
     }
   }
+  for (const int64_t keys : {int64_t{300}, int64_t{320}}) {
+    for (const bool causal : {false, true}) {
+      all.push_back({"long attention over " + std::to_string(keys) + (causal ? " keys, causal" : " keys"),
+                     {{1, 300, 2, 64}, {1, keys, 2, 64}, {1, keys, 2, 32}},
+                     [causal, keys](Vars v) {
+                       return attention(v[0], v[1], v[2], {.causal = causal, .causal_offset = keys - 300}).output;
+                     }});
+    }
+  }
   all.push_back({"conv2d", {{3, 20, 17, 8}, {12, 4, 3, 3}, {12}}, [](Vars v) {
                    return conv2d(v[0], v[1], v[2], {.stride = {2, 1}, .padding = {1, 2}, .groups = 2});
                  }});

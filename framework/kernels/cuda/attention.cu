@@ -1,5 +1,7 @@
 #include "framework/error.h"
 #include "framework/kernels/cuda/attention.cuh"
+#include "framework/kernels/cuda/attention_cudnn.h"
+#include "framework/kernels/cuda/find.cuh"
 #include "framework/kernels/cuda/packed.h"
 
 namespace attune::cuda {
@@ -89,10 +91,11 @@ __global__ void forward(Attention<T> a, T* y, Compute<T>* lse, T* weights) {
   }
 }
 
-/// delta and used. A warp for every query.
+/// delta and used. A warp for every query. wanted: as of tiles.
 template <class T>
-__global__ void look_at_rows(Attention<T> a, Upstream<T> up) {
+__global__ void look_at_rows(Attention<T> a, const int* wanted, Upstream<T> up) {
   using C = Compute<T>;
+  if (wanted != nullptr && *wanted == 0) return;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (row >= a.batch * a.heads * a.queries) return;
   const int64_t t = row % a.queries, h = row / a.queries % a.heads, b = row / a.queries / a.heads;
@@ -281,7 +284,17 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
     using C = Compute<T>;
     const Attention<T> a = arguments<T>(q, k, v, bias, spec);
     if constexpr (std::is_same_v<C, float>) {
-      if (fits_tiles(a) && !weights.defined()) return forward_in_tiles<T>(c, a, data<T>(y), data<C>(lse));
+      if (fits_tiles(a) && !weights.defined()) {
+        if constexpr (std::is_same_v<T, bfloat16>) {
+          if (forward_in_cudnn(c, a, data<T>(y), data<C>(lse))) {
+            if (a.band.high == Band::kUnbounded) return;
+            // Done again where what is masked could be seen.
+            const NonFinite<T> odd(c, "attention", {&k, &v});
+            return forward_in_tiles<T>(c, a, odd.word(), data<T>(y), data<C>(lse));
+          }
+        }
+        return forward_in_tiles<T>(c, a, nullptr, data<T>(y), data<C>(lse));
+      }
     }
     launch(c, "attention", forward<T>, warp_each<C>(a.batch * a.heads * a.queries, a.size + a.width), a, data<T>(y),
            data<C>(lse), data<T>(weights));
@@ -300,11 +313,26 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
     const Scratch delta(c, static_cast<size_t>(rows) * sizeof(C));
     const Scratch used(c, static_cast<size_t>(rows) * sizeof(bool));
     const Upstream<T> up{upstream.data<T>(), data<T>(y), data<C>(lse), delta.data<C>(), used.data<bool>()};
-    launch(c, "attention_backward", look_at_rows<T>, warp_each<C>(rows, 0), a, up);
     const StridedGradient<T> to_q = gradient_of<T>(dq), to_k = gradient_of<T>(dk), to_v = gradient_of<T>(dv);
+    const auto look = [&](const int* wanted) {
+      launch(c, "attention_backward", look_at_rows<T>, warp_each<C>(rows, 0), a, wanted, up);
+    };
     if constexpr (std::is_same_v<C, float>) {
-      if (fits_tiles(a)) return backward_in_tiles<T>(c, a, up, to_q, to_k, to_v, data<T>(dbias));
+      if (fits_tiles(a)) {
+        const auto in_tiles = [&](const int* wanted) {
+          look(wanted);
+          backward_in_tiles<T>(c, a, wanted, up, to_q, to_k, to_v, data<T>(dbias));
+        };
+        if constexpr (std::is_same_v<T, bfloat16>) {
+          if (!dbias.defined() && backward_in_cudnn(c, a, up, to_q, to_k, to_v)) {
+            const NonFinite<T> odd(c, "attention_backward", {&q, &k, &v});
+            return in_tiles(odd.word());
+          }
+        }
+        return in_tiles(nullptr);
+      }
     }
+    look(nullptr);
     launch(c, "attention_backward", backward_queries<T>, warp_each<C>(rows, 2 * a.size + a.width), a, up, to_q,
            data<T>(dbias));
     launch(c, "attention_backward", backward_keys<T>,

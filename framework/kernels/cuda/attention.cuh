@@ -97,15 +97,17 @@ struct StridedGradient {
   }
 };
 
-// Tiles (attention_tiles.cu): for float32 and bfloat16, and heads of at most kMostOfTiles numbers.
+// Tiles (attention_tiles.cu): for float32 and bfloat16, and heads of at most kMostOfTiles numbers. wanted: nothing is
+// done where it is not null and points at 0.
 
 constexpr int64_t kMostOfTiles = 128;
 
 template <class T>
-void forward_in_tiles(const Context& c, const Attention<T>& a, T* y, float* lse);
+void forward_in_tiles(const Context& c, const Attention<T>& a, const int* wanted, T* y, float* lse);
 /// dbias: may be null.
 template <class T>
-void backward_in_tiles(const Context& c, const Attention<T>& a, const Upstream<T>& up, const StridedGradient<T>& dq,
-                       const StridedGradient<T>& dk, const StridedGradient<T>& dv, T* dbias);
+void backward_in_tiles(const Context& c, const Attention<T>& a, const int* wanted, const Upstream<T>& up,
+                       const StridedGradient<T>& dq, const StridedGradient<T>& dk, const StridedGradient<T>& dv,
+                       T* dbias);
 
 }  // namespace attune::cuda

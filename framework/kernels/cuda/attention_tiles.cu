@@ -47,7 +47,9 @@ __device__ int64_t first_query(int64_t tiles, int rows) {
 }
 
 template <int kSize, int kRows, class T>
-__global__ void __launch_bounds__(kThreads) forward_tiles(Attention<T> a, int64_t tiles, T* y, float* lse) {
+__global__ void __launch_bounds__(kThreads)
+    forward_tiles(Attention<T> a, const int* wanted, int64_t tiles, T* y, float* lse) {
+  if (wanted != nullptr && *wanted == 0) return;
   constexpr int kOwn = kRows * kLines;
   using Own = OwnColumns<kSize>;
   float* q = reinterpret_cast<float*>(tile_memory);
@@ -146,8 +148,9 @@ __device__ QueryRow query_row(const Attention<T>& a, const Upstream<T>& up, int6
 /// queries of all heads that read them. first: dq or dk, second: dv.
 template <int kSize, int kRows, bool kKeys, class T>
 __global__ void __launch_bounds__(kThreads)
-    backward_tiles(Attention<T> a, Upstream<T> up, int64_t tiles, StridedGradient<T> first, StridedGradient<T> second,
-                   T* dbias) {
+    backward_tiles(Attention<T> a, const int* wanted, Upstream<T> up, int64_t tiles, StridedGradient<T> first,
+                   StridedGradient<T> second, T* dbias) {
+  if (wanted != nullptr && *wanted == 0) return;
   constexpr int kOwn = kRows * kLines;
   using Own = OwnColumns<kSize>;
   float* own_qk = reinterpret_cast<float*>(tile_memory);
@@ -280,20 +283,21 @@ void visit_size(const Attention<T>& a, const F& f) {
 }  // namespace
 
 template <class T>
-void forward_in_tiles(const Context& c, const Attention<T>& a, T* y, float* lse) {
+void forward_in_tiles(const Context& c, const Attention<T>& a, const int* wanted, T* y, float* lse) {
   visit_size(a, [&](auto size) {
     constexpr int kSize = decltype(size)::value;
     constexpr int kRows = rows_of_thread(kSize);
     constexpr int kOwn = kRows * kLines;
     const int64_t tiles = ceil_div(a.queries, kOwn);
     launch(c, "attention", forward_tiles<kSize, kRows, T>,
-           Grid{a.batch * a.heads * tiles, kThreads, shared_bytes(1, kOwn, 2, kSize)}, a, tiles, y, lse);
+           Grid{a.batch * a.heads * tiles, kThreads, shared_bytes(1, kOwn, 2, kSize)}, a, wanted, tiles, y, lse);
   });
 }
 
 template <class T>
-void backward_in_tiles(const Context& c, const Attention<T>& a, const Upstream<T>& up, const StridedGradient<T>& dq,
-                       const StridedGradient<T>& dk, const StridedGradient<T>& dv, T* dbias) {
+void backward_in_tiles(const Context& c, const Attention<T>& a, const int* wanted, const Upstream<T>& up,
+                       const StridedGradient<T>& dq, const StridedGradient<T>& dk, const StridedGradient<T>& dv,
+                       T* dbias) {
   visit_size(a, [&](auto size) {
     constexpr int kSize = decltype(size)::value;
     constexpr int kRows = rows_of_thread(kSize);
@@ -301,20 +305,20 @@ void backward_in_tiles(const Context& c, const Attention<T>& a, const Upstream<T
     constexpr size_t kShared = shared_bytes(2, kOwn, 2, kSize);
     const int64_t query_tiles = ceil_div(a.queries, kOwn), key_tiles = ceil_div(a.keys, kOwn);
     launch(c, "attention_backward", backward_tiles<kSize, kRows, false, T>,
-           Grid{a.batch * a.heads * query_tiles, kThreads, kShared}, a, up, query_tiles, dq, StridedGradient<T>{},
-           dbias);
+           Grid{a.batch * a.heads * query_tiles, kThreads, kShared}, a, wanted, up, query_tiles, dq,
+           StridedGradient<T>{}, dbias);
     launch(c, "attention_backward", backward_tiles<kSize, kRows, true, T>,
-           Grid{a.batch * a.kv_heads * key_tiles, kThreads, kShared}, a, up, key_tiles, dk, dv,
+           Grid{a.batch * a.kv_heads * key_tiles, kThreads, kShared}, a, wanted, up, key_tiles, dk, dv,
            static_cast<T*>(nullptr));
   });
 }
 
-template void forward_in_tiles(const Context&, const Attention<float>&, float*, float*);
-template void forward_in_tiles(const Context&, const Attention<bfloat16>&, bfloat16*, float*);
-template void backward_in_tiles(const Context&, const Attention<float>&, const Upstream<float>&,
+template void forward_in_tiles(const Context&, const Attention<float>&, const int*, float*, float*);
+template void forward_in_tiles(const Context&, const Attention<bfloat16>&, const int*, bfloat16*, float*);
+template void backward_in_tiles(const Context&, const Attention<float>&, const int*, const Upstream<float>&,
                                 const StridedGradient<float>&, const StridedGradient<float>&,
                                 const StridedGradient<float>&, float*);
-template void backward_in_tiles(const Context&, const Attention<bfloat16>&, const Upstream<bfloat16>&,
+template void backward_in_tiles(const Context&, const Attention<bfloat16>&, const int*, const Upstream<bfloat16>&,
                                 const StridedGradient<bfloat16>&, const StridedGradient<bfloat16>&,
                                 const StridedGradient<bfloat16>&, bfloat16*);
 

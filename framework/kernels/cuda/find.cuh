@@ -1,6 +1,10 @@
 #pragma once
 
+#include <initializer_list>
+
 #include "framework/kernels/cuda/launch.cuh"
+#include "framework/kernels/cuda/number.cuh"
+#include "framework/kernels/cuda/strided.h"
 
 namespace attune::cuda {
 
@@ -23,5 +27,36 @@ int64_t find_first(const Context& c, const char* who, const Test& test, int64_t 
   ATTUNE_CUDA(cudaStreamSynchronize(c.stream));
   return found;
 }
+
+/// *found = 1 where an element of a walk is NaN or infinite.
+template <class T>
+__global__ void look_for_non_finite(const T* x, Walk<1> walk, uint32_t count, int* found) {
+  const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  int64_t at[1];
+  walk.offsets(i, at);
+  if (!isfinite(load(x[at[0]]))) *found = 1;
+}
+
+/// A word of device memory that is 1 where one of the tensors holds NaN or infinity, else 0. Waits for nothing: kernels
+/// read it.
+template <class T>
+class NonFinite {
+ public:
+  NonFinite(const Context& c, const char* who, std::initializer_list<const Tensor*> tensors) : word_(c, sizeof(int)) {
+    ATTUNE_CUDA(cudaMemsetAsync(word_.data<int>(), 0, sizeof(int), c.stream));
+    for (const Tensor* x : tensors) {
+      const StridedShape<1> elements(x->shape(), {x});
+      elements.for_each_part([&](const Walk<1>& walk, uint32_t count, const int64_t(&begin)[1]) {
+        launch(c, who, look_for_non_finite<T>, thread_each(count), attune::cuda::data<T>(*x) + begin[0], walk, count,
+               word_.data<int>());
+      });
+    }
+  }
+  const int* word() const { return word_.data<int>(); }
+
+ private:
+  Scratch word_;
+};
 
 }  // namespace attune::cuda

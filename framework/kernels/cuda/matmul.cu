@@ -1,3 +1,4 @@
+#include "framework/kernels/cuda/find.cuh"
 #include "framework/kernels/cuda/launch.cuh"
 #include "framework/kernels/cuda/matrix_steps.h"
 #include "framework/kernels/cuda/number.cuh"
@@ -8,16 +9,6 @@
 
 namespace attune::cuda {
 namespace {
-
-/// *found = 1 where an element of a walk is NaN or infinite.
-template <class T>
-__global__ void look_for_non_finite(const T* x, Walk<1> walk, uint32_t count, int* found) {
-  const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= count) return;
-  int64_t at[1];
-  walk.offsets(i, at);
-  if (!isfinite(load(x[at[0]]))) *found = 1;
-}
 
 /// c = alpha a b where a zero in a contributes nothing, if *wanted. A thread for every element: it is slow, and wanted
 /// only where b is not finite.
@@ -105,14 +96,8 @@ void multiply_all(const Context& c, const Tensor& a, const Tensor& b, const Matm
     one.c = out + at[2];
     multiply(c, "matmul", one);
     if (!options.exact_zeros) continue;
-    const Scratch flag(c, sizeof(int));
-    ATTUNE_CUDA(cudaMemsetAsync(flag.data<int>(), 0, sizeof(int), c.stream));
-    const StridedShape<1> elements(b.shape(), {&b});
-    elements.for_each_part([&](const Walk<1>& walk, uint32_t count, const int64_t(&begin)[1]) {
-      launch(c, "matmul", look_for_non_finite<T>, thread_each(count), data<T>(b) + begin[0], walk, count,
-             flag.data<int>());
-    });
-    launch(c, "matmul", multiply_exactly<T>, thread_each(p.m * p.n * p.batches), flag.data<int>(), one);
+    const NonFinite<T> odd(c, "matmul", {&b});
+    launch(c, "matmul", multiply_exactly<T>, thread_each(p.m * p.n * p.batches), odd.word(), one);
   }
 }
 

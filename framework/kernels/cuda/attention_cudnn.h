@@ -1,0 +1,21 @@
+#pragma once
+
+#include "framework/kernels/cuda/attention.cuh"
+
+namespace attune::cuda {
+
+// Attention of bfloat16 in cuDNN. false: nothing has been computed, since cuDNN is not there or has nothing for it:
+// masks but causal ones, biases, dropout (whose draws are ours), groups of query heads, and fewer than kFewest queries
+// or keys, as plans for every length of a decoded text would cost more than they save. What is not finite reaches
+// masked places here, as it does not in our own kernels.
+
+constexpr int64_t kFewest = 256;
+/// Up to so many bytes of scores, sums of dq are in a fixed order, with that much memory besides.
+constexpr int64_t kOrderedBytes = int64_t{256} << 20;
+
+bool forward_in_cudnn(const Context& context, const Attention<bfloat16>& a, bfloat16* y, float* lse);
+bool backward_in_cudnn(const Context& context, const Attention<bfloat16>& a, const Upstream<bfloat16>& up,
+                       const StridedGradient<bfloat16>& dq, const StridedGradient<bfloat16>& dk,
+                       const StridedGradient<bfloat16>& dv);
+
+}  // namespace attune::cuda
