@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "framework/error.h"
 #include "framework/kernels/cuda/check.h"
 #include "framework/kernels/cuda/context.h"
 #include "framework/kernels/cuda/kernels.h"
@@ -77,8 +78,12 @@ void* reserve(size_t bytes, int device) {
 
 void give_back(void* block, int device) noexcept {
   // cudaFree waits for the device. What fails here has failed before, in a call that could say so.
-  cudaSetDevice(device);
-  cudaFree(block);
+  try {
+    context(device);  // not cudaSetDevice(), of which the thread's context would not know
+    cudaFree(block);
+  } catch (const DeviceError&) {
+    return;
+  }
 }
 
 void to_device(void* to, const void* from, size_t bytes, int device) {
