@@ -33,7 +33,7 @@ struct Axis {
     return at + padding - size + stride > 0 ? i : 0;
   }
   __device__ int64_t behind_over(int64_t at) const {
-    const int64_t i = adaptive ? at * out / in + 2 : (at + padding) / stride + 1;
+    const int64_t i = adaptive ? ((at + 1) * out + in - 1) / in : (at + padding) / stride + 1;
     return i < out ? i : out;
   }
 };
