@@ -205,7 +205,7 @@ Case make_reinforce(const Options& o, const Draw& d) {
     AttentionState state;
     state.log_probability = in[0];
     state.entropy = in[1];
-    return std::vector<Variable>{module(Variable(likelihood.to(in[0].dtype())), state)};
+    return std::vector<Variable>{module(Variable(likelihood.to(in[0].dtype()).to(in[0].device())), state)};
   };
   made.module = std::move(layer);
   made.inputs = {{"log_probability", "B H", {d["B"], d["H"]}}, {"entropy", "B H", {d["B"], d["H"]}}};

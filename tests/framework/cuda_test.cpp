@@ -83,7 +83,7 @@ void run_emulated(const char* filter) {
 TEST_CASE("tests of CUDA devices pass on an emulated one", "[device]") { run_emulated("[cuda]~[gradcheck]~[sizes]"); }
 
 TEST_CASE("tests of CUDA devices at larger sizes pass on an emulated one", "[device][release]") {
-  run_emulated("[sizes],[cuda][gradcheck]");
+  run_emulated("[sizes]");  // [gradcheck] calls the CPU's kernels a hundred thousand times
 }
 
 TEST_CASE("a program trains on a CUDA device, and what it learnt is used on the CPU", "[device]") {
