@@ -96,6 +96,11 @@ AttentionExample attention_example(const TranslationParts& parts, std::span<cons
     const Role role = role_of(record.path);
     example.add(record, 0, role == Role::kSource ? 0 : 1, role == Role::kTarget ? 2 : 0);
   }
+  // A page opens with the first map: let it be an alignment, of the layer that is nearest to the words written.
+  const auto end_of_cross =
+      std::stable_partition(example.maps.begin(), example.maps.end(),
+                            [](const AttentionMap& map) { return role_of(map.layer) == Role::kCross; });
+  std::reverse(example.maps.begin(), end_of_cross);
   return example;
 }
 

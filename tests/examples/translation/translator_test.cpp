@@ -185,6 +185,7 @@ TEST_CASE("a page has what encoder and decoder looked at", "[translation]") {
     cross_maps += map.queries == 1 && map.keys == 0 && map.layer.ends_with(".cross");
     target_maps += map.queries == 1 && map.keys == 2 && map.layer.ends_with(".attn");
   }
+  CHECK(example.maps.front().layer.ends_with("block1.cross"));
   CHECK(source_maps == 2);
   CHECK(cross_maps == 2);
   CHECK(target_maps == 2);
