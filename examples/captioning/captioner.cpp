@@ -91,7 +91,8 @@ std::vector<std::vector<Caption>> Captioner::operator()(const PictureStore& pict
   std::vector<std::vector<Caption>> captions;
   for (const Block& block : blocks_of(std::ssize(numbers), most)) {
     const auto part = numbers.subspan(static_cast<size_t>(block.begin), static_cast<size_t>(block.count));
-    std::ranges::move((*this)(to_tensor(pictures, part)), std::back_inserter(captions));
+    std::vector<std::vector<Caption>> found = (*this)(to_tensor(pictures, part));
+    std::move(found.begin(), found.end(), std::back_inserter(captions));
   }
   return captions;
 }
