@@ -8,6 +8,7 @@
 #include "datasets/captions.h"
 #include "datasets/picture_store.h"
 #include "datasets/scenes.h"
+#include "examples/captioning/config.h"
 
 namespace attune::examples::captioning {
 
@@ -17,6 +18,9 @@ struct PictureSet {
   std::shared_ptr<const PictureStore> pictures;
   std::vector<Scene> scenes;  ///< of the embedded set: where the words' objects are
   std::string description;    ///< a line or two, without the end of the last
+
+  /// Numbers of the pictures that can be read, at most the first `most` of them; 0: all.
+  std::vector<int64_t> readable(int64_t most = 0) const;
 };
 
 /// The embedded scenes in place of a folder.
@@ -28,5 +32,26 @@ PictureSet read_pictures(const std::string& folder, const std::string& split, co
 
 /// A codec of whole words learned from the captions, lower case; words seen less often than min_count are unknown.
 std::unique_ptr<TextCodec> learn_words(const std::vector<CaptionedPicture>& pictures, int64_t min_count);
+
+/// Pictures to learn from and pictures to choose the best weights on.
+struct Corpus {
+  PictureSet train;
+  PictureSet val;
+};
+
+/// The embedded scenes, or the splits train and dev of the configuration's folder. Throws as read_pictures does.
+Corpus load_corpus(const RunConfig& run);
+
+/// Everything that a run is made of, ready to train.
+struct TrainingData {
+  EncodedCaptions train;
+  std::shared_ptr<const PictureStore> pictures;  ///< that `train` is about
+  PictureSet val;
+  EncodedCaptions val_captions;
+  std::string description;  ///< a few lines, without the end of the last
+};
+
+/// Throws as encode_captions does. Captions for validation are never left out, but cut where they are too long.
+TrainingData encode(const Config& config, const TextCodec& codec, Corpus corpus);
 
 }  // namespace attune::examples::captioning
