@@ -132,14 +132,6 @@ std::string html_text(std::string_view text) {
   return html;
 }
 
-/// The picture with its longer side at most `side`.
-Image shrunk(const Image& picture, int64_t side) {
-  const int64_t longer = std::max(picture.height, picture.width);
-  if (longer <= side) return picture;
-  const auto scaled = [&](int64_t extent) { return std::max<int64_t>(1, (extent * side + longer / 2) / longer); };
-  return resize(picture, scaled(picture.height), scaled(picture.width));
-}
-
 void check_caption(const ShownCaption& caption, RegionGrid grid) {
   require<ValueError>(caption.picture.height > 0 && caption.picture.width > 0,
                       "caption_page: picture '{}' has no pixels, expected some", caption.name);
@@ -172,7 +164,7 @@ std::string drawing(const Image& picture, const std::string& label, const std::s
 
 /// number: of the picture on the page.
 std::string section_of(const ShownCaption& caption, size_t number, int64_t side, RegionGrid grid) {
-  const Image picture = shrunk(caption.picture, side);
+  const Image picture = at_most(caption.picture, side);
   const std::vector<std::string> lights = lights_of(caption, grid);
   const std::string name = html_text(caption.name);
   const std::string id = fmt::format("picture{}", number);
@@ -203,6 +195,13 @@ std::string section_of(const ShownCaption& caption, size_t number, int64_t side,
 }
 
 }  // namespace
+
+Image at_most(const Image& picture, int64_t side) {
+  const int64_t longer = std::max(picture.height, picture.width);
+  if (longer <= side) return picture;
+  const auto scaled = [&](int64_t extent) { return std::max<int64_t>(1, (extent * side + longer / 2) / longer); };
+  return resize(picture, scaled(picture.height), scaled(picture.width));
+}
 
 std::string caption_page(std::span<const ShownCaption> captions, RegionGrid grid, const CaptionPageOptions& options) {
   require<ValueError>(!captions.empty(), "caption_page: no captions given, expected at least 1");

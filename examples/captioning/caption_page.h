@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +11,9 @@
 #include "framework/tensor.h"
 
 namespace attune::examples::captioning {
+
+/// The picture with its longer side at most `side` pixels.
+Image at_most(const Image& picture, int64_t side);
 
 /// A picture with its caption.
 struct ShownCaption {

@@ -9,7 +9,6 @@
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "datasets/image_transform.h"
-#include "examples/captioning/snapshot.h"
 #include "framework/fail.h"
 #include "layers/attention/recorder.h"
 
@@ -64,6 +63,10 @@ Tensor read_before(std::span<const std::vector<int64_t>> captions, size_t longes
 
 CaptioningParts parts_of(const Snapshot& snapshot) {
   return {*snapshot.model, *snapshot.codec, snapshot.config.text.max_length};
+}
+
+SearchSettings search_settings(const SearchOptions& options) {
+  return {.beam = options.beam, .length_penalty = options.length_penalty};
 }
 
 Tensor to_tensor(const PictureStore& pictures, std::span<const int64_t> numbers) {

@@ -7,13 +7,13 @@
 
 #include "datasets/picture_store.h"
 #include "datasets/text_codec.h"
+#include "examples/captioning/commands.h"
 #include "examples/captioning/model.h"
+#include "examples/captioning/snapshot.h"
 #include "examples/support/evaluating.h"
 #include "layers/decoding/search.h"
 
 namespace attune::examples::captioning {
-
-struct Snapshot;
 
 /// What it takes to write captions: of a snapshot, or of a run in the middle of its training. Nothing is owned.
 struct CaptioningParts {
@@ -29,6 +29,8 @@ struct SearchSettings {
   double length_penalty = 1;  ///< alpha of LengthPenalty::kPower
   int64_t batch_rows = 256;   ///< pictures of a batch times hypotheses of each
 };
+
+SearchSettings search_settings(const SearchOptions& options);
 
 /// What the search found for a picture.
 struct Caption {

@@ -20,11 +20,10 @@ void add_way(const Captioner& captioner, const PictureSet& scenes, const Tensor&
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (!looked[i].defined()) return;
     const Scene& scene = scenes.scenes[i];
+    const std::vector<int64_t>& groups = scene.captions[way].group_of_word;
     const std::vector<int64_t> words = codec.words_of(tokens[i]);
     for (size_t t = 0; t < tokens[i].size(); ++t) {
-      // An unknown word is a word too, but words_of() does not say which.
-      if (words[t] < 0) continue;
-      const int64_t group = scene.captions[way].group_of_word[static_cast<size_t>(words[t])];
+      const int64_t group = words[t] < 0 ? -1 : groups[static_cast<size_t>(words[t])];
       if (group < 0) continue;
       const std::vector<SceneBox>& boxes = scene.groups[static_cast<size_t>(group)];
       const auto inside = [&](const std::vector<float>& weights) {
@@ -45,6 +44,12 @@ References::References(const std::vector<CaptionedPicture>& pictures, std::span<
     std::vector<CaptionTokens>& captions = references_.emplace_back();
     for (const std::string& caption : picture.captions) captions.push_back(caption_tokens(caption));
   }
+}
+
+int64_t References::size() const {
+  int64_t captions = 0;
+  for (const std::vector<CaptionTokens>& picture : references_) captions += std::ssize(picture);
+  return captions;
 }
 
 CaptionScores References::score(std::span<const std::string> captions) const {

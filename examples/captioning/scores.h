@@ -26,6 +26,8 @@ class References {
   /// Of these pictures, by number. Throws FormatError, naming the picture, for a caption that is not UTF-8.
   References(const std::vector<CaptionedPicture>& pictures, std::span<const int64_t> numbers);
 
+  /// Captions of all pictures.
+  int64_t size() const;
   /// captions[i] is about numbers[i]. Throws ValueError for another number of them.
   CaptionScores score(std::span<const std::string> captions) const;
 
