@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cctype>
@@ -28,18 +29,9 @@ constexpr size_t kMostOfAName = 40;  // characters in the name of a file
 
 struct NamedPicture {
   std::string name;
-  Image shown;   ///< what the model sees of it, as large as it is shown
+  Image shown;   ///< as people look at it
   Image fitted;  ///< as the model takes it
 };
-
-/// What the model sees of a picture, not above kShownSide.
-Image shown_part(const Image& picture, ImageFit how) {
-  if (how == ImageFit::kCrop) {
-    const int64_t side = std::min({picture.height, picture.width, kShownSide});
-    return fit(picture, ImageFit::kCrop, side, side);
-  }
-  return at_most(picture, kShownSide);
-}
 
 /// Letters and digits of a text, the rest as '_'.
 std::string plain_name(const std::string& text) {
@@ -65,9 +57,7 @@ class Answers {
     const Tensor tensor = attune::to_tensor(fitted);
     std::vector<std::vector<int64_t>> tokens;
     for (std::vector<Caption>& captions : captioner_(tensor)) {
-      const std::string text = one_line(captions.front().text);
-      if (named_) fmt::print("{}\t", one_line(pictures[tokens.size()].name));
-      fmt::print("{}\n", text);
+      print(pictures[tokens.size()].name, captions.front());
       tokens.push_back(std::move(captions.front().tokens));
     }
     std::fflush(stdout);
@@ -92,6 +82,17 @@ class Answers {
   }
 
  private:
+  void print(const std::string& name, const Caption& found) const {
+    if (options_.json) {
+      const nlohmann::ordered_json json{
+          {"image", name}, {"caption", found.text}, {"score", found.score}, {"log_probability", found.log_probability}};
+      fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    } else {
+      if (named_) fmt::print("{}\t", one_line(name));
+      fmt::print("{}\n", one_line(found.text));
+    }
+  }
+
   RegionGrid grid() const { return captioner_.parts().model.encoder().grid(); }
 
   void write_overlays(const ShownCaption& caption) const {
@@ -128,15 +129,15 @@ std::vector<NamedPicture> embedded_scenes(int64_t size) {
 
 int caption(const CaptionOptions& options) {
   const Snapshot snapshot = load_snapshot(options.checkpoint);
-  const PictureConfig& config = snapshot.config.pictures;
-  const Captioner captioner(parts_of(snapshot), {.beam = options.beam});
+  const RunConfig& run = snapshot.config.run;
+  const Captioner captioner(parts_of(snapshot), search_settings(options));
   Answers answers(options, captioner, options.images.size() != 1);
   if (options.images.empty()) {
-    if (!snapshot.config.run.data.empty()) {
+    if (!run.data.empty()) {
       throw UsageError(fmt::format("IMAGE is missing: {} was trained on {}, not on the embedded scenes",
-                                   options.checkpoint, snapshot.config.run.data));
+                                   options.checkpoint, run.data));
     }
-    answers.add(embedded_scenes(config.size));
+    answers.add(embedded_scenes(run.image_size));
   }
 
   bool damaged = false;
@@ -144,8 +145,7 @@ int caption(const CaptionOptions& options) {
   for (const std::string& path : options.images) {
     try {
       const Image whole = read_image(path);
-      together.push_back(
-          {path, shown_part(whole, fit_of(config)), fit(whole, fit_of(config), config.size, config.size)});
+      together.push_back({path, at_most(whole, kShownSide), resize(whole, run.image_size, run.image_size)});
     } catch (const Error& error) {
       damaged = true;
       fmt::print(stderr, "error: {}\n", one_line(error.what()));

@@ -20,11 +20,13 @@
 #include "examples/captioning/validation.h"
 #include "examples/support/progress.h"
 #include "examples/support/table.h"
+#include "framework/atomic_file.h"
 
 namespace attune::examples::captioning {
 namespace {
 
 constexpr int64_t kTestScenes = 500;
+constexpr uint64_t kShuffleSeed = 1;
 constexpr size_t kProgressBlock = 256;  // pictures between two looks at the progress
 
 /// Pictures that can be read, with what is said of them.
@@ -53,21 +55,20 @@ struct Measured {
   double seconds = 0;  ///< 0: nothing was written
 };
 
-std::string data_of(const EvalOptions& options, const Config& config) { return options.data.value_or(config.run.data); }
-
-PictureSet read_set(const EvalOptions& options, const Config& config, const std::string& split) {
-  const std::string folder = data_of(options, config);
-  return read_pictures(folder, split, store_options(config.pictures));
-}
-
-TestSet load_test_set(const EvalOptions& options, const Config& config) {
+TestSet load_test_set(const EvalOptions& options, const RunConfig& run) {
   TestSet set;
-  set.pictures = data_of(options, config).empty()
-                     ? embedded_pictures(SceneSplit::kTest, kTestScenes, config.pictures.size)
-                     : read_set(options, config, options.split);
-  for (int64_t i = 0; i < set.pictures.pictures->size(); ++i) {
-    if (set.pictures.pictures->readable(i)) set.readable.push_back(i);
+  if (!options.data.empty()) {
+    set.pictures = read_pictures(options.data, options.split, {.height = run.image_size, .width = run.image_size});
+  } else if (!run.data.empty()) {
+    throw UsageError(fmt::format("--data is missing: {} was trained on {}, not on the embedded scenes",
+                                 options.checkpoint, run.data));
+  } else if (options.split != "dev" && options.split != "test") {
+    throw UsageError(fmt::format("--split is {}, the embedded scenes have dev and test", options.split));
+  } else {
+    const SceneSplit split = options.split == "dev" ? SceneSplit::kVal : SceneSplit::kTest;
+    set.pictures = embedded_pictures(split, kTestScenes, run.image_size);
   }
+  set.readable = set.pictures.readable();
   return set;
 }
 
@@ -118,7 +119,7 @@ class Evaluation {
   Evaluation(const EvalOptions& options, const Snapshot& snapshot)
       : options_(options),
         snapshot_(snapshot),
-        set_(load_test_set(options, snapshot.config)),
+        set_(load_test_set(options, snapshot.config.run)),
         references_(set_.pictures.captions, set_.readable) {
     fmt::print(stderr, "{}\n", set_.pictures.description);
     measure_model();
@@ -175,13 +176,24 @@ class Evaluation {
   double pictures() const { return static_cast<double>(set_.readable.size()); }
 
   Captioner captioner_of(const Snapshot& snapshot) const {
-    return Captioner(parts_of(snapshot), {.beam = options_.beam});
+    return Captioner(parts_of(snapshot), search_settings(options_));
+  }
+
+  /// Lines `image<TAB>caption`.
+  void write_output(const std::vector<std::string>& captions) const {
+    std::string text;
+    for (size_t i = 0; i < captions.size(); ++i) {
+      const CaptionedPicture& picture = set_.pictures.captions[static_cast<size_t>(set_.readable[i])];
+      text += fmt::format("{}\t{}\n", one_line(picture.name), one_line(captions[i]));
+    }
+    write_file_atomically(*options_.output, text);
   }
 
   /// The model, and the same with pictures that are not those of the captions.
   void measure_model() {
     const Captioner captioner = captioner_of(snapshot_);
     const Written written = write_all(captioner, set_, "captions");
+    if (options_.output) write_output(written.captions);
     const Foretold foretold = foretell(captioner.parts(), set_, seen_numbers(set_, {}));
     rows_.push_back({"the model", references_.score(written.captions), foretold, written.seconds});
     notes_.push_back(
@@ -201,7 +213,7 @@ class Evaluation {
       notes_.push_back("shuffled pictures: left out, there is only one picture");
       return;
     }
-    const std::vector<int64_t> order = derangement(std::ssize(set_.readable), options_.seed);
+    const std::vector<int64_t> order = derangement(std::ssize(set_.readable), kShuffleSeed);
     std::vector<std::string> shuffled;
     for (const int64_t number : order) shuffled.push_back(written.captions[static_cast<size_t>(number)]);
     rows_.push_back({"the model, shuffled pictures", references_.score(shuffled),
@@ -209,13 +221,13 @@ class Evaluation {
   }
 
   void measure_frequent() {
-    const std::string folder = data_of(options_, snapshot_.config);
     std::vector<CaptionedPicture> training;
-    if (folder.empty()) {
-      training = embedded_pictures(SceneSplit::kTrain, kTrainingScenes, snapshot_.config.pictures.size).captions;
+    if (options_.data.empty()) {
+      const RunConfig& run = snapshot_.config.run;
+      training = embedded_pictures(SceneSplit::kTrain, run.scenes, run.image_size).captions;
     } else {
       try {
-        training = read_captions(folder, {.split = "train"}).pictures;
+        training = read_captions(options_.data, {.split = "train"}).pictures;
       } catch (const IoError& error) {
         notes_.push_back(fmt::format("most frequent caption: left out, {}", one_line(error.what())));
         return;
