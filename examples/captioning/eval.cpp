@@ -72,6 +72,21 @@ TestSet load_test_set(const EvalOptions& options, const RunConfig& run) {
   return set;
 }
 
+std::optional<Snapshot> load_blind(const EvalOptions& options, const RunConfig& run) {
+  if (!options.blind) return {};
+  Snapshot blind = load_snapshot(*options.blind);
+  const std::string& path = *options.blind;
+  if (!blind.config.model.blind) {
+    throw UsageError(
+        fmt::format("--blind {}: this model sees pictures, expected one trained with --set model.blind=true", path));
+  }
+  if (blind.config.run.image_size != run.image_size) {
+    throw UsageError(fmt::format("--blind {}: run.image_size is {} there and {} in {}, expected the same", path,
+                                 blind.config.run.image_size, run.image_size, options.checkpoint));
+  }
+  return blind;
+}
+
 /// A caption of every readable picture.
 Written write_all(const Captioner& captioner, const TestSet& set, const char* what) {
   Written written;
@@ -119,6 +134,7 @@ class Evaluation {
   Evaluation(const EvalOptions& options, const Snapshot& snapshot)
       : options_(options),
         snapshot_(snapshot),
+        blind_(load_blind(options, snapshot.config.run)),
         set_(load_test_set(options, snapshot.config.run)),
         references_(set_.pictures.captions, set_.readable) {
     fmt::print(stderr, "{}\n", set_.pictures.description);
@@ -150,7 +166,7 @@ class Evaluation {
     for (const std::string& note : notes_) fmt::print("{}\n", note);
   }
 
-  std::string json() const {
+  std::string to_json() const {
     nlohmann::ordered_json json{{"pictures", set_.readable.size()}, {"beam", options_.beam}};
     for (const Measured& row : rows_) {
       nlohmann::ordered_json& entry = json["rows"].emplace_back();
@@ -241,20 +257,13 @@ class Evaluation {
   }
 
   void measure_blind() {
-    if (!options_.blind) {
+    if (!blind_) {
       notes_.push_back(
-          "image-blind language model: left out; train one with --set model.blind=true and name its "
-          "checkpoint by --blind");
+          "image-blind language model: left out; train one with --set model.blind=true and name its checkpoint by "
+          "--blind");
       return;
     }
-    const Snapshot blind = load_snapshot(*options_.blind);
-    if (!blind.config.model.blind) {
-      throw UsageError(
-          fmt::format("--blind {}: this model sees its pictures, expected one trained with --set "
-                      "model.blind=true",
-                      *options_.blind));
-    }
-    const Captioner captioner = captioner_of(blind);
+    const Captioner captioner = captioner_of(*blind_);
     const Written written = write_all(captioner, set_, "blind captions");
     rows_.push_back({"image-blind language model", references_.score(written.captions),
                      foretell(captioner.parts(), set_, seen_numbers(set_, {})), written.seconds});
@@ -262,6 +271,7 @@ class Evaluation {
 
   const EvalOptions& options_;
   const Snapshot& snapshot_;
+  const std::optional<Snapshot> blind_;
   TestSet set_;
   References references_;
   std::vector<Measured> rows_;
@@ -275,7 +285,7 @@ int evaluate(const EvalOptions& options) {
   const Snapshot snapshot = load_snapshot(options.checkpoint);
   const Evaluation evaluation(options, snapshot);
   evaluation.print();
-  if (options.json) fmt::print("{}\n", evaluation.json());
+  if (options.json) fmt::print("{}\n", evaluation.to_json());
   return 0;
 }
 
