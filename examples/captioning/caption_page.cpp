@@ -165,19 +165,19 @@ std::string drawing(const Image& picture, const std::string& label, const std::s
 /// number: of the picture on the page.
 std::string section_of(const ShownCaption& caption, size_t number, int64_t side, RegionGrid grid) {
   const Image picture = at_most(caption.picture, side);
+  const bool looks = caption.weights.defined();
   const std::vector<std::string> lights = lights_of(caption, grid);
   const std::string name = html_text(caption.name);
   const std::string id = fmt::format("picture{}", number);
   const std::string large = image_element(picture, fmt::format("id=\"{}\" href=\"{}\"", id, data_address(picture))) +
-                            (lights.empty() ? "" : image_element(picture, "class=\"light\""));
+                            (looks ? image_element(picture, "class=\"light\"") : "");
   std::string html = fmt::format("<section>\n<h2>{}</h2>\n<div class=\"columns\">\n{}\n<p class=\"sentence\">", name,
                                  drawing(picture, name, large));
   for (size_t i = 0; i < caption.words.size(); ++i) {
     if (i > 0) html += ' ';
     const std::string word = html_text(caption.words[i]);
-    html += lights.empty()
-                ? word
-                : fmt::format("<button type=\"button\" data-word=\"{}\" aria-pressed=\"false\">{}</button>", i, word);
+    html += looks ? fmt::format("<button type=\"button\" data-word=\"{}\" aria-pressed=\"false\">{}</button>", i, word)
+                  : word;
   }
   html += "</p>\n</div>\n<div class=\"strip\">\n";
   // In the strip the picture is the one above, drawn again.
@@ -190,7 +190,7 @@ std::string section_of(const ShownCaption& caption, size_t number, int64_t side,
                         drawing(picture, word, again + light), word);
   }
   html += "</div>\n";
-  if (lights.empty()) html += "<p class=\"quiet\">This model does not look at regions of a picture.</p>\n";
+  if (!looks) html += "<p class=\"quiet\">This model does not look at regions of a picture.</p>\n";
   return html + "</section>\n";
 }
 

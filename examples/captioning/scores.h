@@ -23,7 +23,7 @@ struct CaptionScores {
 /// What people say of some pictures, to compare captions with.
 class References {
  public:
-  /// Of these pictures, by number. Throws FormatError, naming the picture, for a caption that is not UTF-8.
+  /// Of these pictures, by number. Throws FormatError for a caption that is not UTF-8.
   References(const std::vector<CaptionedPicture>& pictures, std::span<const int64_t> numbers);
 
   /// Captions of all pictures.
