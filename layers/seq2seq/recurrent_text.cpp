@@ -155,7 +155,7 @@ Variable RecurrentTextDecoder::operator()(const EncoderOutput& source, const Ten
 
 Variable RecurrentTextDecoder::teach(const EncoderOutput& source, const Tensor& tokens, TaughtAttention& taught) {
   require<ValueError>(attention_ != nullptr, "{}: teach() asks a decoder without attention what it looked at",
-                      who(kDecoder));
+                      who(kRecurrentDecoder));
   return run(source, tokens, &taught);
 }
 
