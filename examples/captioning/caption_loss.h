@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstdint>
-
 #include "datasets/caption_loader.h"
 #include "examples/captioning/config.h"
 #include "examples/captioning/model.h"

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "examples/support/settings.h"
+#include "examples/support/text_training.h"
 
 namespace attune::examples::captioning {
 
@@ -23,7 +24,7 @@ struct ModelConfig {
   bool blind = false;                 ///< the decoder is shown nothing: the control, a language model of captions
   double encoder_dropout = 0.1;       ///< of the states of a conv encoder, everywhere in a patch encoder
   double dropout = 0.4;               ///< of the decoder: embeddings, branches or features
-  bool share_head = false;            ///< the output layer has the weights of the embeddings
+  bool share_head = true;             ///< the output layer has the weights of the embeddings
 
   // Of a conv encoder.
   int64_t stem = 32;      ///< channels of the first convolution
@@ -53,18 +54,9 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
-struct TrainingConfig {
-  int64_t epochs = 40;
+struct TrainingConfig : TextTrainingConfig {
   int64_t pictures = 32;             ///< of a batch
   int64_t captions_per_picture = 5;  ///< that share a picture in a batch, which is changed in one way for all of them
-  double label_smoothing = 0.1;
-  double learning_rate = 1e-3;      ///< the highest
-  int64_t warmup = 500;             ///< steps in which it rises
-  std::string schedule = "cosine";  ///< inverse_sqrt or cosine
-  double beta1 = 0.9;               ///< of Adam
-  double beta2 = 0.98;
-  double weight_decay = 0.01;
-  double clip_norm = 1;
 
   double doubly_stochastic = 0;  ///< lambda of the penalty of "Show, Attend and Tell", eq. 14
   double reward = 1;             ///< lambda_r, of hard attention: see ReinforceLoss
@@ -79,17 +71,14 @@ struct TrainingConfig {
   double contrast = 0;
   double saturation = 0;
 
-  double average_decay = 0;         ///< of a moving average of the weights, which then is evaluated; 0: none
-  int64_t average_last = 0;         ///< evaluations whose weights are averaged; 0: none
-  int64_t average_best = 0;         ///< the same, of the best evaluations so far
-  int64_t evaluate_every = 0;       ///< steps; 0: an epoch
   std::string select = "cider";     ///< what decides which evaluation is best: cider, bleu4 or loss
   int64_t validation_pictures = 0;  ///< of the validation data that captions are written for; 0: all
-  int64_t patience = 0;             ///< evaluations without progress before training ends; 0: never
-  double save_every = 120;          ///< seconds between saves of last.h5
 
   bool operator==(const TrainingConfig&) const = default;
 };
+
+/// Hard attention is trained by rewards, see CaptionLoss.
+bool has_hard_attention(const ModelConfig& model);
 
 /// What is trained on, and how: everything that decides about a run's weights.
 struct RunConfig {

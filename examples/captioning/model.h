@@ -20,7 +20,7 @@ struct ModelExtents {
 class CaptioningModel : public Module {
  public:
   CaptioningModel(std::unique_ptr<PictureEncoder> encoder, std::unique_ptr<TextDecoder> decoder);
-  /// Throws ValueError for sizes that do not fit each other.
+  /// Those of a configuration. Throws ValueError for sizes that do not fit each other.
   CaptioningModel(const ModelConfig& config, const ModelExtents& extents);
 
   /// Teacher forcing: pictures float [P, H, W, 3], the row of each caption's picture int64 [B], tokens int64 [B, T],
@@ -34,6 +34,8 @@ class CaptioningModel : public Module {
   TextDecoder& decoder() { return decoder_; }
 
  private:
+  CaptioningModel(const ModelConfig& config, const ModelExtents& extents, std::unique_ptr<PictureEncoder> encoder);
+
   /// The states of each caption's picture.
   EncoderOutput read(const Tensor& pictures, const Tensor& picture_of);
 

@@ -16,7 +16,7 @@ std::unique_ptr<TranslationModel> seeded_model(const Config& config, const TextS
 
 }  // namespace
 
-Trainer::Trainer(const Config& config, TextSides sides, const TrainingData& data)
+Trainer::Trainer(const Config& config, const TextSides& sides, const TrainingData& data)
     : Trainer(seeded_model(config, sides), config, sides, data) {}
 
 Trainer::Trainer(std::unique_ptr<TranslationModel> model, const Config& config, TextSides sides,

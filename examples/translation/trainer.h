@@ -17,7 +17,7 @@ namespace attune::examples::translation {
 class Trainer final : public TextTrainer {
  public:
   /// Restarts default_stream() from the configuration's seed. config.run.steps may be 0 until it is planned.
-  Trainer(const Config& config, TextSides sides, const TrainingData& data);
+  Trainer(const Config& config, const TextSides& sides, const TrainingData& data);
 
   TranslationModel& model() { return *model_; }
 
