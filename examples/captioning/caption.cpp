@@ -5,6 +5,7 @@
 #include <cctype>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -47,7 +48,10 @@ class Answers {
   /// named: every caption is printed with the name of its picture.
   Answers(const CaptionOptions& options, const Captioner& captioner, bool named)
       : options_(options), captioner_(captioner), named_(named) {
-    if (options.png) std::filesystem::create_directories(*options.png);
+    if (!options.png) return;
+    std::error_code error;
+    std::filesystem::create_directories(*options.png, error);
+    require<IoError>(!error, "{}: cannot be created: {}", *options.png, error.message());
   }
 
   void add(std::vector<NamedPicture> pictures) {
