@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "examples/support/saved_parts.h"
+#include "examples/support/text_trainer.h"
 #include "framework/dtype.h"
 
 namespace attune::examples::captioning {

@@ -23,6 +23,11 @@ AdamWOptions optimizer_options(const TextTrainingConfig& config) {
           .groups = {no_decay_of_vectors()}};
 }
 
+CheckpointAverageOptions checkpoint_average(const TextTrainingConfig& config) {
+  if (config.average_best > 0) return {.count = config.average_best, .keep = KeepCheckpoints::kBest};
+  return {.count = config.average_last, .keep = KeepCheckpoints::kLast};
+}
+
 Json to_json(const TextScores& scores) {
   Json json = {{"loss", scores.loss}, {"perplexity", scores.perplexity()}};
   for (const auto& [name, value] : scores.figures) json[name] = value;
@@ -275,6 +280,20 @@ Json TextTrainer::result() const {
   json["best_step"] = best_step_;
   json["parameters"] = model_.parameter_count();
   return json;
+}
+
+void use_saved_average(const ParameterList& parameters, const TextTrainingConfig& config,
+                       const Checkpoint& checkpoint) {
+  if (const NamedTensors state = checkpoint.tensors("average"); !state.empty()) {
+    WeightAverage average(parameters, config.average_decay);
+    average.load_state(state);
+    if (average.updates() > 0) average.swap();
+  }
+  if (const NamedTensors state = checkpoint.tensors("checkpoints"); !state.empty()) {
+    CheckpointAverage average(parameters, checkpoint_average(config));
+    average.load_state(state);
+    average.swap();
+  }
 }
 
 }  // namespace attune::examples

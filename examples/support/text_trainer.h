@@ -138,6 +138,10 @@ class TextTrainer : public TrainerBase {
   int64_t waited_ = 0;  // evaluations since then
 };
 
+/// Gives `parameters` the average that a run keeps in its checkpoint, where it does: last.h5 has the weights of the
+/// last step and what averages are made of, and evaluations look at the average. Throws ShapeError for another model's.
+void use_saved_average(const ParameterList& parameters, const TextTrainingConfig& config, const Checkpoint& checkpoint);
+
 /// The next batch of a loader whose epochs end by a null pointer.
 template <class Loader>
 const auto& next_batch(Loader& loader) {

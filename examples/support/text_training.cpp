@@ -32,23 +32,4 @@ void check_training(const TextTrainingConfig& config, const std::string& origin)
                        origin, config.average_last, config.average_best);
 }
 
-CheckpointAverageOptions checkpoint_average(const TextTrainingConfig& config) {
-  if (config.average_best > 0) return {.count = config.average_best, .keep = KeepCheckpoints::kBest};
-  return {.count = config.average_last, .keep = KeepCheckpoints::kLast};
-}
-
-void use_saved_average(const ParameterList& parameters, const TextTrainingConfig& config,
-                       const Checkpoint& checkpoint) {
-  if (const NamedTensors state = checkpoint.tensors("average"); !state.empty()) {
-    WeightAverage average(parameters, config.average_decay);
-    average.load_state(state);
-    if (average.updates() > 0) average.swap();
-  }
-  if (const NamedTensors state = checkpoint.tensors("checkpoints"); !state.empty()) {
-    CheckpointAverage average(parameters, checkpoint_average(config));
-    average.load_state(state);
-    average.swap();
-  }
-}
-
 }  // namespace attune::examples

@@ -4,9 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "autograd/optim/average.h"
 #include "examples/support/settings.h"
-#include "framework/checkpoint.h"
 
 namespace attune::examples {
 
@@ -38,12 +36,5 @@ std::vector<Setting> training_settings(TextTrainingConfig& config);
 
 /// Throws FormatError that begins with `origin` when values do not fit each other.
 void check_training(const TextTrainingConfig& config, const std::string& origin);
-
-/// For a configuration with average_last or average_best.
-CheckpointAverageOptions checkpoint_average(const TextTrainingConfig& config);
-
-/// Gives `parameters` the average that a run keeps in its checkpoint, where it does: last.h5 has the weights of the
-/// last step and what averages are made of, and evaluations look at the average. Throws ShapeError for another model's.
-void use_saved_average(const ParameterList& parameters, const TextTrainingConfig& config, const Checkpoint& checkpoint);
 
 }  // namespace attune::examples

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "examples/support/saved_parts.h"
+#include "examples/support/text_trainer.h"
 
 namespace attune::examples::translation {
 namespace {
