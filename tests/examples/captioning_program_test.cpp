@@ -25,6 +25,7 @@
 #include "framework/checkpoint.h"
 #include "framework/error.h"
 #include "framework/random.h"
+#include "tests/support/captioning.h"
 #include "tests/support/errors.h"
 #include "tests/support/paths.h"
 #include "tests/support/pictures.h"
@@ -56,21 +57,12 @@ Snapshot untrained_captioner(const std::string& decoder, const std::string& atte
   Snapshot snapshot;
   Config& config = snapshot.config;
   config = preset("scenes");
+  testing::shrink(config);
   config.text = {.min_count = 1, .max_length = 12};
-  ModelConfig& model = config.model;
-  model.encoder = decoder == "transformer" ? "patch" : "conv";
-  model.decoder = decoder;
-  model.attention = attention;
-  model.blind = blind;
-  model.stem = 4;
-  model.channels = 6;
-  model.stages = 2;
-  model.patch = 8;
-  model.encoder_blocks = model.decoder_blocks = 1;
-  model.dim = model.hidden = model.ffn_dim = 16;
-  model.heads = 2;
-  model.attention_hidden = 8;
-  config.run.image_size = kSide;
+  config.model.encoder = decoder == "transformer" ? "patch" : "conv";
+  config.model.decoder = decoder;
+  config.model.attention = attention;
+  config.model.blind = blind;
   config.run.scenes = 40;
   snapshot.codec = learn_words(embedded_pictures(SceneSplit::kTrain, config.run.scenes, kSide).captions, 1);
   manual_seed(3);

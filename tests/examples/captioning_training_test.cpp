@@ -18,6 +18,7 @@
 #include "examples/captioning/trainer.h"
 #include "framework/error.h"
 #include "framework/storage.h"
+#include "tests/support/captioning.h"
 #include "tests/support/errors.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
@@ -40,30 +41,19 @@ using Words = std::vector<std::string>;
 
 constexpr const char* kProgram = "attune-captioning";
 
-/// As small as models can be, whatever their parts.
-void shrink(Config& config) {
-  ModelConfig& model = config.model;
-  model.stem = 4;
-  model.channels = 6;
-  model.stages = 2;
-  model.encoder_blocks = model.decoder_blocks = 1;
-  model.dim = model.hidden = model.ffn_dim = 16;
-  model.heads = 2;
-  model.attention_hidden = 8;
+/// Small models and few scenes.
+Config shrunk(Config config) {
+  testing::shrink(config);
   config.text = {.min_count = 1, .max_length = 20};
   config.training.pictures = 4;
   config.training.captions_per_picture = 5;
   config.training.warmup = 2;
   config.training.evaluate_every = 0;
-  config.run.image_size = 32;
   config.run.scenes = 24;
-}
-
-Config small_config() {
-  Config config = preset("scenes");
-  shrink(config);
   return config;
 }
+
+Config small_config() { return shrunk(preset("scenes")); }
 
 /// A trainer on embedded scenes.
 struct Session {
@@ -125,8 +115,7 @@ TEST_CASE("every preset makes a model and takes a step", "[captioning][training]
     Config config = preset(name);
     check(config, name);
     config.training.average_last = 2;
-    shrink(config);
-    Session session(config);
+    Session session(shrunk(config));
     const TextTrainer::Step step = session.trainer.train_step();
     CHECK(std::isfinite(step.loss));
     CHECK(step.units == 4);
