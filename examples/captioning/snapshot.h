@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "autograd/optim/average.h"
+#include "autograd/optim/optimizer.h"
 #include "datasets/text_codec.h"
 #include "examples/captioning/config.h"
 #include "examples/captioning/model.h"
