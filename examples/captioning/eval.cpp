@@ -21,6 +21,7 @@
 #include "examples/support/progress.h"
 #include "examples/support/table.h"
 #include "framework/atomic_file.h"
+#include "framework/error.h"
 
 namespace attune::examples::captioning {
 namespace {
