@@ -204,6 +204,10 @@ TEST_CASE("a taught decoder says what it looked at", "[examples][captioning]") {
   TaughtAttention taught;
   CHECK_THROWS_AS(blind.teach({.states = Variable(Tensor::zeros({3, 4, 6})), .lengths = {}}, tokens(), taught),
                   ValueError);
+  auto transformer = std::move(models()[1]);
+  CHECK(error_text<ValueError>([&] {
+          transformer->teach(Tensor::zeros({3, 8, 8, 3}), ids({0, 1, 2}, {3}), tokens(), taught);
+        }) == "decoder: teach() asks what the attention of a decoder did that is not recurrent");
   Tape::current().clear();
 }
 
