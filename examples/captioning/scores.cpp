@@ -15,7 +15,11 @@ void add_way(const Captioner& captioner, const PictureSet& scenes, const Tensor&
   const RegionGrid grid = captioner.parts().model.encoder().grid();
   const std::vector<float> everywhere(static_cast<size_t>(grid.count()), 1);
   std::vector<std::vector<int64_t>> tokens;
-  for (const Scene& scene : scenes.scenes) tokens.push_back(codec.encode(scene.captions[way].text));
+  for (const Scene& scene : scenes.scenes) {
+    tokens.push_back(codec.encode(scene.captions[way].text));
+    // The model takes so many, <eos> not among them here.
+    tokens.back().resize(std::min(tokens.back().size(), static_cast<size_t>(captioner.parts().max_length - 1)));
+  }
   const std::vector<Tensor> looked = captioner.attention(pictures, tokens);
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (!looked[i].defined()) return;

@@ -42,7 +42,8 @@ struct ObjectAttention {
   int64_t words = 0;
 };
 
-/// The model writes the captions that the embedded scenes have. words 0: the decoder does not look.
+/// The model writes the captions that the embedded scenes have, as far as it writes any. words 0: the decoder does not
+/// look.
 ObjectAttention attention_on_objects(const Captioner& captioner, const PictureSet& scenes);
 
 }  // namespace attune::examples::captioning
