@@ -12,8 +12,6 @@ inline double product(int64_t rows, int64_t in, int64_t out) {
 }
 
 /// Scores and weighted sums over `keys` keys, of all heads together D wide.
-inline double attended(int64_t rows, int64_t keys, int64_t dim) {
-  return 2 * product(rows, dim, keys);
-}
+inline double attended(int64_t rows, int64_t keys, int64_t dim) { return 2 * product(rows, dim, keys); }
 
 }  // namespace attune::bench

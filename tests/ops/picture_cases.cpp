@@ -78,6 +78,11 @@ void add_picture_cases(std::vector<OpCase>& cases) {
   norm("many rows", {101, 3});
   norm("wide", {4, 70});
   norm("one row", {1, 3});
+  row("batch_norm_by", "pictures", {{{3, 2, 2, 5}}, {{5}}, {{5}}}, [](Vars v) {
+    const std::vector<double> mean = {0, 0.5, -0.25, 1, -2}, variance = {1, 0.5, 2, 4, 0.25};
+    const auto statistics = [&](const std::vector<double>& of) { return near(v, Tensor::from(of, {5})); };
+    return batch_norm_by(v[0], statistics(mean), statistics(variance), v[1], v[2], 1e-3);
+  });
 }
 
 }  // namespace attune::testing
