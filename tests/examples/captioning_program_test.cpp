@@ -435,6 +435,7 @@ TEST_CASE("eval of a model of the embedded scenes says whether its words find th
   const nlohmann::json json = nlohmann::json::parse(lines_in(finished.out).back());
   CHECK(json["attention_inside"].get<double>() > 0);
   CHECK(json["uniform_inside"].get<double>() < 0.3);
+  CHECK(json["rows"][0]["loss"].get<double>() != json["rows"][1]["loss"].get<double>());
 
   Snapshot other = untrained_captioner("recurrent");
   other.config.run.data = "pictures";
