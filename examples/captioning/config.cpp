@@ -1,7 +1,6 @@
 #include "examples/captioning/config.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <iterator>
 #include <utility>

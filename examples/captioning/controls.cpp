@@ -1,7 +1,6 @@
 #include "examples/captioning/controls.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <map>
 #include <numeric>
