@@ -34,9 +34,9 @@ Variable BatchNorm2d::operator()(const Variable& x) const {
   const int64_t channels = weight_.dim(0);
   require<ShapeError>(x.rank() == 4 && x.dim(3) == channels, "{}: input is {}, expected [B, H, W, {}]",
                       who("BatchNorm2d"), x.shape(), channels);
-  if (!training() || x.numel() == 0) {
-    const Variable scale = weight_ / sqrt(running_var_ + options_.eps);
-    return x * scale + (bias_ - running_mean_ * scale);
+  if (x.numel() == 0) return x;
+  if (!training()) {
+    return batch_norm_by(x, running_mean_.value(), running_var_.value(), weight_, bias_, options_.eps);
   }
   const int64_t count = x.numel() / channels;
   require<ShapeError>(count > 1, "{}: input is {}: one value per channel has no variance; train on larger batches",

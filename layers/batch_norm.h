@@ -17,7 +17,7 @@ struct BatchNormOptions {
 ///
 ///     running = (1 - momentum) running + momentum batch
 ///
-/// In evaluation, and for an empty batch, by the running statistics. Parameters: weight [C], one; bias [C], zero.
+/// In evaluation by the running statistics. Parameters: weight [C], one; bias [C], zero.
 /// Buffers, saved with the module: running_mean [C], zero; running_var [C], one.
 class BatchNorm2d : public Module {
  public:

@@ -15,4 +15,8 @@ struct BatchNormResult {
 /// flows through the statistics. Throws ShapeError.
 BatchNormResult batch_norm(const Variable& x, const Variable& gain, const Variable& shift, double eps = 1e-5);
 
+/// The same by statistics that are given, as evaluation has them; no gradient flows through them. mean, variance [C].
+Variable batch_norm_by(const Variable& x, const Tensor& mean, const Tensor& variance, const Variable& gain,
+                       const Variable& shift, double eps = 1e-5);
+
 }  // namespace attune

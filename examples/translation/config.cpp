@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <set>
+#include <utility>
 
 #include "examples/support/program.h"
 #include "framework/fail.h"
@@ -96,63 +97,51 @@ Settings settings_of(Config& config) {
   ModelConfig& model = config.model;
   TrainingConfig& training = config.training;
   RunConfig& run = config.run;
-  return Settings("attune-translation",
-                  {
-                      {"text", "codec", TextSetting{&text.codec, {"bpe", "unigram", "words"}}},
-                      {"text", "joint", SwitchSetting{&text.joint}},
-                      {"text", "vocabulary", WholeSetting{&text.vocabulary, 0, 1000000}},
-                      {"text", "min_count", WholeSetting{&text.min_count, 1}},
-                      {"text", "character_coverage", NumberSetting{&text.character_coverage, 0.98, 1.0001}},
-                      {"text", "lower_case", SwitchSetting{&text.lower_case}},
-                      {"text", "normalize", SwitchSetting{&text.normalize}},
-                      {"text", "tokenize", SwitchSetting{&text.tokenize}},
-                      {"text", "max_length", WholeSetting{&text.max_length, 2, 65536}},
-                      {"text", "overlong", TextSetting{&text.overlong, {"leave-out", "truncate", "error"}}},
-                      {"model", "kind", TextSetting{&model.kind, {"transformer", "recurrent"}}},
-                      {"model", "dim", WholeSetting{&model.dim, 1, 8192}},
-                      {"model", "dropout", NumberSetting{&model.dropout, 0, 1}},
-                      {"model", "sharing", TextSetting{&model.sharing, {"all", "target", "none"}}},
-                      {"model", "encoder_blocks", WholeSetting{&model.encoder_blocks, 1, 1024}},
-                      {"model", "decoder_blocks", WholeSetting{&model.decoder_blocks, 1, 1024}},
-                      {"model", "heads", WholeSetting{&model.heads, 1, 1024}},
-                      {"model", "ffn_dim", WholeSetting{&model.ffn_dim, 1, 65536}},
-                      {"model", "attention_dropout", NumberSetting{&model.attention_dropout, 0, 1}},
-                      {"model", "hidden_dropout", NumberSetting{&model.hidden_dropout, 0, 1}},
-                      {"model", "norm_first", SwitchSetting{&model.norm_first}},
-                      {"model", "positions", TextSetting{&model.positions, {"sinusoidal", "learned", "rotary"}}},
-                      {"model", "activation", TextSetting{&model.activation, {"relu", "gelu"}}},
-                      {"model", "cell", TextSetting{&model.cell, {"gru", "lstm"}}},
-                      {"model", "hidden", WholeSetting{&model.hidden, 2, 16384}},
-                      {"model", "layers", WholeSetting{&model.layers, 1, 64}},
-                      {"model", "form", TextSetting{&model.form, {"bahdanau", "luong"}}},
-                      {"model", "attention", TextSetting{&model.attention, attentions()}},
-                      {"model", "window", WholeSetting{&model.window, 1, 65536}},
-                      {"training", "epochs", WholeSetting{&training.epochs, 1}},
-                      {"training", "max_tokens", WholeSetting{&training.max_tokens, 1}},
-                      {"training", "accumulation", WholeSetting{&training.accumulation, 1, 65536}},
-                      {"training", "label_smoothing", NumberSetting{&training.label_smoothing, 0, 1}},
-                      {"training", "learning_rate", NumberSetting{&training.learning_rate, 0}},
-                      {"training", "warmup", WholeSetting{&training.warmup, 0}},
-                      {"training", "schedule", TextSetting{&training.schedule, {"inverse_sqrt", "cosine"}}},
-                      {"training", "beta1", NumberSetting{&training.beta1, 0, 1}},
-                      {"training", "beta2", NumberSetting{&training.beta2, 0, 1}},
-                      {"training", "weight_decay", NumberSetting{&training.weight_decay, 0}},
-                      {"training", "clip_norm", NumberSetting{&training.clip_norm, 0}},
-                      {"training", "average_decay", NumberSetting{&training.average_decay, 0, 1}},
-                      {"training", "average_last", WholeSetting{&training.average_last, 0, 1000}},
-                      {"training", "average_best", WholeSetting{&training.average_best, 0, 1000}},
-                      {"training", "evaluate_every", WholeSetting{&training.evaluate_every, 0}},
-                      {"training", "select", TextSetting{&training.select, {"bleu", "tokenised-bleu", "loss"}}},
-                      {"training", "sentences", WholeSetting{&training.sentences, 0}},
-                      {"training", "patience", WholeSetting{&training.patience, 0}},
-                      {"training", "save_every", NumberSetting{&training.save_every, 0}},
-                      {"run", "data", TextSetting{&run.data}},
-                      {"run", "source", TextSetting{&run.source}},
-                      {"run", "target", TextSetting{&run.target}},
-                      {"run", "seed", SeedSetting{&run.seed}},
-                      {"run", "threads", WholeSetting{&run.threads, 0, 1024}},
-                      {"run", "steps", WholeSetting{&run.steps, 0}},
-                  });
+  std::vector<Setting> settings = {
+      {"text", "codec", TextSetting{&text.codec, {"bpe", "unigram", "words"}}},
+      {"text", "joint", SwitchSetting{&text.joint}},
+      {"text", "vocabulary", WholeSetting{&text.vocabulary, 0, 1000000}},
+      {"text", "min_count", WholeSetting{&text.min_count, 1}},
+      {"text", "character_coverage", NumberSetting{&text.character_coverage, 0.98, 1.0001}},
+      {"text", "lower_case", SwitchSetting{&text.lower_case}},
+      {"text", "normalize", SwitchSetting{&text.normalize}},
+      {"text", "tokenize", SwitchSetting{&text.tokenize}},
+      {"text", "max_length", WholeSetting{&text.max_length, 2, 65536}},
+      {"text", "overlong", TextSetting{&text.overlong, {"leave-out", "truncate", "error"}}},
+      {"model", "kind", TextSetting{&model.kind, {"transformer", "recurrent"}}},
+      {"model", "dim", WholeSetting{&model.dim, 1, 8192}},
+      {"model", "dropout", NumberSetting{&model.dropout, 0, 1}},
+      {"model", "sharing", TextSetting{&model.sharing, {"all", "target", "none"}}},
+      {"model", "encoder_blocks", WholeSetting{&model.encoder_blocks, 1, 1024}},
+      {"model", "decoder_blocks", WholeSetting{&model.decoder_blocks, 1, 1024}},
+      {"model", "heads", WholeSetting{&model.heads, 1, 1024}},
+      {"model", "ffn_dim", WholeSetting{&model.ffn_dim, 1, 65536}},
+      {"model", "attention_dropout", NumberSetting{&model.attention_dropout, 0, 1}},
+      {"model", "hidden_dropout", NumberSetting{&model.hidden_dropout, 0, 1}},
+      {"model", "norm_first", SwitchSetting{&model.norm_first}},
+      {"model", "positions", TextSetting{&model.positions, {"sinusoidal", "learned", "rotary"}}},
+      {"model", "activation", TextSetting{&model.activation, {"relu", "gelu"}}},
+      {"model", "cell", TextSetting{&model.cell, {"gru", "lstm"}}},
+      {"model", "hidden", WholeSetting{&model.hidden, 2, 16384}},
+      {"model", "layers", WholeSetting{&model.layers, 1, 64}},
+      {"model", "form", TextSetting{&model.form, {"bahdanau", "luong"}}},
+      {"model", "attention", TextSetting{&model.attention, attentions()}},
+      {"model", "window", WholeSetting{&model.window, 1, 65536}},
+      {"training", "max_tokens", WholeSetting{&training.max_tokens, 1}},
+      {"training", "select", TextSetting{&training.select, {"bleu", "tokenised-bleu", "loss"}}},
+      {"training", "sentences", WholeSetting{&training.sentences, 0}},
+  };
+  const std::vector<Setting> common = training_settings(training);
+  settings.insert(settings.end(), common.begin(), common.end());
+  settings.insert(settings.end(), {
+                                      {"run", "data", TextSetting{&run.data}},
+                                      {"run", "source", TextSetting{&run.source}},
+                                      {"run", "target", TextSetting{&run.target}},
+                                      {"run", "seed", SeedSetting{&run.seed}},
+                                      {"run", "threads", WholeSetting{&run.threads, 0, 1024}},
+                                      {"run", "steps", WholeSetting{&run.steps, 0}},
+                                  });
+  return Settings("attune-translation", std::move(settings));
 }
 
 std::string to_json(Config config) { return settings_of(config).to_json(); }
@@ -172,14 +161,10 @@ void check(const Config& config, const std::string& origin) {
                        origin);
   require<FormatError>(config.text.codec == "words" || config.text.vocabulary > 0,
                        "{}: text.vocabulary is 0, expected the number of {} pieces", origin, config.text.codec);
-  require<FormatError>(training.learning_rate > 0, "{}: training.learning_rate is 0, expected a number above 0",
-                       origin);
   require<FormatError>(training.max_tokens >= config.text.max_length,
                        "{}: training.max_tokens is {} and text.max_length {}, expected room for a sentence", origin,
                        training.max_tokens, config.text.max_length);
-  require<FormatError>(training.average_last == 0 || training.average_best == 0,
-                       "{}: training.average_last is {} and training.average_best {}, expected one of them to be 0",
-                       origin, training.average_last, training.average_best);
+  check_training(training, origin);
 }
 
 }  // namespace attune::examples::translation

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "examples/support/settings.h"
+#include "examples/support/text_training.h"
 
 namespace attune::examples::translation {
 
@@ -53,26 +54,10 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
-struct TrainingConfig {
-  int64_t epochs = 20;
-  int64_t max_tokens = 4096;  ///< of a batch, on either side, padding included
-  int64_t accumulation = 1;   ///< batches of a step
-  double label_smoothing = 0.1;
-  double learning_rate = 1e-3;            ///< the highest
-  int64_t warmup = 400;                   ///< steps in which it rises
-  std::string schedule = "inverse_sqrt";  ///< inverse_sqrt or cosine
-  double beta1 = 0.9;                     ///< of Adam
-  double beta2 = 0.98;
-  double weight_decay = 0;
-  double clip_norm = 1;
-  double average_decay = 0;     ///< of a moving average of the weights, which then is evaluated; 0: none
-  int64_t average_last = 0;     ///< evaluations whose weights are averaged; 0: none
-  int64_t average_best = 0;     ///< the same, of the best evaluations so far
-  int64_t evaluate_every = 0;   ///< steps; 0: an epoch
+struct TrainingConfig : TextTrainingConfig {
+  int64_t max_tokens = 4096;    ///< of a batch, on either side, padding included
   std::string select = "bleu";  ///< what decides which evaluation is best: bleu, tokenised-bleu or loss
   int64_t sentences = 0;        ///< of the validation data that are translated for BLEU; 0: all
-  int64_t patience = 0;         ///< evaluations without progress before training ends; 0: never
-  double save_every = 120;      ///< seconds between saves of last.h5
 
   bool operator==(const TrainingConfig&) const = default;
 };

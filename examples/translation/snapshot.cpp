@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "autograd/optim/average.h"
 #include "examples/support/saved_parts.h"
+#include "examples/support/text_trainer.h"
 
 namespace attune::examples::translation {
 namespace {
@@ -15,26 +15,7 @@ TextPreparation preparation_of(const TextConfig& config, const std::string& lang
                           .moses = {.language = language}});
 }
 
-/// last.h5 has the weights of the last step and what averages are made of; evaluations look at the average.
-void use_average(TranslationModel& model, const TrainingConfig& config, const Checkpoint& checkpoint) {
-  if (const NamedTensors state = checkpoint.tensors("average"); !state.empty()) {
-    WeightAverage average(model.named_parameters(), config.average_decay);
-    average.load_state(state);
-    if (average.updates() > 0) average.swap();
-  }
-  if (const NamedTensors state = checkpoint.tensors("checkpoints"); !state.empty()) {
-    CheckpointAverage average(model.named_parameters(), checkpoint_average(config));
-    average.load_state(state);
-    average.swap();
-  }
-}
-
 }  // namespace
-
-CheckpointAverageOptions checkpoint_average(const TrainingConfig& config) {
-  if (config.average_best > 0) return {.count = config.average_best, .keep = KeepCheckpoints::kBest};
-  return {.count = config.average_last, .keep = KeepCheckpoints::kLast};
-}
 
 TextSides preparations_of(const Config& config) {
   return {.source = {.preparation = preparation_of(config.text, config.run.source), .codec = nullptr},
@@ -66,7 +47,7 @@ Snapshot load_snapshot(const std::string& path) {
       .config = config, .source = sides.source, .target = sides.target, .model = make_model(config, sides)};
   load_weights(path, [&] {
     snapshot.model->load_state_dict(checkpoint.tensors("model"));
-    use_average(*snapshot.model, snapshot.config.training, checkpoint);
+    use_saved_average(snapshot.model->named_parameters(), snapshot.config.training, checkpoint);
   });
   snapshot.model->eval();
   return snapshot;

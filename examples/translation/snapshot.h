@@ -3,7 +3,6 @@
 #include <memory>
 #include <string>
 
-#include "autograd/optim/average.h"
 #include "datasets/text_codec.h"
 #include "datasets/text_preparation.h"
 #include "examples/translation/config.h"
@@ -26,8 +25,6 @@ struct TextSides {
 /// Preparations of the configuration, without codecs.
 TextSides preparations_of(const Config& config);
 std::unique_ptr<TranslationModel> make_model(const Config& config, const TextSides& sides);
-/// For a configuration with training.average_last or average_best.
-CheckpointAverageOptions checkpoint_average(const TrainingConfig& config);
 
 /// A trained model, in evaluation mode.
 struct Snapshot {

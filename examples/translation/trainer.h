@@ -1,14 +1,10 @@
 #pragma once
 
-#include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
-#include "autograd/optim/adam.h"
-#include "autograd/optim/average.h"
 #include "datasets/pair_loader.h"
-#include "examples/support/training_run.h"
+#include "examples/support/text_trainer.h"
 #include "examples/translation/corpus.h"
 #include "examples/translation/model.h"
 #include "examples/translation/snapshot.h"
@@ -17,75 +13,34 @@
 
 namespace attune::examples::translation {
 
-/// Trains a TranslationModel by teacher forcing.
-class Trainer final : public TrainerBase {
+/// Trains a TranslationModel. Units are tokens of both sides.
+class Trainer final : public TextTrainer {
  public:
-  struct Step {
-    double loss = 0;            ///< mean over the target's tokens, smoothed labels
-    int64_t source_tokens = 0;  ///< without padding
-    int64_t target_tokens = 0;
-  };
-  struct Evaluation {
-    Scores scores;
-    double train_loss = 0;  ///< mean over the steps since the evaluation before
-    bool best = false;      ///< better than all before: a higher BLEU, then a lower loss
-  };
-
   /// Restarts default_stream() from the configuration's seed. config.run.steps may be 0 until it is planned.
-  Trainer(const Config& config, TextSides sides, const TrainingData& data, Device device = Device::cpu());
+  Trainer(const Config& config, const TextSides& sides, const TrainingData& data, Device device = Device::cpu());
 
   TranslationModel& model() { return *model_; }
-  /// config.run.steps, or all epochs.
-  int64_t total_steps() const override;
-  int64_t steps_per_epoch() const override;
-  /// Also once there was no progress for training.patience evaluations.
-  bool done() const override;
-  bool evaluation_due() const override;
-  double evaluations_per_step() const override { return 1 / static_cast<double>(evaluate_every()); }
-  double save_every() const override { return config_.training.save_every; }
 
-  Step train_step();
-  /// Of the weights that weights() has.
-  Evaluation evaluate();
-  StepReport report_step() override;
-  EvaluationReport report_evaluation() override;
-  void rehearse_evaluation() override;
-
-  Checkpoint checkpoint() const override;
-  Checkpoint weights() override;
-  void restore(const Checkpoint& checkpoint) override;
-
+  void rehearse_evaluation() override { validate_.rehearse(*model_); }
   std::string config_json() const override { return to_json(config_); }
   std::string description() const override;
-  std::string summary() const override;
-  nlohmann::ordered_json result() const override;
 
  private:
-  int64_t evaluate_every() const;
-  double learning_rate() const;
-  const PairBatch& next_batch();
-  Scores scores_of_weights();
-  std::string progress() const;
-  void restore_progress(const std::string& json);
+  Trainer(std::unique_ptr<TranslationModel> model, const Config& config, TextSides sides, const TrainingData& data);
+
+  Learned learn_batch() override;
+  int64_t batches_per_epoch() const override { return train_.batches_per_epoch(); }
+  DataPosition position() const override { return train_.position(); }
+  void seek(const DataPosition& position) override { train_.seek(position); }
+  TextScores validate() override { return validate_(*model_); }
+  void put_codecs(Checkpoint& checkpoint) const override { put_sides(checkpoint, sides_); }
 
   Config config_;
   TextSides sides_;
   std::unique_ptr<TranslationModel> model_;
-  AdamW optimizer_;
-  std::optional<WeightAverage> moving_;
-  std::optional<CheckpointAverage> kept_;
   CrossEntropyLoss loss_;
   PairLoader train_;
   Validator validate_;
-
-  // Sums since the last evaluation.
-  double loss_sum_ = 0;
-  int64_t tokens_ = 0;
-
-  std::optional<Scores> scores_;  // of the last evaluation
-  std::optional<Scores> best_;
-  int64_t best_step_ = 0;
-  int64_t waited_ = 0;  // evaluations since then
 };
 
 }  // namespace attune::examples::translation

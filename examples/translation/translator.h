@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "examples/support/evaluating.h"
 #include "examples/translation/commands.h"
 #include "examples/translation/snapshot.h"
 #include "layers/decoding/search.h"
@@ -20,19 +21,6 @@ struct TranslationParts {
   int64_t max_length = 0;  ///< of a side in tokens, <eos> included
 };
 TranslationParts parts_of(const Snapshot& snapshot);
-
-/// Evaluation mode for as long as it lives.
-class Evaluating {
- public:
-  explicit Evaluating(Module& module) : module_(module), training_(module.training()) { module_.eval(); }
-  ~Evaluating() { module_.train(training_); }
-  Evaluating(const Evaluating&) = delete;
-  Evaluating& operator=(const Evaluating&) = delete;
-
- private:
-  Module& module_;
-  bool training_;
-};
 
 struct SearchSettings {
   int64_t beam = 1;             ///< 1: greedy

@@ -22,8 +22,6 @@ PairLoader loader_of(const SequencePairs& pairs, int64_t max_length) {
 
 }  // namespace
 
-double Scores::perplexity() const { return std::exp(loss); }
-
 double mean_loss(TranslationModel& model, PairLoader& loader) {
   const NoGrad no_grad;
   const Evaluating evaluating(model);
@@ -64,15 +62,15 @@ double Validator::bleu(TranslationModel& model, int64_t max_length) const {
   return tokenised_bleu(translations, references, MosesTokenizer({.language = target_language_})).score;
 }
 
-Scores Validator::scores(TranslationModel& model, int64_t max_length) {
-  Scores scores{.loss = mean_loss(model, loader_), .bleu = {}};
-  if (!sources_.empty()) scores.bleu = bleu(model, max_length);
+TextScores Validator::scores(TranslationModel& model, int64_t max_length) {
+  TextScores scores{.loss = mean_loss(model, loader_)};
+  if (!sources_.empty()) scores.figures.emplace_back("bleu", bleu(model, max_length));
   return scores;
 }
 
-Scores Validator::operator()(TranslationModel& model) { return scores(model, text_.max_length); }
+TextScores Validator::operator()(TranslationModel& model) { return scores(model, text_.max_length); }
 
-Scores Validator::rehearse(TranslationModel& model) {
+TextScores Validator::rehearse(TranslationModel& model) {
   // A model that has learned nothing does not end its sentences.
   constexpr double kLonger = 1.3;  // than the mean: the last of a batch are waited for
   const SequencePairs& pairs = loader_.data();

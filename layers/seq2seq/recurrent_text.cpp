@@ -150,6 +150,16 @@ Variable RecurrentTextDecoder::features(const Variable& states, const Variable& 
 }
 
 Variable RecurrentTextDecoder::operator()(const EncoderOutput& source, const Tensor& tokens) {
+  return run(source, tokens, nullptr);
+}
+
+Variable RecurrentTextDecoder::teach(const EncoderOutput& source, const Tensor& tokens, TaughtAttention& taught) {
+  require<ValueError>(attention_ != nullptr, "{}: teach() asks a decoder without attention what it looked at",
+                      who(kRecurrentDecoder));
+  return run(source, tokens, &taught);
+}
+
+Variable RecurrentTextDecoder::run(const EncoderOutput& source, const Tensor& tokens, TaughtAttention* taught) const {
   const Variable embedded = embedding_(tokens);  // [B, T, D]
   const Variable gates = input_(embedded);       // [B, T, G H]
   const int64_t steps = tokens.dim(1);
@@ -162,10 +172,24 @@ Variable RecurrentTextDecoder::operator()(const EncoderOutput& source, const Ten
   require<ShapeError>(steps > 0, "{}: tokens are {}, expected at least one of each sample", who(kRecurrentDecoder),
                       tokens.shape());
   std::vector<Variable> states, contexts;  // of every step; features in place of states where those are fed
+  std::vector<Variable> weights, log_probabilities, entropies;
   for (int64_t t = 0; t < steps; ++t) {
-    Found found = step(reading, slice(gates, 1, t, t + 1), state, false);
+    Found found = step(reading, slice(gates, 1, t, t + 1), state, taught != nullptr);
+    if (taught != nullptr) {
+      weights.push_back(std::move(found.weights));
+      if (state.attention.log_probability.defined()) {
+        log_probabilities.push_back(state.attention.log_probability);
+        entropies.push_back(state.attention.entropy);
+      }
+    }
     states.push_back(feeds_features() ? state.fed : state.top);
     contexts.push_back(std::move(found.context));
+  }
+  if (taught != nullptr) {
+    taught->weights = concat(weights, 2);
+    const bool chosen = !log_probabilities.empty();
+    taught->log_probability = chosen ? concat(log_probabilities, 1) : Variable();
+    taught->entropy = chosen ? concat(entropies, 1) : Variable();
   }
   if (feeds_features()) return concat(states, 1);
   return features(concat(states, 1), concat(contexts, 1), embedded);

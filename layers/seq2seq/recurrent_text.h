@@ -63,6 +63,13 @@ struct RecurrentTextDecoderOptions {
   bool head_bias = true;
 };
 
+/// What the attention did while a decoder was taught, for losses about it.
+struct TaughtAttention {
+  Variable weights;          ///< [B, 1, T, S]
+  Variable log_probability;  ///< [B, T], of attention that chooses: of all choices up to each step
+  Variable entropy;          ///< [B, T], the same: of the distributions chosen from, summed
+};
+
 /// Writes text by a GRU or an LSTM with any attention of the family: attention_named("location-aware"). Those that
 /// compare queries with keys (dot, scaled-dot, cosine, Keras') need H = M. The first state is tanh(W summary + b) of
 /// every layer. Without attention it is the encoder-decoder of Cho et al., 2014, section 2.2: summary in place of c,
@@ -78,6 +85,8 @@ class RecurrentTextDecoder : public TextDecoder {
   explicit RecurrentTextDecoder(const RecurrentTextDecoderOptions& options, const Variable& table = {});
 
   Variable operator()(const EncoderOutput& source, const Tensor& tokens) override;
+  /// The same, and what the attention did. Throws ValueError for a decoder without one.
+  Variable teach(const EncoderOutput& source, const Tensor& tokens, TaughtAttention& taught);
   const Linear& head() const override { return head_; }
   std::unique_ptr<Generation> start(const EncoderOutput& source, const GenerationOptions& options = {}) override;
 
@@ -105,6 +114,8 @@ class RecurrentTextDecoder : public TextDecoder {
     Variable weights;  // [B, 1, 1, S], when asked for
   };
 
+  /// Teacher forcing; taught: what is wanted of the attention, or null.
+  Variable run(const EncoderOutput& source, const Tensor& tokens, TaughtAttention* taught) const;
   Reading read(const EncoderOutput& source, int64_t steps) const;
   State first_state(const Reading& reading) const;
   /// Moves the state on by x [B, N, .] with gates [B, N, G H] of the embeddings -> the last layer's states [B, N, H].

@@ -15,6 +15,7 @@ struct Comparison {
 // One function per benchmark; each prints its table and returns the exit status.
 
 int run_gemm();
+int run_conv();
 int run_step(const Comparison& comparison);
 /// longest: number of queries and keys of the largest problem, doubled up from 128.
 int run_attention(const Comparison& comparison, int64_t longest);
@@ -25,6 +26,11 @@ struct TranslationBenchmark {
 int run_translation(const Comparison& comparison, const TranslationBenchmark& options);
 /// Kernels on the first CUDA device. Throws DeviceError without one.
 int run_cuda();
+struct CaptioningBenchmark {
+  std::string only;  ///< a part: patch, conv, decode or data; empty: all
+  std::string data;  ///< folder of pictures and captions; empty: pictures are drawn and written as JPEG files
+};
+int run_captioning(const Comparison& comparison, const CaptioningBenchmark& options);
 /// Single kernels through Google Benchmark, which takes the remaining arguments.
 int run_kernels(int argc, char** argv);
 

@@ -51,10 +51,17 @@ ChosenPeer choose_peer(const Comparison& comparison, const std::string& script,
   return best;
 }
 
-void print_rates(const std::string& name, double milliseconds, int64_t tokens, double operations, double peak) {
-  const double rate = operations / milliseconds / 1e6;
-  fmt::print("  {:<44} {:7.2f} ms  {:8.0f} tokens/s  {:5.0f} GFLOP/s  {:5.1f}% of peak\n", name, milliseconds,
-             static_cast<double>(tokens) / milliseconds * 1e3, rate, 100 * rate / peak);
+void print_rates(const std::string& name, double milliseconds, const Work& work, double peak) {
+  const double rate = work.operations / milliseconds / 1e6;
+  fmt::print("  {:<44} {:7.2f} ms  {:8.0f} {}/s  {:5.0f} GFLOP/s  {:5.1f}% of peak\n", name, milliseconds,
+             static_cast<double>(work.count) / milliseconds * 1e3, work.unit, rate, 100 * rate / peak);
 }
+
+void print_rate(const std::string& name, double milliseconds, const Work& work) {
+  fmt::print("  {:<44} {:7.2f} ms  {:8.0f} {}/s\n", name, milliseconds,
+             static_cast<double>(work.count) / milliseconds * 1e3, work.unit);
+}
+
+void print_ratio(double ratio) { fmt::print("  {:<44} {:7.2f}\n", "times faster than PyTorch", ratio); }
 
 }  // namespace attune::bench

@@ -36,8 +36,17 @@ ChosenPeer choose_peer(const Comparison& comparison, const std::string& script,
                        const std::vector<std::string>& arguments, const std::vector<Configuration>& configurations,
                        const Turns& turns);
 
+/// What a step works through: 4096 "tokens".
+struct Work {
+  int64_t count = 0;
+  const char* unit = "tokens";
+  double operations = 0;
+};
+
 /// A line for a step that takes so long: "attune  12.34 ms  165000 tokens/s  230 GFLOP/s  50.2% of peak".
-void print_rates(const std::string& name, double milliseconds, int64_t tokens, double operations, double peak);
+void print_rates(const std::string& name, double milliseconds, const Work& work, double peak);
+/// The same of what has no operations to count.
+void print_rate(const std::string& name, double milliseconds, const Work& work);
 
 /// Median milliseconds of our step over one turn.
 template <class Step>
@@ -49,6 +58,38 @@ double own_turn(Step& step, const Turns& turns) {
     times.push_back((now() - begin) * 1e3);
   }
   return median(times);
+}
+
+/// "times faster than PyTorch  1.62"
+void print_ratio(double ratio);
+
+/// Medians over the rounds of two contenders that take turns.
+struct Contest {
+  double own = 0;   // ms
+  double peer = 0;  // ms; 0 without a peer
+  double ratio = 0;
+};
+
+template <class Step>
+Contest contest(const Comparison& comparison, const Turns& turns, const ChosenPeer& peer, Step&& step) {
+  std::vector<double> own_times, peer_times, ratios;
+  for (int round = 0; round < comparison.rounds; ++round) {
+    own_times.push_back(own_turn(step, turns));
+    const double peer_time = peer.turn(turns);
+    if (peer_time == 0) continue;
+    peer_times.push_back(peer_time);
+    ratios.push_back(peer_time / own_times.back());
+  }
+  return {median(own_times), median(peer_times), median(ratios)};
+}
+
+/// row(name, milliseconds) of both, and how many times faster the first is.
+template <class Row>
+void print_contest(const Contest& times, const ChosenPeer& peer, Row&& row) {
+  row("attune", times.own);
+  if (times.peer == 0) return;
+  row(peer.name, times.peer);
+  print_ratio(times.ratio);
 }
 
 }  // namespace attune::bench

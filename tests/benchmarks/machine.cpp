@@ -1,6 +1,7 @@
 #include "tests/benchmarks/machine.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -80,7 +81,10 @@ double fma_peak_gflops(int threads) {
 }
 
 double round_trip_ns() {
-  if (std::thread::hardware_concurrency() < 2) return 0;
+  // The cores that this process may use, which are not all there are.
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) < 2) return 0;
   constexpr int kTrips = 100'000;
   double best = 1e9;
   for (int repeat = 0; repeat < 3; ++repeat) {

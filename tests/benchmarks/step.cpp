@@ -41,14 +41,14 @@ void run_with(const Comparison& comparison, double dropout, double peak) {
     ratios.push_back(peer_times.back() / own_times.back());
   }
   const auto row = [&](const std::string& name, double milliseconds) {
-    print_rates(name, milliseconds, shape.tokens(), shape.operations(), peak);
+    print_rates(name, milliseconds, {.count = shape.tokens(), .operations = shape.operations()}, peak);
   };
   row("attune", median(own_times));
   row("straight line of the same kernels", median(straight_times));
   fmt::print("  {:<44} {:7.3f}\n", "framework over straight line", median(overheads));
   if (!ratios.empty()) {
     row(peer.name, median(peer_times));
-    fmt::print("  {:<44} {:7.2f}\n", "times faster than PyTorch", median(ratios));
+    print_ratio(median(ratios));
   }
   fmt::print("  {:<44} {:7}\n", "system allocations after warm-up", memory_stats().system_allocations - allocations);
 }

@@ -2,18 +2,15 @@
 // training on real batches.
 #include <fmt/format.h>
 
-#include "autograd/ops/ops.h"
-#include "autograd/optim/adam.h"
-#include "autograd/tape.h"
 #include "datasets/pair_loader.h"
 #include "examples/translation/config.h"
 #include "examples/translation/corpus.h"
 #include "examples/translation/model.h"
 #include "framework/storage.h"
-#include "layers/decoding/search.h"
 #include "tests/benchmarks/benchmarks.h"
 #include "tests/benchmarks/contest.h"
 #include "tests/benchmarks/machine.h"
+#include "tests/benchmarks/sequence_model.h"
 #include "tests/benchmarks/translation_model.h"
 
 namespace attune::bench {
@@ -23,47 +20,7 @@ using examples::translation::TranslationModel;
 
 constexpr Turns kTurns = {.warm_up = 3, .steps = 5};
 
-/// Forward, backward and Adam through the public API.
-class TrainingStep {
- public:
-  TrainingStep(const examples::translation::ModelConfig& config, int64_t source_vocabulary, int64_t target_vocabulary,
-               int64_t max_length)
-      : model_(config, source_vocabulary, target_vocabulary, max_length),
-        adam_(model_.named_parameters(), {.learning_rate = 1e-4}) {}
-
-  double operator()(const Tensor& source, const Tensor& lengths, const Tensor& target_in, const Tensor& target_out) {
-    const Variable features = model_(source, lengths, target_in);
-    const Linear& head = model_.decoder().head();
-    const Variable loss = linear_cross_entropy(features, head.weight(), head.bias(), target_out, {.ignore_index = 0});
-    loss.backward();
-    adam_.step();
-    return loss.item();
-  }
-
- private:
-  TranslationModel model_;
-  Adam adam_;
-};
-
-/// Medians over the rounds of two contenders that take turns.
-struct Contest {
-  double own = 0;   // ms
-  double peer = 0;  // ms; 0 without a peer
-  double ratio = 0;
-};
-
-template <class Step>
-Contest contest(const Comparison& comparison, const Turns& turns, const ChosenPeer& peer, Step&& step) {
-  std::vector<double> own_times, peer_times, ratios;
-  for (int round = 0; round < comparison.rounds; ++round) {
-    own_times.push_back(own_turn(step, turns));
-    const double peer_time = peer.turn(turns);
-    if (peer_time == 0) continue;
-    peer_times.push_back(peer_time);
-    ratios.push_back(peer_time / own_times.back());
-  }
-  return {median(own_times), median(peer_times), median(ratios)};
-}
+using TranslationStep = TrainingStep<TranslationModel>;
 
 void train(const Comparison& comparison, TranslationShape shape, double dropout, double peak) {
   // In every place where the layers of PyTorch have it.
@@ -71,8 +28,8 @@ void train(const Comparison& comparison, TranslationShape shape, double dropout,
   fmt::print("\ntrain {}, dropout {}: {} x ({} + {}) tokens, {:.2f} GFLOP a step\n", shape.name, dropout, shape.batch,
              shape.source, shape.target, shape.step_operations() / 1e9);
   const TranslationBatch batch = translation_batch(shape);
-  TrainingStep training(shape.model, shape.source_vocabulary, shape.target_vocabulary, 64);
-  const auto step = [&] { training(batch.source, batch.lengths, batch.target_in, batch.target_out); };
+  TranslationStep training(shape.model, shape.source_vocabulary, shape.target_vocabulary, 64);
+  const auto step = [&] { training(batch.target_out, batch.source, batch.lengths, batch.target_in); };
   for (int i = 0; i < kTurns.warm_up; ++i) step();
   const ChosenPeer peer = choose_peer(comparison, "translation.py", shape.arguments(),
                                       {{"modules, fused Adam", {"--variant", "modules", "--fused"}},
@@ -81,65 +38,31 @@ void train(const Comparison& comparison, TranslationShape shape, double dropout,
                                       kTurns);
   const uint64_t allocations = memory_stats().system_allocations;
   const Contest times = contest(comparison, kTurns, peer, step);
-  const auto row = [&](const std::string& name, double milliseconds) {
-    print_rates(name, milliseconds, shape.tokens(), shape.step_operations(), peak);
-  };
-  row("attune", times.own);
-  if (times.peer > 0) {
-    row(peer.name, times.peer);
-    fmt::print("  {:<44} {:7.2f}\n", "times faster than PyTorch", times.ratio);
-  }
+  const Work work{.count = shape.tokens(), .operations = shape.step_operations()};
+  print_contest(times, peer,
+                [&](const std::string& name, double milliseconds) { print_rates(name, milliseconds, work, peak); });
   fmt::print("  {:<44} {:7}\n", "system allocations after warm-up", memory_stats().system_allocations - allocations);
 }
 
-/// Translation of one batch by a model that has not learned to end its sentences: all are written to their limit.
-class Decoding {
- public:
-  Decoding(const TranslationShape& shape, int64_t beam)
-      : model_(shape.model, shape.source_vocabulary, shape.target_vocabulary, 64),
-        batch_(translation_batch(shape)),
-        options_{.forbidden = {0}, .max_length = {shape.target}, .min_length = shape.target},
-        beam_(beam) {
-    model_.eval();
-  }
-
-  void operator()() {
-    const NoGrad no_grad;
-    const auto generation = model_.decoder().start(model_.encoder()(batch_.source, batch_.lengths),
-                                                   {.capacity = options_.max_length.front()});
-    if (beam_ == 1) {
-      greedy_search(*generation, options_);
-    } else {
-      beam_search(*generation, options_, {.width = beam_});
-    }
-  }
-
- private:
-  TranslationModel model_;
-  TranslationBatch batch_;
-  DecodingOptions options_;
-  int64_t beam_;
-};
-
 void decode(const Comparison& comparison, const TranslationShape& shape, int64_t beam) {
   fmt::print("\ndecode {}, {}: {} sentences of {} tokens, {} tokens written of each, cached keys and values\n",
-             shape.name, beam == 1 ? "greedy" : fmt::format("beam {}", beam), shape.batch, shape.source, shape.target);
-  Decoding decoding(shape, beam);
+             shape.name, search_name(beam), shape.batch, shape.source, shape.target);
+  TranslationModel model(shape.model, shape.source_vocabulary, shape.target_vocabulary, 64);
+  model.eval();
+  const TranslationBatch batch = translation_batch(shape);
+  const auto decoding = [&] {
+    const NoGrad no_grad;
+    write_sequences(model.decoder(), model.encoder()(batch.source, batch.lengths), shape.target, beam);
+  };
   for (int i = 0; i < kTurns.warm_up; ++i) decoding();
   std::vector<std::string> arguments = shape.arguments();
   arguments.insert(arguments.end(), {"--task", beam == 1 ? "greedy" : "beam", "--beam", std::to_string(beam)});
   const ChosenPeer peer =
       choose_peer(comparison, "translation.py", arguments, {{"lean", {"--variant", "lean"}}}, kTurns);
   const Contest times = contest(comparison, kTurns, peer, decoding);
-  const auto row = [&](const std::string& name, double milliseconds) {
-    fmt::print("  {:<44} {:7.2f} ms  {:8.0f} sentences/s\n", name, milliseconds,
-               static_cast<double>(shape.batch) / milliseconds * 1e3);
-  };
-  row("attune", times.own);
-  if (times.peer > 0) {
-    row(peer.name, times.peer);
-    fmt::print("  {:<44} {:7.2f}\n", "times faster than PyTorch", times.ratio);
-  }
+  print_contest(times, peer, [&](const std::string& name, double milliseconds) {
+    print_rate(name, milliseconds, {.count = shape.batch, .unit = "sentences"});
+  });
 }
 
 /// An epoch's first batches of real sentences, of Transformer-Tiny as the preset trains it.
@@ -158,7 +81,7 @@ void train_on(const std::string& folder, double peak) {
                          .target_vocabulary = sides.target.codec->size()};
   PairLoader loader(translation::encode(config, sides, corpus).train,
                     {.batches = {.max_examples = 0, .max_tokens = config.training.max_tokens}});
-  TrainingStep training(shape.model, shape.source_vocabulary, shape.target_vocabulary, config.text.max_length);
+  TranslationStep training(shape.model, shape.source_vocabulary, shape.target_vocabulary, config.text.max_length);
   double seconds = 0;
   double operations = 0;
   int64_t tokens = 0;
@@ -167,7 +90,7 @@ void train_on(const std::string& folder, double peak) {
     const PairBatch* batch = loader.next();
     if (batch == nullptr) break;
     const double begin = now();
-    training(batch->source, batch->source_lengths, batch->target_in, batch->target_out);
+    training(batch->target_out, batch->source, batch->source_lengths, batch->target_in);
     if (i < kTurns.warm_up) continue;
     seconds += now() - begin;
     shape.batch = batch->source.dim(0);

@@ -3,17 +3,10 @@
 #include <fmt/format.h>
 
 #include "framework/random.h"
+#include "tests/benchmarks/operations.h"
 
 namespace attune::bench {
 namespace {
-
-/// rows of `in` values -> rows of `out` values.
-double product(int64_t rows, int64_t in, int64_t out) {
-  return 2.0 * static_cast<double>(rows) * static_cast<double>(in) * static_cast<double>(out);
-}
-
-/// Scores and weighted sums over `keys` keys, of all heads together D wide.
-double attended(int64_t rows, int64_t keys, int64_t dim) { return 2 * product(rows, dim, keys); }
 
 double transformer(const TranslationShape& shape) {
   const int64_t d = shape.model.dim;

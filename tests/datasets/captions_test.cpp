@@ -43,7 +43,8 @@ TEST_CASE("captions: lines, numbered lines and COCO's JSON say the same", "[data
   read("captions.tsv", lines, "image<TAB>caption");
   read("captions.txt.gz", lines, "image<TAB>caption", true);
   read("Flickr8k.token.txt", "b.jpg#0\tA dog .\nb.jpg#1\tTwo dogs\na.jpg#12\ta cat\n", "image#n<TAB>caption");
-  const std::string json = R"( {"info": {"id": "x"}, "images": [{"id": 7, "file_name": "a.jpg", "height": 1},
+  const std::string json =
+      R"( {"info": {"id": "x"}, "images": [{"id": 7, "file_name": "a.jpg", "by": {"id": 3}, "sizes": [1, [2]]},
       {"file_name": "b.jpg", "id": 3}], "licenses": [[1]], "annotations": [{"id": 1, "image_id": 3, "caption":
       " A dog .\n"}, {"image_id": 7, "caption": "a cat"}, {"image_id": 3, "caption": "Two\t dogs"}]})";
   read("captions.json", json, "COCO JSON");

@@ -17,9 +17,12 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   using testing::png_file;
   const Image picture = testing::gradient_picture(17, 19);
   const std::vector<uint8_t> bytes(17 * 19 * 8, 100);
-  std::vector<std::string> seeds = {jpeg_file(picture), jpeg_file(picture, {.progressive = true}),
+  std::vector<std::string> seeds = {jpeg_file(picture),
+                                    jpeg_file(picture, {.progressive = true}),
+                                    jpeg_file(picture, {.scan_by_channel = true}),
                                     jpeg_file(17, 19, bytes, {.channels = 1}),
-                                    jpeg_file(17, 19, bytes, {.channels = 4, .adobe = true}), encode_png(picture)};
+                                    jpeg_file(17, 19, bytes, {.channels = 4, .adobe = true}),
+                                    encode_png(picture)};
   for (bool interlaced : {false, true}) {
     for (int depth : {1, 2, 4, 8}) seeds.push_back(png_file(17, 19, bytes, {PNG_COLOR_TYPE_GRAY, depth, interlaced}));
     for (int depth : {2, 4}) {

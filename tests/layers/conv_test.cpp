@@ -2,9 +2,12 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <cmath>
+
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/error.h"
+#include "tests/framework/kernels/targets.h"
 #include "tests/support/errors.h"
 #include "tests/support/gradients.h"
 #include "tests/support/heap_counter.h"
@@ -51,37 +54,78 @@ Tensor by_definition(const Tensor& x, const Tensor& weight, const Tensor& bias, 
   return y;
 }
 
+double dot(const Tensor& a, const Tensor& b) {
+  const std::vector<double> left = values(a), right = values(b);
+  double sum = 0;
+  for (size_t i = 0; i < left.size(); ++i) sum += left[i] * right[i];
+  return sum;
+}
+
+struct Convolution {
+  Shape x, weight;
+  Windows at;
+  int64_t groups;
+  Shape y;
+};
+
+/// Values, and gradients along a random direction of x and of the weights, in which y is linear.
+void check_by_definition(const Convolution& row) {
+  const Tensor x = random_tensor(row.x);
+  const Tensor weight = random_tensor(row.weight, DType::kFloat64, 2);
+  const Tensor bias = random_tensor({row.y[3]}, DType::kFloat64, 3);
+  const Tensor dy = random_tensor(row.y, DType::kFloat64, 4);
+  const Tensor along_x = random_tensor(row.x, DType::kFloat64, 5);
+  const Tensor along_weight = random_tensor(row.weight, DType::kFloat64, 6);
+  const auto expected = [&](const Tensor& in, const Tensor& w, const Tensor& shift) {
+    return by_definition(in, w, shift, row.at, row.groups, row.y);
+  };
+  const Tensor no_bias = Tensor::zeros(bias.shape(), DType::kFloat64);
+  const Tensor y = expected(x, weight, bias);
+  const double slope_x = dot(dy, expected(along_x, weight, no_bias));
+  const double slope_weight = dot(dy, expected(x, along_weight, no_bias));
+
+  const Conv2dOptions options{.stride = {row.at.stride_rows, row.at.stride_columns},
+                              .padding = {row.at.padding_rows, row.at.padding_columns},
+                              .dilation = {row.at.dilation_rows, row.at.dilation_columns},
+                              .groups = row.groups};
+  for_each_instruction_set([&](const char* name) {
+    INFO(row.x.to_string() << " " << row.weight.to_string() << " " << name);
+    const Variable in(x, true), w(weight, true);
+    const Variable out = conv2d(in, w, Variable(bias), options);
+    REQUIRE(out.shape() == row.y);
+    CHECK(max_difference(out.value(), y) < 1e-11);
+    sum(out * Variable(dy)).backward();
+    CHECK(std::abs(dot(in.grad(), along_x) - slope_x) < 1e-8);
+    CHECK(std::abs(dot(w.grad(), along_weight) - slope_weight) < 1e-8);
+
+    const auto narrow = [](const Tensor& t) { return Variable(t.to(DType::kFloat32)); };
+    CHECK(max_difference(conv2d(narrow(x), narrow(weight), narrow(bias), options).value(), y) < 1e-3);
+  });
+}
+
 }  // namespace
 
-TEST_CASE("conv2d is the sum of its definition", "[layers][conv]") {
-  struct Row {
-    Shape x, weight;
-    Windows at;
-    int64_t groups;
-    Shape y;
-  };
-  const Row rows[] = {
+TEST_CASE("conv2d is the sum of its definition, on every instruction set", "[layers][conv]") {
+  const Convolution rows[] = {
       {{2, 5, 7, 4}, {6, 4, 3, 2}, {1, 1, 0, 0, 1, 1}, 1, {2, 3, 6, 6}},
       {{2, 6, 7, 4}, {6, 2, 2, 3}, {2, 3, 1, 2, 1, 1}, 2, {2, 4, 3, 6}},
       {{1, 8, 9, 3}, {3, 1, 3, 3}, {1, 2, 2, 1, 2, 3}, 3, {1, 8, 3, 3}},
       {{3, 4, 5, 6}, {8, 6, 1, 1}, {1, 1, 0, 0, 1, 1}, 1, {3, 4, 5, 8}},
       {{1, 4, 4, 2}, {3, 2, 1, 1}, {1, 1, 1, 0, 1, 1}, 1, {1, 6, 4, 3}},
-      // More than one block of windows, and weights deeper than one packed block.
+      // Strides longer than the window, and with a divisor that the dilation has too: inputs that nothing sees.
+      {{1, 7, 8, 3}, {2, 3, 2, 1}, {3, 2, 0, 0, 1, 1}, 1, {1, 2, 4, 2}},
+      {{2, 9, 10, 4}, {3, 4, 3, 2}, {2, 4, 2, 1, 2, 6}, 1, {2, 5, 2, 3}},
+      // Blocks of rows of a picture, of several pictures and of parts of a row; more than one panel of weights, with
+      // columns for every width of a tile.
       {{2, 20, 19, 40}, {5, 40, 3, 3}, {1, 1, 1, 1, 1, 1}, 1, {2, 20, 19, 5}},
+      {{9, 3, 4, 18}, {70, 18, 2, 2}, {1, 1, 0, 0, 1, 1}, 1, {9, 2, 3, 70}},
+      {{1, 1, 1300, 3}, {20, 3, 1, 3}, {1, 1, 0, 1, 1, 1}, 1, {1, 1, 1300, 20}},
+      // Runs too long for one part.
+      {{1, 2, 3, 300}, {40, 300, 3, 3}, {1, 1, 1, 1, 1, 1}, 1, {1, 2, 3, 40}},
+      // Windows that are read where they are, without a copy.
+      {{2, 6, 8, 16}, {9, 16, 2, 3}, {2, 2, 0, 0, 1, 1}, 1, {2, 3, 3, 9}},
   };
-  for (const Row& row : rows) {
-    INFO(row.x.to_string() << " " << row.weight.to_string());
-    const Tensor x = random_tensor(row.x);
-    const Tensor weight = random_tensor(row.weight, DType::kFloat64, 2);
-    const Tensor bias = random_tensor({row.y[3]}, DType::kFloat64, 3);
-    const Conv2dOptions options{.stride = {row.at.stride_rows, row.at.stride_columns},
-                                .padding = {row.at.padding_rows, row.at.padding_columns},
-                                .dilation = {row.at.dilation_rows, row.at.dilation_columns},
-                                .groups = row.groups};
-    const Variable y = conv2d(Variable(x), Variable(weight), Variable(bias), options);
-    REQUIRE(y.shape() == row.y);
-    CHECK(max_difference(y.value(), by_definition(x, weight, bias, row.at, row.groups, row.y)) < 1e-11);
-  }
+  for (const Convolution& row : rows) check_by_definition(row);
 }
 
 TEST_CASE("threads do not change what a convolution computes", "[layers][conv][threads]") {

@@ -162,6 +162,8 @@ const std::vector<OpError>& op_errors() {
     row("adaptive_average_pool2d", [=] { adaptive_average_pool2d(picture, {0, 2}); }, {"0 x 2", "[2, 5, 6, 4]"});
     row("batch_norm", [=] { batch_norm(picture, leaf({3}), leaf({4})); }, {"[3]", "[4]", "[2, 5, 6, 4]"});
     row("batch_norm", [=] { batch_norm(leaf({0, 4}), leaf({4}), leaf({4})); }, {"[0, 4]", "empty"});
+    row("batch_norm_by", [=] { batch_norm_by(picture, Tensor::zeros({4}), Tensor::zeros({3}), leaf({4}), leaf({4})); },
+        {"mean", "[4]", "[3]", "[2, 5, 6, 4]"});
     const RecurrentParameters gates{leaf({9, 2}), leaf({9, 3}), {}, {}};
     const auto one = [](const RecurrentParameters& p) { return std::vector<RecurrentParameters>{p}; };
     const Variable sequence = leaf({2, 5, 2});

@@ -28,6 +28,8 @@ void add_picture_cases(std::vector<OpCase>& cases) {
   conv("single pixels in groups", {2, 3, 2, 4}, {6, 2, 1, 1}, {.groups = 2});
   conv("single pixels, strided", {1, 5, 4, 2}, {3, 2, 1, 1}, {.stride = 2});
   conv("same size, even window", {1, 3, 4, 2}, {2, 2, 2, 4}, {.padding = kSamePadding});
+  conv("stride longer than the window", {1, 5, 7, 2}, {3, 2, 1, 2}, {.stride = {2, 3}});
+  conv("stride and dilation with a common divisor", {1, 6, 7, 2}, {2, 2, 2, 3}, {.stride = 2, .dilation = {2, 1}});
   conv("the whole picture", {2, 3, 3, 2}, {5, 2, 3, 3}, {});
   conv("patches", {2, 4, 6, 3}, {7, 3, 2, 2}, {.stride = 2});
   conv("many windows, wide", {1, 9, 31, 33}, {2, 33, 3, 3}, {.padding = 1});
@@ -76,6 +78,11 @@ void add_picture_cases(std::vector<OpCase>& cases) {
   norm("many rows", {101, 3});
   norm("wide", {4, 70});
   norm("one row", {1, 3});
+  row("batch_norm_by", "pictures", {{{3, 2, 2, 5}}, {{5}}, {{5}}}, [](Vars v) {
+    const std::vector<double> mean = {0, 0.5, -0.25, 1, -2}, variance = {1, 0.5, 2, 4, 0.25};
+    const auto statistics = [&](const std::vector<double>& of) { return near(v, Tensor::from(of, {5})); };
+    return batch_norm_by(v[0], statistics(mean), statistics(variance), v[1], v[2], 1e-3);
+  });
 }
 
 }  // namespace attune::testing

@@ -36,6 +36,11 @@ std::string jpeg_file(int64_t height, int64_t width, const std::vector<uint8_t>&
   jpeg_set_defaults(&info);
   jpeg_set_quality(&info, settings.quality, TRUE);
   if (settings.progressive) jpeg_simple_progression(&info);
+  const jpeg_scan_info scans[] = {{1, {0}, 0, 63, 0, 0}, {1, {1}, 0, 63, 0, 0}, {1, {2}, 0, 63, 0, 0}};
+  if (settings.scan_by_channel) {
+    info.scan_info = scans;
+    info.num_scans = 3;
+  }
   if (settings.channels == 4) info.write_Adobe_marker = settings.adobe ? TRUE : FALSE;
   jpeg_start_compress(&info, TRUE);
   while (info.next_scanline < info.image_height) {

@@ -15,7 +15,8 @@ Image gradient_picture(int64_t height, int64_t width);
 struct JpegSettings {
   int channels = 3;
   bool progressive = false;
-  bool adobe = false;  ///< inks with Adobe's marker
+  bool scan_by_channel = false;  ///< of RGB: a scan for each component, one after the other
+  bool adobe = false;            ///< inks with Adobe's marker
   int quality = 95;
 };
 std::string jpeg_file(int64_t height, int64_t width, const std::vector<uint8_t>& pixels, const JpegSettings& settings);

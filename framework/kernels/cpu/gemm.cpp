@@ -10,21 +10,14 @@
 #define HWY_TARGET_INCLUDE "framework/kernels/cpu/gemm.cpp"
 #include <hwy/foreach_target.h>
 
+#include "framework/kernels/cpu/panel.h"
 #include "framework/kernels/cpu/simd.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace attune::cpu::HWY_NAMESPACE {
 namespace {
 
-// Registers: rows x panel accumulators, `panel` vectors of B and one broadcast of A. 32 vector registers take 6 x 4
-// (24 + 4 + 1), 16 take 6 x 2 (12 + 2 + 1). Wide and low rather than square: six row pointers stay in registers, model
-// widths are multiples of 64, and B may come from the second-level cache (256 bytes in 12 cycles).
-#if HWY_TARGET <= HWY_AVX3
-constexpr int kPanel = 4;
-#else
-constexpr int kPanel = 2;
-#endif
-constexpr int kRows = 6;
+constexpr int kRows = 6;        // see kPanel
 constexpr int kRowsNarrow = 8;  // for panels of one or two vectors, which leave registers free
 
 // Block sizes in elements of float32: a packed panel in the first-level cache, a packed block of B and the rows of A

@@ -243,20 +243,58 @@ def beam(model, a, source, padding):
     return written
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=["transformer", "recurrent"], default="transformer")
+def add_arguments(parser):
+    """What every server of this folder's models is told."""
     parser.add_argument("--task", choices=["train", "greedy", "beam"], default="train")
     parser.add_argument("--variant", choices=["modules", "lean"], default="lean")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--shared", action="store_true", help="one table for both languages")
     parser.add_argument("--fused", action="store_true", help="the fused Adam")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
-    sizes = dict(batch=128, source=16, target=16, dim=128, hidden=256, heads=4, blocks=4, ffn=256, beam=5,
-                 source_vocabulary=8000, target_vocabulary=8000)
+
+
+def add_sizes(parser, sizes):
     for name, value in sizes.items():
         parser.add_argument("--" + name.replace("_", "-"), type=int, default=value)
+
+
+def training_step(model, a, inputs, target):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, **(dict(fused=True) if a.fused else {}))
+    forward = torch.compile(model) if a.compile else model
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(forward(*inputs).flatten(0, 1), target.flatten())
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def search_step(model, a, source, padding):
+    model.eval()
+    search = greedy if a.task == "greedy" else beam
+    return lambda: search(model, a, source, padding)
+
+
+def serve(step):
+    for line in sys.stdin:
+        milliseconds = []
+        for _ in range(int(line)):
+            begin = time.perf_counter()
+            step()
+            milliseconds.append((time.perf_counter() - begin) * 1e3)
+        print(json.dumps({"torch": torch.__version__, "ms": milliseconds}), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=["transformer", "recurrent"], default="transformer")
+    parser.add_argument("--shared", action="store_true", help="one table for both languages")
+    add_arguments(parser)
+    add_sizes(parser, dict(batch=128, source=16, target=16, dim=128, hidden=256, heads=4, blocks=4, ffn=256, beam=5,
+                           source_vocabulary=8000, target_vocabulary=8000))
     a = parser.parse_args()
     torch.manual_seed(1)
     torch.set_num_threads(a.threads)
@@ -267,32 +305,11 @@ def main():
     padding = torch.arange(a.source)[None] >= lengths[:, None]
     source = torch.randint(4, a.source_vocabulary, (a.batch, a.source))
     target = torch.randint(4, a.target_vocabulary, (a.batch, a.target + 1))
-
     if a.task == "train":
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, **(dict(fused=True) if a.fused else {}))
-        forward = torch.compile(model) if a.compile else model
-
-        def step():
-            optimizer.zero_grad(set_to_none=True)
-            logits = forward(source, padding, target[:, :-1])
-            loss = F.cross_entropy(logits.flatten(0, 1), target[:, 1:].flatten())
-            loss.backward()
-            optimizer.step()
-            return loss.item()
+        step = training_step(model, a, (source, padding, target[:, :-1]), target[:, 1:])
     else:
-        model.eval()
-        search = greedy if a.task == "greedy" else beam
-
-        def step():
-            return search(model, a, source, padding)
-
-    for line in sys.stdin:
-        milliseconds = []
-        for _ in range(int(line)):
-            begin = time.perf_counter()
-            step()
-            milliseconds.append((time.perf_counter() - begin) * 1e3)
-        print(json.dumps({"torch": torch.__version__, "ms": milliseconds}), flush=True)
+        step = search_step(model, a, source, padding)
+    serve(step)
 
 
 if __name__ == "__main__":

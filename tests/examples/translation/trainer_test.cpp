@@ -87,9 +87,9 @@ TEST_CASE("a model learns 8 translations by heart, whatever its parts", "[transl
     config.training.schedule = "cosine";
     Session session(config, 8);
     while (!session.trainer.done()) session.trainer.train_step();
-    const Scores scores = session.trainer.evaluate().scores;
+    const TextScores scores = session.trainer.evaluate().scores;
     CHECK(scores.loss < 0.05);
-    CHECK(scores.bleu == Approx(100));
+    CHECK(scores.figure("bleu") == Approx(100));
   };
   ModelConfig model = small_config().model;
   SECTION("transformer") { learns(model); }
@@ -219,8 +219,8 @@ TEST_CASE("accumulated batches make the step of one large batch", "[translation]
   const Trainer::Step one = large.trainer.train_step();
   const Trainer::Step many = small.trainer.train_step();
   CHECK(many.loss == Approx(one.loss).epsilon(1e-5));
-  CHECK(many.target_tokens == one.target_tokens);
-  CHECK(many.source_tokens == one.source_tokens);
+  CHECK(many.tokens == one.tokens);
+  CHECK(many.units == one.units);
   // The first moments are the gradients.
   const auto moments = [](const Session& session) {
     NamedTensors found;

@@ -1,0 +1,51 @@
+#include "examples/captioning/attention_loss.h"
+
+#include <vector>
+
+#include "autograd/ops/ops.h"
+#include "framework/fail.h"
+
+namespace attune::examples::captioning {
+namespace {
+
+/// [B, T]: 1 for the words of each caption, 0 behind.
+Tensor words_of(const Tensor& lengths, int64_t steps, DType dtype) {
+  const std::vector<int64_t> counts = lengths.to_vector<int64_t>();
+  const auto batch = static_cast<int64_t>(counts.size());
+  Tensor mask = Tensor::zeros({batch, steps});
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t count = counts[static_cast<size_t>(b)];
+    require<ValueError>(count >= 1 && count <= steps, "captions: length {} of caption {}, expected 1 to {}", count, b,
+                        steps);
+    mask.select(0, b).slice(0, 0, count).fill_(1);
+  }
+  return mask.to(dtype);
+}
+
+}  // namespace
+
+Variable without_padding(const Variable& weights, const Tensor& lengths) {
+  const Tensor words = words_of(lengths, weights.dim(2), weights.dtype());
+  return weights * Variable(words.unsqueeze(1).unsqueeze(3));
+}
+
+Variable log_likelihood(const Variable& logits, const Tensor& targets, const Tensor& lengths) {
+  const Variable chosen = gather(log_softmax(logits), 2, targets.unsqueeze(2));  // [B, T, 1]
+  const Tensor words = words_of(lengths, targets.dim(1), logits.dtype());
+  return sum(chosen * Variable(words.unsqueeze(2)), {1, 2});
+}
+
+AttentionState state_after(const TaughtAttention& taught, const Tensor& lengths) {
+  require<ValueError>(taught.log_probability.defined(),
+                      "captions: the loss of hard attention asks for choices, and this attention makes none");
+  std::vector<int64_t> last = lengths.to_vector<int64_t>();
+  for (int64_t& step : last) --step;
+  const Tensor steps = Tensor::from(last, {static_cast<int64_t>(last.size()), 1});
+  AttentionState state;
+  state.position = taught.log_probability.dim(1);
+  state.log_probability = gather(taught.log_probability, 1, steps);  // [B, 1]
+  state.entropy = gather(taught.entropy, 1, steps);
+  return state;
+}
+
+}  // namespace attune::examples::captioning

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "datasets/caption_loader.h"
+#include "examples/captioning/config.h"
+#include "examples/captioning/model.h"
+#include "layers/attention/image.h"
+#include "layers/loss.h"
+
+namespace attune::examples::captioning {
+
+/// What a model is trained by, as its configuration asks; sums over the captions of a batch:
+///
+///     cross-entropy                                                 Transformers, and attention of any kind
+///     cross-entropy + doubly stochastic penalty                     with training.doubly_stochastic
+///     -(log p(y | s) + lambda_r (log p(y | s) - b) log alpha(s) + lambda_e entropy)      hard attention
+///
+/// Xu et al., "Show, Attend and Tell", 2015, sections 4.1 and 4.2. Child: reinforce, of hard attention, whose baseline
+/// belongs into checkpoints.
+class CaptionLoss : public Module {
+ public:
+  explicit CaptionLoss(const Config& config);
+
+  struct Result {
+    Variable loss;             ///< scalar, to be divided by the tokens
+    double cross_entropy = 0;  ///< sum over the tokens, with the labels smoothed; of hard attention as they are
+  };
+  Result operator()(CaptioningModel& model, const CaptionBatch& batch);
+
+ private:
+  Result reward_choices(CaptioningModel& model, const CaptionBatch& batch);
+
+  CrossEntropyLoss cross_entropy_;
+  double doubly_stochastic_;
+  ReinforceLoss* reinforce_ = nullptr;
+};
+
+}  // namespace attune::examples::captioning

@@ -1,0 +1,43 @@
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "examples/captioning/commands.h"
+#include "examples/captioning/corpus.h"
+#include "examples/captioning/snapshot.h"
+#include "examples/captioning/trainer.h"
+#include "examples/support/saved_parts.h"
+#include "examples/support/training_run.h"
+
+namespace attune::examples::captioning {
+namespace {
+
+Config requested(const TrainOptions& options, const std::optional<Config>& saved) {
+  return requested_config(
+      options, saved, [&] { return preset(options.preset.value_or(options.data ? "show-attend-tell" : "scenes")); },
+      [&](Config& config) {
+        if (options.data) config.run.data = *options.data;
+      });
+}
+
+}  // namespace
+
+int train(const TrainOptions& options) {
+  if (!options.resume) requested(options, {});  // what is wrong in it comes before any folder is made
+  TrainingRun run(options, "attune-captioning");
+  const std::optional<Checkpoint>& saved = run.saved();
+  Config config = run.configured<Config>([&](const auto& begun) { return requested(options, begun); });
+
+  Corpus corpus = load_corpus(config.run);
+  const std::shared_ptr<const TextCodec> codec = saved ? codec_of(*saved, kCodecPath, run.saved_path())
+                                                       : learn_words(corpus.train.captions, config.text.min_count);
+  const TrainingData data = encode(config, *codec, std::move(corpus));
+  return run.go(
+      [&](int64_t steps) {
+        if (steps > 0) config.run.steps = steps;
+        return std::make_unique<Trainer>(config, codec, data);
+      },
+      data.description);
+}
+
+}  // namespace attune::examples::captioning

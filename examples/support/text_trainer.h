@@ -1,0 +1,151 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "autograd/optim/adam.h"
+#include "autograd/optim/average.h"
+#include "examples/support/text_training.h"
+#include "examples/support/training_run.h"
+#include "layers/module.h"
+
+namespace attune::examples {
+
+/// How a model does on validation data.
+struct TextScores {
+  double loss = 0;  ///< mean over the tokens of -log(probability), without label smoothing
+  /// Scores of the texts that the model writes itself, higher is better; none where nothing but the loss is wanted.
+  std::vector<std::pair<std::string, double>> figures{};
+
+  double perplexity() const;
+  std::optional<double> figure(std::string_view name) const;
+};
+
+/// A figure of TextScores as people read it: "BLEU 38.22".
+struct ShownScore {
+  const char* name;   ///< of the figure
+  const char* title;  ///< "BLEU"
+  double factor = 1;  ///< that it is multiplied by
+  int digits = 2;     ///< after the point
+};
+
+/// Trains a model that writes text by teacher forcing: AdamW with a schedule, averages of weights, and evaluations that
+/// say which weights are the best and when there is no more progress. What is read, and what of it is learned in which
+/// way, is the program's.
+class TextTrainer : public TrainerBase {
+ public:
+  struct Step {
+    double loss = 0;     ///< mean over the tokens
+    int64_t tokens = 0;  ///< of the texts that are learned, without padding
+    int64_t units = 0;   ///< of what unit() says
+  };
+  struct Evaluation {
+    TextScores scores;
+    double train_loss = 0;  ///< mean over the steps since the evaluation before
+    bool best = false;      ///< better than all before: by the figure that decides, then by a lower loss
+  };
+
+  /// The planned steps, or all epochs.
+  int64_t total_steps() const override;
+  int64_t steps_per_epoch() const override;
+  /// Also once there was no progress for training.patience evaluations.
+  bool done() const override;
+  bool evaluation_due() const override;
+  double evaluations_per_step() const override { return 1 / static_cast<double>(evaluate_every()); }
+  double save_every() const override { return config_.save_every; }
+
+  Step train_step();
+  /// Of the weights that weights() has.
+  Evaluation evaluate();
+  StepReport report_step() override;
+  EvaluationReport report_evaluation() override;
+
+  Checkpoint checkpoint() const override;
+  Checkpoint weights() override;
+  void restore(const Checkpoint& checkpoint) override;
+
+  std::string summary() const override;
+  nlohmann::ordered_json result() const override;
+
+ protected:
+  struct Options {
+    const char* program;  ///< its name
+    const TextTrainingConfig& training;
+    int64_t steps = 0;                ///< planned; 0: all epochs
+    ParameterList averaged;           ///< what averages are made of
+    std::vector<ShownScore> shown{};  ///< figures of an evaluation that people see
+    std::string decisive{};           ///< name of the figure that says which evaluation is best; of none: the loss
+  };
+  /// The model is one that the program's trainer owns.
+  TextTrainer(Module& model, const Options& options);
+
+  /// What a batch was to the model; sums.
+  struct Learned {
+    double loss = 0;
+    int64_t tokens = 0;
+    int64_t units = 0;
+  };
+  /// Takes the next batch and adds the gradients of the sum of its tokens' losses.
+  virtual Learned learn_batch() = 0;
+  virtual int64_t batches_per_epoch() const = 0;
+  virtual DataPosition position() const = 0;
+  virtual void seek(const DataPosition& position) = 0;
+  /// How the weights do that the model has now.
+  virtual TextScores validate() = 0;
+
+  /// Adds what it takes to use the weights: codecs.
+  virtual void put_codecs(Checkpoint& checkpoint) const = 0;
+  /// Adds what else the steps to come depend on, and takes it back.
+  virtual void put_state(Checkpoint& /*checkpoint*/) const {}
+  virtual void restore_state(const Checkpoint& /*checkpoint*/) {}
+
+  /// "317,954 parameters; 100 steps of "
+  std::string description_begun() const;
+
+ private:
+  int64_t evaluate_every() const;
+  double learning_rate() const;
+  TextScores scores_of_weights();
+  bool better(const TextScores& a, const TextScores& b) const;
+  /// "loss 1.8423 perplexity 6.31 BLEU 38.22"
+  std::string described(const TextScores& scores) const;
+  std::string progress() const;
+  void restore_progress(const std::string& json);
+
+  const char* program_;
+  TextTrainingConfig config_;
+  int64_t planned_steps_;
+  std::vector<ShownScore> shown_;
+  std::string decisive_;
+  Module& model_;
+  AdamW optimizer_;
+  std::optional<WeightAverage> moving_;
+  std::optional<CheckpointAverage> kept_;
+
+  // Sums since the last evaluation.
+  double loss_sum_ = 0;
+  int64_t tokens_ = 0;
+
+  std::optional<TextScores> scores_;  // of the last evaluation
+  std::optional<TextScores> best_;
+  int64_t best_step_ = 0;
+  int64_t waited_ = 0;  // evaluations since then
+};
+
+/// Gives `parameters` the average that a run keeps in its checkpoint, where it does: last.h5 has the weights of the
+/// last step and what averages are made of, and evaluations look at the average. Throws ShapeError for another model's.
+void use_saved_average(const ParameterList& parameters, const TextTrainingConfig& config, const Checkpoint& checkpoint);
+
+/// The next batch of a loader whose epochs end by a null pointer.
+template <class Loader>
+const auto& next_batch(Loader& loader) {
+  const auto* batch = loader.next();
+  if (batch == nullptr) batch = loader.next();  // the next epoch
+  return *batch;
+}
+
+}  // namespace attune::examples
