@@ -43,7 +43,7 @@ std::vector<Configuration> configurations_of(const CaptioningShape& shape) {
   return all;
 }
 
-void train(const Comparison& comparison, const CaptioningShape& shape, double peak) {
+void train(const Comparison& comparison, const CaptioningShape& shape) {
   fmt::print("\ntrain {}, dropout {}: {} pictures of {} x {}, {} tokens about each, {:.2f} GFLOP a step\n", shape.name,
              shape.model.dropout, shape.batch, shape.image_size, shape.image_size, shape.tokens,
              shape.step_operations() / 1e9);
@@ -55,8 +55,9 @@ void train(const Comparison& comparison, const CaptioningShape& shape, double pe
   const uint64_t allocations = memory_stats().system_allocations;
   const Contest times = contest(comparison, kTurns, peer, step);
   const Work work{.count = shape.batch, .unit = "images", .operations = shape.step_operations()};
-  print_contest(times, peer,
-                [&](const std::string& name, double milliseconds) { print_rates(name, milliseconds, work, peak); });
+  print_contest(times, peer, [&](const std::string& name, double milliseconds) {
+    print_rates(name, milliseconds, work, times.peak);
+  });
   fmt::print("  {:<44} {:7}\n", "system allocations after warm-up", memory_stats().system_allocations - allocations);
 }
 
@@ -161,12 +162,11 @@ void load(const std::string& data) {
 }  // namespace
 
 int run_captioning(const Comparison& comparison, const CaptioningBenchmark& options) {
-  const double peak = fma_peak_gflops(num_threads());
-  fmt::print("{}\n", machine_line(peak));
+  fmt::print("{}\n", machine_line(fma_peak_gflops(num_threads())));
   const auto wanted = [&](const std::string& part) { return options.only.empty() || options.only == part; };
   for (const CaptioningShape& shape : captioning_shapes()) {
     if (!wanted(shape.part)) continue;
-    for (const double dropout : {0.0, 0.1}) train(comparison, shape.with_dropout(dropout), peak);
+    for (const double dropout : {0.0, 0.1}) train(comparison, shape.with_dropout(dropout));
   }
   if (wanted("decode")) {
     for (const CaptioningShape& shape : {captioning_shapes().front(), captioning_shapes().back()}) {

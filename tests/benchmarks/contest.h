@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "framework/device.h"
 #include "tests/benchmarks/benchmarks.h"
+#include "tests/benchmarks/machine.h"
 #include "tests/benchmarks/peer.h"
 #include "tests/benchmarks/timing.h"
 
@@ -68,19 +70,21 @@ struct Contest {
   double own = 0;   // ms
   double peer = 0;  // ms; 0 without a peer
   double ratio = 0;
+  double peak = 0;  // GFLOP/s, measured in each round: what a shared machine has to give changes from minute to minute
 };
 
 template <class Step>
 Contest contest(const Comparison& comparison, const Turns& turns, const ChosenPeer& peer, Step&& step) {
-  std::vector<double> own_times, peer_times, ratios;
+  std::vector<double> own_times, peer_times, ratios, peaks;
   for (int round = 0; round < comparison.rounds; ++round) {
+    peaks.push_back(fma_peak_gflops(num_threads()));
     own_times.push_back(own_turn(step, turns));
     const double peer_time = peer.turn(turns);
     if (peer_time == 0) continue;
     peer_times.push_back(peer_time);
     ratios.push_back(peer_time / own_times.back());
   }
-  return {median(own_times), median(peer_times), median(ratios)};
+  return {median(own_times), median(peer_times), median(ratios), median(peaks)};
 }
 
 /// row(name, milliseconds) of both, and how many times faster the first is.

@@ -13,7 +13,7 @@ namespace {
 
 constexpr Turns kTurns = {.warm_up = 10, .steps = 20};
 
-void run_with(const Comparison& comparison, double dropout, double peak) {
+void run_with(const Comparison& comparison, double dropout) {
   const SentimentShape shape;
   fmt::print("dropout {}\n", dropout);
   SentimentStep ours(shape, dropout);
@@ -29,9 +29,10 @@ void run_with(const Comparison& comparison, double dropout, double peak) {
                                        {"lean, fused Adam", {"--variant", "lean", "--fused"}},
                                        {"lean, fused Adam, compiled", {"--variant", "lean", "--fused", "--compile"}}},
                                       kTurns);
-  std::vector<double> own_times, straight_times, peer_times, overheads, ratios;
+  std::vector<double> own_times, straight_times, peer_times, overheads, ratios, peaks;
   const uint64_t allocations = memory_stats().system_allocations;
   for (int round = 0; round < comparison.rounds; ++round) {
+    peaks.push_back(fma_peak_gflops(num_threads()));
     own_times.push_back(own_turn(ours, kTurns));
     straight_times.push_back(own_turn(straight, kTurns));
     overheads.push_back(own_times.back() / straight_times.back());
@@ -41,7 +42,7 @@ void run_with(const Comparison& comparison, double dropout, double peak) {
     ratios.push_back(peer_times.back() / own_times.back());
   }
   const auto row = [&](const std::string& name, double milliseconds) {
-    print_rates(name, milliseconds, {.count = shape.tokens(), .operations = shape.operations()}, peak);
+    print_rates(name, milliseconds, {.count = shape.tokens(), .operations = shape.operations()}, median(peaks));
   };
   row("attune", median(own_times));
   row("straight line of the same kernels", median(straight_times));
@@ -56,14 +57,13 @@ void run_with(const Comparison& comparison, double dropout, double peak) {
 }  // namespace
 
 int run_step(const Comparison& comparison) {
-  const double peak = fma_peak_gflops(num_threads());
-  fmt::print("{}\n", machine_line(peak));
+  fmt::print("{}\n", machine_line(fma_peak_gflops(num_threads())));
   const SentimentShape shape;
   fmt::print(
       "sentiment: d {}, {} heads, {} blocks, ffn {}, vocabulary {}, batch {} x {}, Adam; {:.2f} GFLOP a step\n\n",
       shape.dim, shape.heads, shape.blocks, shape.ffn, shape.vocabulary, shape.batch, shape.length,
       shape.operations() / 1e9);
-  for (const double dropout : {0.0, 0.1}) run_with(comparison, dropout, peak);
+  for (const double dropout : {0.0, 0.1}) run_with(comparison, dropout);
   fmt::print("\nafter: {}\n", machine_line(fma_peak_gflops(num_threads())));
   return 0;
 }

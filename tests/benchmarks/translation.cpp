@@ -22,7 +22,7 @@ constexpr Turns kTurns = {.warm_up = 3, .steps = 5};
 
 using TranslationStep = TrainingStep<TranslationModel>;
 
-void train(const Comparison& comparison, TranslationShape shape, double dropout, double peak) {
+void train(const Comparison& comparison, TranslationShape shape, double dropout) {
   // In every place where the layers of PyTorch have it.
   shape.model.dropout = shape.model.attention_dropout = shape.model.hidden_dropout = dropout;
   fmt::print("\ntrain {}, dropout {}: {} x ({} + {}) tokens, {:.2f} GFLOP a step\n", shape.name, dropout, shape.batch,
@@ -39,8 +39,9 @@ void train(const Comparison& comparison, TranslationShape shape, double dropout,
   const uint64_t allocations = memory_stats().system_allocations;
   const Contest times = contest(comparison, kTurns, peer, step);
   const Work work{.count = shape.tokens(), .operations = shape.step_operations()};
-  print_contest(times, peer,
-                [&](const std::string& name, double milliseconds) { print_rates(name, milliseconds, work, peak); });
+  print_contest(times, peer, [&](const std::string& name, double milliseconds) {
+    print_rates(name, milliseconds, work, times.peak);
+  });
   fmt::print("  {:<44} {:7}\n", "system allocations after warm-up", memory_stats().system_allocations - allocations);
 }
 
@@ -66,7 +67,7 @@ void decode(const Comparison& comparison, const TranslationShape& shape, int64_t
 }
 
 /// An epoch's first batches of real sentences, of Transformer-Tiny as the preset trains it.
-void train_on(const std::string& folder, double peak) {
+void train_on(const std::string& folder) {
   namespace translation = examples::translation;
   constexpr int64_t kBatches = 60;
   translation::Config config = translation::preset("transformer-tiny");
@@ -86,6 +87,7 @@ void train_on(const std::string& folder, double peak) {
   double operations = 0;
   int64_t tokens = 0;
   int64_t places = 0;
+  const double peak_before = fma_peak_gflops(num_threads());
   for (int64_t i = 0; i < kTurns.warm_up + kBatches; ++i) {
     const PairBatch* batch = loader.next();
     if (batch == nullptr) break;
@@ -100,6 +102,7 @@ void train_on(const std::string& folder, double peak) {
     tokens += batch->source_tokens + batch->target_tokens;
     places += shape.tokens();
   }
+  const double peak = (peak_before + fma_peak_gflops(num_threads())) / 2;
   const double rate = operations / seconds / 1e9;
   fmt::print("\ntrain tiny on {}, batches of {} tokens on either side, dropout {}, vocabulary {}\n", folder,
              config.training.max_tokens, shape.model.dropout, shape.target_vocabulary);
@@ -111,12 +114,11 @@ void train_on(const std::string& folder, double peak) {
 }  // namespace
 
 int run_translation(const Comparison& comparison, const TranslationBenchmark& options) {
-  const double peak = fma_peak_gflops(num_threads());
-  fmt::print("{}\n", machine_line(peak));
+  fmt::print("{}\n", machine_line(fma_peak_gflops(num_threads())));
   const auto wanted = [&](const std::string& name) { return options.only.empty() || options.only == name; };
   for (const TranslationShape& shape : translation_shapes()) {
     if (!wanted(shape.name)) continue;
-    for (const double dropout : {0.0, 0.1}) train(comparison, shape, dropout, peak);
+    for (const double dropout : {0.0, 0.1}) train(comparison, shape, dropout);
   }
   if (wanted("decode")) {
     for (const int64_t beam : {1, 5}) decode(comparison, translation_shapes().front(), beam);
@@ -125,7 +127,7 @@ int run_translation(const Comparison& comparison, const TranslationBenchmark& op
     if (options.data.empty()) {
       fmt::print("\nreal batches: no folder of Multi30k, give --data or set ATTUNE_DATA\n");
     } else {
-      train_on(options.data, peak);
+      train_on(options.data);
     }
   }
   fmt::print("\nafter: {}\n", machine_line(fma_peak_gflops(num_threads())));
