@@ -32,11 +32,12 @@ Config scenes() {
                   .dim = 64,
                   .attention_hidden = 64,
                   .hidden = 128};
-  config.training.epochs = 25;
+  config.training.epochs = 40;
   config.training.label_smoothing = 0;
   config.training.learning_rate = 4e-3;
   config.training.warmup = 100;
   config.training.schedule = "cosine";
+  config.training.average_decay = 0.98;
   config.run.image_size = 64;
   return config;
 }
