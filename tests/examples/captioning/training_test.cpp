@@ -178,6 +178,7 @@ TEST_CASE("a trainer of captions restored in the middle of an epoch repeats ever
 
 TEST_CASE("averages are of weights and of the statistics that belong to them", "[captioning][training]") {
   Config config = small_config();
+  config.training.average_decay = 0;
   config.training.average_last = 2;
   config.training.select = "loss";
   Session session(config);
