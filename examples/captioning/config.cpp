@@ -32,7 +32,7 @@ Config scenes() {
                   .dim = 64,
                   .attention_hidden = 64,
                   .hidden = 128};
-  config.training.epochs = 40;
+  config.training.epochs = 25;
   config.training.label_smoothing = 0;
   config.training.learning_rate = 4e-3;
   config.training.warmup = 100;
