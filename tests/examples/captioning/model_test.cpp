@@ -1,3 +1,5 @@
+#include "examples/captioning/model.h"
+
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 
@@ -14,7 +16,6 @@
 #include "examples/captioning/attention_loss.h"
 #include "examples/captioning/conv_encoder.h"
 #include "examples/captioning/corpus.h"
-#include "examples/captioning/model.h"
 #include "examples/captioning/overlay.h"
 #include "examples/captioning/patch_encoder.h"
 #include "framework/error.h"
