@@ -57,11 +57,10 @@ Tensor scaled_sum(const Tensor& losses, double scale) {
 // A gradient times the scalar dy. On the host a factor of 1 costs nothing; a CUDA device is not waited for to learn it.
 Tensor scaled_by(const Tensor& gradient, const Tensor& dy) {
   const bool here = dy.device().is_cpu();
-  const double factor = here ? dy.item() : 0;
-  if (here && factor == 1) return gradient;
+  if (here && dy.item() == 1) return gradient;
   Tensor out = Tensor::empty_like(gradient);
   if (here) {
-    kernels::affine(gradient, factor, 0, out);
+    kernels::affine(gradient, dy.item(), 0, out);
   } else {
     kernels::mul(gradient, dy.to(gradient.dtype()), out);
   }

@@ -1,6 +1,7 @@
 #include "examples/captioning/caption_page.h"
 
 #include <fmt/format.h>
+#include <openssl/evp.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -103,19 +104,14 @@ for (const section of document.querySelectorAll("section")) {
 )html";
 // clang-format on
 
-constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// The picture as an address that holds it: base64 (RFC 4648, section 4) of a PNG file.
+/// The picture as an address that holds it: base64 of a PNG file.
 std::string data_address(const Image& image) {
   const std::string bytes = encode_png(image);
-  std::string address = "data:image/png;base64,";
-  address.reserve(address.size() + bytes.size() / 3 * 4 + 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t three = 0;
-    for (size_t k = i; k < i + 3; ++k) three = three << 8 | (k < bytes.size() ? static_cast<uint8_t>(bytes[k]) : 0);
-    for (size_t k = 0; k < 4; ++k) address += i + k > bytes.size() ? '=' : kBase64[three >> (18 - 6 * k) & 63];
-  }
-  return address;
+  std::string base64((bytes.size() + 2) / 3 * 4 + 1, '\0');  // the last byte is the end of a C string
+  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(base64.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
+                  static_cast<int>(bytes.size()));
+  base64.pop_back();
+  return "data:image/png;base64," + base64;
 }
 
 /// Text that may stand between tags and in quoted attributes.

@@ -90,9 +90,8 @@ Captioner::Captioner(const CaptioningParts& parts, const SearchSettings& setting
 
 std::vector<std::vector<Caption>> Captioner::operator()(const PictureStore& pictures,
                                                         std::span<const int64_t> numbers) const {
-  const int64_t most = std::max<int64_t>(1, settings_.batch_rows / settings_.beam);
   std::vector<std::vector<Caption>> captions;
-  for (const Block& block : blocks_of(std::ssize(numbers), most)) {
+  for (const Block& block : blocks_of(std::ssize(numbers), batch())) {
     const auto part = numbers.subspan(static_cast<size_t>(block.begin), static_cast<size_t>(block.count));
     std::vector<std::vector<Caption>> found = (*this)(to_tensor(pictures, part));
     std::move(found.begin(), found.end(), std::back_inserter(captions));
@@ -103,9 +102,8 @@ std::vector<std::vector<Caption>> Captioner::operator()(const PictureStore& pict
 std::vector<std::vector<Caption>> Captioner::operator()(const Tensor& pictures) const {
   const NoGrad no_grad;
   const Evaluating evaluating(parts_.model);
-  const int64_t most = std::max<int64_t>(1, settings_.batch_rows / settings_.beam);
   std::vector<std::vector<Caption>> captions;
-  for (const Block& block : blocks_of(pictures.dim(0), most)) {
+  for (const Block& block : blocks_of(pictures.dim(0), batch())) {
     for (std::vector<Hypothesis>& found : search(pictures.slice(0, block.begin, block.begin + block.count))) {
       captions.emplace_back();
       for (Hypothesis& hypothesis : found) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -63,6 +64,8 @@ class Captioner {
   const CaptioningParts& parts() const { return parts_; }
 
  private:
+  /// Pictures that are read together.
+  int64_t batch() const { return std::max<int64_t>(1, settings_.batch_rows / settings_.beam); }
   std::vector<std::vector<Hypothesis>> search(const Tensor& pictures) const;
 
   CaptioningParts parts_;

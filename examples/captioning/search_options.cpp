@@ -1,35 +1,18 @@
 #include <CLI/CLI.hpp>
 
 #include "examples/captioning/commands.h"
+#include "examples/support/model_options.h"
 
 namespace attune::examples::captioning {
-namespace {
-
-void add_checkpoint(CLI::App& app, std::string& checkpoint) {
-  app.add_option("--checkpoint", checkpoint, "best.h5 or last.h5 of a run")->type_name("FILE")->required();
-}
-
-void add_search(CLI::App& app, SearchOptions& options) {
-  app.add_option("--beam", options.beam, "Hypotheses that are kept of each caption; 1: greedy")
-      ->type_name("N")
-      ->check(whole_number(1, 1000))
-      ->capture_default_str();
-  app.add_option("--length-penalty", options.length_penalty, "Exponent of the length that scores are divided by")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 10.0))
-      ->capture_default_str();
-}
-
-}  // namespace
 
 void add_options(CLI::App& app, EvalOptions& options) {
-  add_checkpoint(app, options.checkpoint);
+  add_checkpoint_option(app, options.checkpoint);
   app.add_option("--data", options.data, "Folder of pictures and captions (default: embedded scenes)")
       ->type_name("DIR");
   app.add_option("--split", options.split, "Pictures to write captions for: dev, test, ...")
       ->type_name("NAME")
       ->capture_default_str();
-  add_search(app, options);
+  add_search_options(app, options.beam, options.length_penalty, "caption");
   app.add_option("--blind", options.blind,
                  "Checkpoint of the same decoder trained with --set model.blind=true, to compare with")
       ->type_name("FILE");
@@ -39,8 +22,8 @@ void add_options(CLI::App& app, EvalOptions& options) {
 }
 
 void add_options(CLI::App& app, CaptionOptions& options) {
-  add_checkpoint(app, options.checkpoint);
-  add_search(app, options);
+  add_checkpoint_option(app, options.checkpoint);
+  add_search_options(app, options.beam, options.length_penalty, "caption");
   app.add_option("--html", options.html, "Write a page that shows where the model looked for every word")
       ->type_name("FILE");
   app.add_option("--png", options.png, "Folder for a picture of the same for every word")->type_name("DIR");

@@ -3,6 +3,7 @@
 
 #include "examples/sentiment/commands.h"
 #include "examples/sentiment/config.h"
+#include "examples/support/model_options.h"
 #include "framework/device.h"
 #include "framework/version.h"
 
@@ -18,10 +19,6 @@ void add_train(CLI::App& app, TrainOptions& options) {
                     {.presets = preset_names(),
                      .default_preset = "sst2 with --data, reviews without",
                      .settings = settings_help(settings_of(reviews), "reviews")});
-}
-
-void add_checkpoint(CLI::App& app, std::string& checkpoint) {
-  app.add_option("--checkpoint", checkpoint, "best.h5 or last.h5 of a run")->type_name("FILE")->required();
 }
 
 }  // namespace
@@ -41,7 +38,7 @@ int main(int argc, char** argv) {
 
   EvalOptions evaluation;
   CLI::App* eval_app = app.add_subcommand("eval", "Compare predictions with labels");
-  add_checkpoint(*eval_app, evaluation.checkpoint);
+  add_checkpoint_option(*eval_app, evaluation.checkpoint);
   eval_app->add_option("--data", evaluation.data, "Labelled texts (default: the test part of the embedded reviews)")
       ->type_name("PATH");
   eval_app->add_flag("--json", evaluation.json, "Print the result as a JSON object at the end");
@@ -50,7 +47,7 @@ int main(int argc, char** argv) {
 
   PredictOptions prediction;
   CLI::App* predict_app = app.add_subcommand("predict", "Say what texts are, and which words were looked at");
-  add_checkpoint(*predict_app, prediction.checkpoint);
+  add_checkpoint_option(*predict_app, prediction.checkpoint);
   predict_app->add_option("--text", prediction.text, "One text (default: a text a line from standard input)")
       ->type_name("TEXT");
   predict_app

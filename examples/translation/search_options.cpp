@@ -1,23 +1,13 @@
 #include <CLI/CLI.hpp>
 
+#include "examples/support/model_options.h"
 #include "examples/translation/commands.h"
 
 namespace attune::examples::translation {
 namespace {
 
-void add_checkpoint(CLI::App& app, std::string& checkpoint) {
-  app.add_option("--checkpoint", checkpoint, "best.h5 or last.h5 of a run")->type_name("FILE")->required();
-}
-
 void add_search(CLI::App& app, SearchOptions& options) {
-  app.add_option("--beam", options.beam, "Hypotheses that are kept of each sentence; 1: greedy")
-      ->type_name("N")
-      ->check(whole_number(1, 1000))
-      ->capture_default_str();
-  app.add_option("--length-penalty", options.length_penalty, "Exponent of the length that scores are divided by")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 10.0))
-      ->capture_default_str();
+  add_search_options(app, options.beam, options.length_penalty, "sentence");
   app.add_option("--coverage-penalty", options.coverage_penalty, "Weight of the penalty for words not looked at")
       ->type_name("X")
       ->check(CLI::Range(0.0, 10.0))
@@ -28,7 +18,7 @@ void add_search(CLI::App& app, SearchOptions& options) {
 }  // namespace
 
 void add_options(CLI::App& app, EvalOptions& options) {
-  add_checkpoint(app, options.checkpoint);
+  add_checkpoint_option(app, options.checkpoint);
   app.add_option("--source-file", options.source_file,
                  "Sentences, a line each (default: the test part of the embedded grammar)")
       ->type_name("FILE");
@@ -43,7 +33,7 @@ void add_options(CLI::App& app, EvalOptions& options) {
 }
 
 void add_options(CLI::App& app, TranslateOptions& options) {
-  add_checkpoint(app, options.checkpoint);
+  add_checkpoint_option(app, options.checkpoint);
   add_search(app, options);
   app.add_option("--nbest", options.nbest,
                  "Translations of each sentence, as lines 'number ||| translation ||| score' where there are several")
