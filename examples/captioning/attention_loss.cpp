@@ -8,8 +8,8 @@
 namespace attune::examples::captioning {
 namespace {
 
-/// [B, T]: 1 for the words of each caption, 0 behind.
-Tensor words_of(const Tensor& lengths, int64_t steps, DType dtype) {
+/// [B, T], with dtype and device of `like`: 1 for the words of each caption, 0 behind.
+Tensor words_of(const Tensor& lengths, int64_t steps, const Variable& like) {
   const std::vector<int64_t> counts = lengths.to_vector<int64_t>();
   const auto batch = static_cast<int64_t>(counts.size());
   Tensor mask = Tensor::zeros({batch, steps});
@@ -19,19 +19,19 @@ Tensor words_of(const Tensor& lengths, int64_t steps, DType dtype) {
                         steps);
     mask.select(0, b).slice(0, 0, count).fill_(1);
   }
-  return mask.to(dtype);
+  return mask.to(like.dtype()).to(like.device());
 }
 
 }  // namespace
 
 Variable without_padding(const Variable& weights, const Tensor& lengths) {
-  const Tensor words = words_of(lengths, weights.dim(2), weights.dtype());
+  const Tensor words = words_of(lengths, weights.dim(2), weights);
   return weights * Variable(words.unsqueeze(1).unsqueeze(3));
 }
 
 Variable log_likelihood(const Variable& logits, const Tensor& targets, const Tensor& lengths) {
   const Variable chosen = gather(log_softmax(logits), 2, targets.unsqueeze(2));  // [B, T, 1]
-  const Tensor words = words_of(lengths, targets.dim(1), logits.dtype());
+  const Tensor words = words_of(lengths, targets.dim(1), logits);
   return sum(chosen * Variable(words.unsqueeze(2)), {1, 2});
 }
 

@@ -119,7 +119,7 @@ std::vector<std::vector<Caption>> Captioner::operator()(const Tensor& pictures) 
 
 std::vector<std::vector<Hypothesis>> Captioner::search(const Tensor& pictures) const {
   const std::unique_ptr<Generation> generation =
-      parts_.model.decoder().start(parts_.model.encoder()(pictures), {.capacity = parts_.max_length});
+      parts_.model.decoder().start(parts_.model.read(pictures), {.capacity = parts_.max_length});
   const DecodingOptions options{.bos = TextCodec::kBegin,
                                 .eos = TextCodec::kEnd,
                                 .forbidden = {TextCodec::kPad, TextCodec::kUnknown},
@@ -143,7 +143,7 @@ std::vector<Tensor> Captioner::attention(const Tensor& pictures, std::span<const
     const auto part = captions.subspan(static_cast<size_t>(block.begin), static_cast<size_t>(block.count));
     size_t longest = 1;
     for (const std::vector<int64_t>& caption : part) longest = std::max(longest, caption.size());
-    const EncoderOutput source = parts_.model.encoder()(pictures.slice(0, block.begin, block.begin + block.count));
+    const EncoderOutput source = parts_.model.read(pictures.slice(0, block.begin, block.begin + block.count));
     AttentionRecorder recorder(parts_.model.decoder());
     parts_.model.decoder()(source, read_before(part, longest));
     const Tensor weights = last_layer(recorder.records());  // [B, T, S]

@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "examples/support/train_options.h"
+#include "framework/device.h"
 
 namespace attune::examples::captioning {
 
 struct TrainOptions : CommonTrainOptions {
   std::optional<std::string> data;  ///< folder of pictures and captions; none: the embedded scenes
+  Device device;
 };
 
 /// How the best caption is looked for.
@@ -26,6 +28,7 @@ struct EvalOptions : SearchOptions {
   std::optional<std::string> blind;   ///< checkpoint of an image-blind model, for the table
   std::optional<std::string> output;  ///< file for the model's captions
   bool json = false;
+  Device device;
 };
 
 struct CaptionOptions : SearchOptions {
@@ -34,9 +37,10 @@ struct CaptionOptions : SearchOptions {
   std::optional<std::string> html;  ///< file for the page of what words looked at
   std::optional<std::string> png;   ///< folder for pictures of the same
   bool json = false;
+  Device device;
 };
 
-// How each is asked for on the command line, but --threads.
+// How each is asked for on the command line, but --threads and --device.
 
 void add_options(CLI::App& app, TrainOptions& options);
 void add_options(CLI::App& app, EvalOptions& options);

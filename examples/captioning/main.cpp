@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "examples/captioning/commands.h"
+#include "framework/device.h"
 #include "framework/version.h"
 
 int main(int argc, char** argv) {
@@ -13,19 +14,23 @@ int main(int argc, char** argv) {
   captioning::TrainOptions training;
   CLI::App* train_app = app.add_subcommand("train", "Train a model from scratch");
   captioning::add_options(*train_app, training);
-
   SharedOptions shared;
+  add_device_option(*train_app, shared);
+
   captioning::EvalOptions evaluation;
   CLI::App* eval_app = app.add_subcommand("eval", "Compare captions with references");
   captioning::add_options(*eval_app, evaluation);
   add_threads_option(*eval_app, shared);
+  add_device_option(*eval_app, shared);
 
   captioning::CaptionOptions writing;
   CLI::App* caption_app = app.add_subcommand("caption", "Write captions for pictures");
   captioning::add_options(*caption_app, writing);
   add_threads_option(*caption_app, shared);
+  add_device_option(*caption_app, shared);
 
   return run_program(app, argc, argv, shared, [&] {
+    training.device = evaluation.device = writing.device = attune::parse_device(shared.device);
     if (train_app->parsed()) return captioning::train(training);
     return eval_app->parsed() ? captioning::evaluate(evaluation) : captioning::caption(writing);
   });

@@ -101,8 +101,13 @@ CaptioningModel::CaptioningModel(const ModelConfig& config, const ModelExtents& 
                                  std::unique_ptr<PictureEncoder> encoder)
     : encoder_(own("encoder", std::move(encoder))), decoder_(own("decoder", make_decoder(config, extents, encoder_))) {}
 
+EncoderOutput CaptioningModel::read(const Tensor& pictures) {
+  // A blind encoder has no parameters that would know the device.
+  return encoder_(pictures.to(decoder_.head().weight().device()));
+}
+
 EncoderOutput CaptioningModel::read(const Tensor& pictures, const Tensor& picture_of) {
-  EncoderOutput source = encoder_(pictures);
+  EncoderOutput source = read(pictures);
   // As many captions as pictures: caption b is about picture b (see CaptionBatch).
   if (picture_of.numel() != pictures.dim(0)) source.states = index_select(source.states, 0, picture_of);
   return source;

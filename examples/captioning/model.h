@@ -30,6 +30,9 @@ class CaptioningModel : public Module {
   /// The same, and what the attention did. Throws ValueError for a decoder that is not recurrent or has no attention.
   Variable teach(const Tensor& pictures, const Tensor& picture_of, const Tensor& tokens, TaughtAttention& taught);
 
+  /// What encoder() makes of the pictures, which may be on any device.
+  EncoderOutput read(const Tensor& pictures);
+
   PictureEncoder& encoder() { return encoder_; }
   TextDecoder& decoder() { return decoder_; }
 

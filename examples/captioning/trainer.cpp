@@ -13,9 +13,11 @@
 namespace attune::examples::captioning {
 namespace {
 
-std::unique_ptr<CaptioningModel> seeded_model(const Config& config, const TextCodec& codec) {
+std::unique_ptr<CaptioningModel> seeded_model(const Config& config, const TextCodec& codec, Device device) {
   manual_seed(config.run.seed);
-  return make_model(config, codec);
+  auto model = make_model(config, codec);
+  model->to(device);
+  return model;
 }
 
 CaptionLoaderOptions loader_options(const Config& config) {
@@ -32,11 +34,12 @@ CaptionLoaderOptions loader_options(const Config& config) {
 
 }  // namespace
 
-Trainer::Trainer(const Config& config, const std::shared_ptr<const TextCodec>& codec, const TrainingData& data)
-    : Trainer(seeded_model(config, *codec), config, codec, data) {}
+Trainer::Trainer(const Config& config, const std::shared_ptr<const TextCodec>& codec, const TrainingData& data,
+                 Device device)
+    : Trainer(seeded_model(config, *codec, device), config, codec, data, device) {}
 
 Trainer::Trainer(std::unique_ptr<CaptioningModel> model, const Config& config, std::shared_ptr<const TextCodec> codec,
-                 const TrainingData& data)
+                 const TrainingData& data, Device device)
     : TextTrainer(*model, {.program = "attune-captioning",
                            .training = config.training,
                            .steps = config.run.steps,
@@ -50,7 +53,9 @@ Trainer::Trainer(std::unique_ptr<CaptioningModel> model, const Config& config, s
       model_(std::move(model)),
       loss_(config),
       train_(data.train, data.pictures, loader_options(config)),
-      validate_(config, codec_, data) {}
+      validate_(config, codec_, data) {
+  loss_.to(device);
+}
 
 TextTrainer::Learned Trainer::learn_batch() {
   const CaptionBatch& batch = next_batch(train_);

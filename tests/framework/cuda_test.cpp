@@ -15,9 +15,11 @@
 #include "framework/kernels/elementwise.h"
 #include "framework/kernels/optim.h"
 #include "layers/linear.h"
+#include "tests/support/captioning.h"
 #include "tests/support/devices.h"
 #include "tests/support/errors.h"
 #include "tests/support/paths.h"
+#include "tests/support/pictures.h"
 #include "tests/support/process.h"
 #include "tests/support/sentiment.h"
 #include "tests/support/tensors.h"
@@ -125,6 +127,32 @@ TEST_CASE("translation is learnt and done on a CUDA device", "[device]") {
     results.push_back(finished.out);
   }
   CHECK(results[0] == results[1]);
+}
+
+TEST_CASE("captions are learnt and written on a CUDA device", "[device]") {
+  const EmulatedDevice emulated;
+  const TemporaryDirectory directory;
+  const std::string picture = directory.write("picture.png", encode_png(gradient_picture(40, 60)));
+  // Every part that is the model's own: of convolutions and hard attention, of patches, of what sees nothing.
+  const std::vector<std::vector<std::string>> models = {{"model.attention=hard-image"},
+                                                        {"model.encoder=patch", "model.decoder=transformer"},
+                                                        {"model.blind=true", "training.doubly_stochastic=1"}};
+  for (size_t i = 0; i < models.size(); ++i) {
+    const std::string out = directory / ("run" + std::to_string(i));
+    const Finished trained =
+        run("attune-captioning", small_caption_training(out, models[i], {"--epochs", "1", "--device", "cuda"}));
+    INFO(models[i][0] << '\n' << trained.err);
+    REQUIRE(trained.status == 0);
+    std::vector<std::string> results;
+    for (const char* device : {"cuda", "cpu"}) {
+      const Finished finished = run("attune-captioning", {"caption", "--checkpoint", out + "/best.h5", "--device",
+                                                          device, "--html", out + "/page.html", picture});
+      INFO(finished.err);
+      CHECK(finished.status == 0);
+      results.push_back(finished.out);
+    }
+    CHECK(results[0] == results[1]);
+  }
 }
 
 TEST_CASE("gradients of all layers are checked on a CUDA device", "[device][release]") {

@@ -324,16 +324,8 @@ std::string write_folder(const TemporaryDirectory& directory, const std::string&
   return directory / folder;
 }
 
-/// Command line of a training run that takes a moment; `more` comes last.
 Words small_training(const std::string& out, const Words& more = {}) {
-  Words words = {"train", "--out", out, "--preset", "scenes", "--threads", "2"};
-  for (const char* setting : {"training.epochs=2", "training.pictures=4", "training.captions_per_picture=2",
-                              "model.stem=4", "model.channels=6", "model.dim=16", "model.hidden=16",
-                              "model.attention_hidden=8", "run.image_size=32", "run.scenes=12"}) {
-    words.insert(words.end(), {"--set", setting});
-  }
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
+  return testing::small_caption_training(out, {}, more);
 }
 
 TEST_CASE("a training of captions leaves weights, settings and a log", "[program][captioning]") {
