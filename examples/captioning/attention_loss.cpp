@@ -35,6 +35,13 @@ Variable log_likelihood(const Variable& logits, const Tensor& targets, const Ten
   return sum(chosen * Variable(words.unsqueeze(2)), {1, 2});
 }
 
+Variable word_likelihood(const Variable& logits, const Tensor& picture_of, const Tensor& targets,
+                         const Tensor& lengths) {
+  const Variable of_captions = index_select(log_softmax(logits), 0, picture_of);  // [B, V]
+  const Tensor words = words_of(lengths, targets.dim(1), logits);
+  return sum(gather(of_captions, 1, targets) * Variable(words));
+}
+
 AttentionState state_after(const TaughtAttention& taught, const Tensor& lengths) {
   require<ValueError>(taught.log_probability.defined(),
                       "captions: the loss of hard attention asks for choices, and this attention makes none");

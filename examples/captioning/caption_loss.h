@@ -14,8 +14,11 @@ namespace attune::examples::captioning {
 ///     cross-entropy + doubly stochastic penalty                     with training.doubly_stochastic
 ///     -(log p(y | s) + lambda_r (log p(y | s) - b) log alpha(s) + lambda_e entropy)      hard attention
 ///
-/// Xu et al., "Show, Attend and Tell", 2015, sections 4.1 and 4.2. Child: reinforce, of hard attention, whose baseline
-/// belongs into checkpoints.
+/// Xu et al., "Show, Attend and Tell", 2015, sections 4.1 and 4.2. To each comes training.words times what it costs to
+/// name the captions' words from the picture as a whole, in any order: -sum_t log softmax(head(mean_s states))_{y_t}
+/// (Joulin et al., "Learning Visual Features from Large Weakly Supervised Data", 2016, section 3.2), with the head and
+/// so the word vectors of the decoder. It teaches an encoder of few pictures to see before the decoder asks it to.
+/// Child: reinforce, of hard attention, whose baseline belongs into checkpoints.
 class CaptionLoss : public Module {
  public:
   explicit CaptionLoss(const Config& config);
@@ -27,10 +30,12 @@ class CaptionLoss : public Module {
   Result operator()(CaptioningModel& model, const CaptionBatch& batch);
 
  private:
-  Result reward_choices(CaptioningModel& model, const CaptionBatch& batch);
+  Result decode(CaptioningModel& model, const EncoderOutput& source, const CaptionBatch& batch);
+  Result reward_choices(CaptioningModel& model, const EncoderOutput& source, const CaptionBatch& batch);
 
   CrossEntropyLoss cross_entropy_;
   double doubly_stochastic_;
+  double words_;
   ReinforceLoss* reinforce_ = nullptr;
 };
 

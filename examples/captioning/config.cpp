@@ -20,6 +20,10 @@ std::vector<std::string> attentions() {
   return names;
 }
 
+int64_t encoder_dim(const ModelConfig& model) {
+  return model.encoder == "conv" ? model.channels << (model.stages - 1) : model.dim;
+}
+
 /// Nothing that captions speak of may change: no cuts and no flips, as they say where things are, and no colours.
 Config scenes() {
   Config config;
@@ -130,6 +134,7 @@ Settings settings_of(Config& config) {
       {"model", "hidden", WholeSetting{&model.hidden, 1, 16384}},
       {"training", "pictures", WholeSetting{&training.pictures, 1, 65536}},
       {"training", "captions_per_picture", WholeSetting{&training.captions_per_picture, 1, 65536}},
+      {"training", "words", NumberSetting{&training.words, 0}},
       {"training", "doubly_stochastic", NumberSetting{&training.doubly_stochastic, 0}},
       {"training", "reward", NumberSetting{&training.reward, 0}},
       {"training", "entropy", NumberSetting{&training.entropy, 0}},
@@ -174,6 +179,10 @@ void check(const Config& config, const std::string& origin) {
                        "{}: training.label_smoothing is {}, expected 0: hard attention is rewarded for the likelihood "
                        "of the captions as they are",
                        origin, training.label_smoothing);
+  require<FormatError>(training.words == 0 || encoder_dim(model) == model.dim,
+                       "{}: training.words is {} and the encoder's states are {} wide, expected model.dim, {}, as the "
+                       "head reads them",
+                       origin, training.words, encoder_dim(model), model.dim);
   check_training(training, origin);
 }
 

@@ -58,6 +58,7 @@ struct TrainingConfig : TextTrainingConfig {
   int64_t pictures = 32;             ///< of a batch
   int64_t captions_per_picture = 5;  ///< that share a picture in a batch, which is changed in one way for all of them
 
+  double words = 0;              ///< weight of naming words from the whole picture: see CaptionLoss
   double doubly_stochastic = 0;  ///< lambda of the penalty of "Show, Attend and Tell", eq. 14
   double reward = 1;             ///< lambda_r, of hard attention: see ReinforceLoss
   double entropy = 0.01;         ///< lambda_e

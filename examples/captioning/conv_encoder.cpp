@@ -7,13 +7,13 @@
 
 namespace attune::examples::captioning {
 
-ResidualBlock::ResidualBlock(int64_t in, int64_t out, int64_t stride)
-    : conv1_(child<Conv2d>("conv1", in, out, 3, Conv2dOptions{.stride = stride, .padding = 1}, false)),
+ResidualBlock::ResidualBlock(int64_t in, int64_t out)
+    : conv1_(child<Conv2d>("conv1", in, out, 3, Conv2dOptions{.padding = 1}, false)),
       norm1_(child<BatchNorm2d>("norm1", out)),
       conv2_(child<Conv2d>("conv2", out, out, 3, Conv2dOptions{.padding = 1}, false)),
       norm2_(child<BatchNorm2d>("norm2", out)) {
-  if (in == out && stride == 1) return;
-  shortcut_ = &child<Conv2d>("shortcut", in, out, 1, Conv2dOptions{.stride = stride}, false);
+  if (in == out) return;
+  shortcut_ = &child<Conv2d>("shortcut", in, out, 1, Conv2dOptions{}, false);
   shortcut_norm_ = &child<BatchNorm2d>("shortcut_norm", out);
 }
 
@@ -25,9 +25,9 @@ Variable ResidualBlock::operator()(const Variable& x) const {
 ConvEncoder::ConvEncoder(const ConvEncoderOptions& options)
     : size_(options.size),
       dim_(options.stages.empty() ? 0 : options.stages.back()),
-      stem_(child<Conv2d>("stem", 3, options.stem, 3, Conv2dOptions{.stride = 2, .padding = 1}, false)),
+      stem_(child<Conv2d>("stem", 3, options.stem, 4, Conv2dOptions{.stride = 2, .padding = 1}, false)),
       stem_norm_(child<BatchNorm2d>("stem_norm", options.stem)),
-      pool_(child<MaxPool2d>("pool", 3, PoolOptions{.stride = 2, .padding = 1})),
+      halve_(child<MaxPool2d>("halve", 2, PoolOptions{.stride = 2})),
       dropout_(child<Dropout>("dropout", options.dropout)) {
   require<ValueError>(!options.stages.empty() && options.stages.size() < 16 && options.blocks > 0,
                       "ConvEncoder: {} stages of {} blocks given, expected 1 to 15 of at least 1",
@@ -38,20 +38,23 @@ ConvEncoder::ConvEncoder(const ConvEncoderOptions& options)
                       shrinking, options.stages.size());
   side_ = size_ / shrinking;
   int64_t channels = options.stem;
-  for (size_t stage = 0; stage < options.stages.size(); ++stage) {
+  int64_t blocks = 0;
+  for (const int64_t out : options.stages) {
+    std::vector<ResidualBlock*>& stage = stages_.emplace_back();
     for (int64_t i = 0; i < options.blocks; ++i) {
-      const int64_t stride = stage > 0 && i == 0 ? 2 : 1;
-      blocks_.push_back(
-          &child<ResidualBlock>("block" + std::to_string(blocks_.size()), channels, options.stages[stage], stride));
-      channels = options.stages[stage];
+      stage.push_back(&child<ResidualBlock>("block" + std::to_string(blocks++), channels, out));
+      channels = out;
     }
   }
 }
 
 EncoderOutput ConvEncoder::operator()(const Tensor& pictures) {
   check_pictures(*this, "ConvEncoder", pictures, size_);
-  Variable x = pool_(relu(stem_norm_(stem_(Variable(pictures)))));
-  for (const ResidualBlock* block : blocks_) x = (*block)(x);
+  Variable x = relu(stem_norm_(stem_(Variable(pictures))));
+  for (const std::vector<ResidualBlock*>& stage : stages_) {
+    x = halve_(x);
+    for (const ResidualBlock* block : stage) x = (*block)(x);
+  }
   return {.states = dropout_(reshape(x, {x.dim(0), grid().count(), dim_})), .lengths = {}};
 }
 

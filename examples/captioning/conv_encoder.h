@@ -12,12 +12,12 @@
 namespace attune::examples::captioning {
 
 /// Two convolutions with a connection past them (He et al., "Deep Residual Learning for Image Recognition", 2016,
-/// section 3.3, figure 2): relu(norm2(conv2(relu(norm1(conv1 x)))) + shortcut(x)). x [B, H, W, in] -> [B, H / stride,
-/// W / stride, out]. The shortcut is x itself, or norm(1 x 1 convolution) where the shape changes (option B there).
-/// Children: conv1, norm1, conv2, norm2, shortcut and shortcut_norm where there is one.
+/// section 3.3, figure 2): relu(norm2(conv2(relu(norm1(conv1 x)))) + shortcut(x)). x [B, H, W, in] -> [B, H, W, out].
+/// The shortcut is x itself, or norm(1 x 1 convolution) where the width changes (option B there). Children: conv1,
+/// norm1, conv2, norm2, shortcut and shortcut_norm where there is one.
 class ResidualBlock : public Module {
  public:
-  ResidualBlock(int64_t in, int64_t out, int64_t stride);
+  ResidualBlock(int64_t in, int64_t out);
 
   Variable operator()(const Variable& x) const;
 
@@ -40,8 +40,9 @@ struct ConvEncoderOptions {
 
 /// A small residual network: a convolution and a pooling quarter height and width, then come the stages. The map that
 /// the last one makes, [B, size / 16, size / 16, 256] as preset, is the annotation vectors of Xu et al., "Show, Attend
-/// and Tell", 2015, section 3.1.1: a state for each region. Children: stem, stem_norm, pool, block0, block1, ...,
-/// dropout.
+/// and Tell", 2015, section 3.1.1: a state for each region. Whatever halves height and width has windows of even size:
+/// region r is centered where it lies in the picture, at pixel 16 r + 7.5 (windows of 3 would lose half a pixel every
+/// time, half a region in all). Children: stem, stem_norm, halve, block0, block1, ..., dropout.
 class ConvEncoder : public PictureEncoder {
  public:
   /// Throws ValueError for extents below 1 and a size that cannot be halved as often.
@@ -57,8 +58,8 @@ class ConvEncoder : public PictureEncoder {
   int64_t side_;
   Conv2d& stem_;
   BatchNorm2d& stem_norm_;
-  MaxPool2d& pool_;
-  std::vector<ResidualBlock*> blocks_;
+  MaxPool2d& halve_;
+  std::vector<std::vector<ResidualBlock*>> stages_;
   Dropout& dropout_;
 };
 

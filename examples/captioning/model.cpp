@@ -106,23 +106,21 @@ EncoderOutput CaptioningModel::read(const Tensor& pictures) {
   return encoder_(pictures.to(decoder_.head().weight().device()));
 }
 
-EncoderOutput CaptioningModel::read(const Tensor& pictures, const Tensor& picture_of) {
-  EncoderOutput source = read(pictures);
+EncoderOutput for_captions(EncoderOutput pictures, const Tensor& picture_of) {
   // As many captions as pictures: caption b is about picture b (see CaptionBatch).
-  if (picture_of.numel() != pictures.dim(0)) source.states = index_select(source.states, 0, picture_of);
-  return source;
+  if (picture_of.numel() != pictures.states.dim(0)) pictures.states = index_select(pictures.states, 0, picture_of);
+  return pictures;
 }
 
 Variable CaptioningModel::operator()(const Tensor& pictures, const Tensor& picture_of, const Tensor& tokens) {
-  return decoder_(read(pictures, picture_of), tokens);
+  return decoder_(for_captions(read(pictures), picture_of), tokens);
 }
 
-Variable CaptioningModel::teach(const Tensor& pictures, const Tensor& picture_of, const Tensor& tokens,
-                                TaughtAttention& taught) {
+Variable CaptioningModel::teach(const EncoderOutput& source, const Tensor& tokens, TaughtAttention& taught) {
   auto* decoder = dynamic_cast<RecurrentTextDecoder*>(&decoder_);
   require<ValueError>(decoder != nullptr, "{}: teach() asks what the attention of a decoder did that is not recurrent",
                       decoder_.who("decoder"));
-  return decoder->teach(read(pictures, picture_of), tokens, taught);
+  return decoder->teach(source, tokens, taught);
 }
 
 }  // namespace attune::examples::captioning

@@ -27,8 +27,9 @@ class CaptioningModel : public Module {
   /// beginning with <bos> -> features [B, T, D], of which decoder().head() makes the logits of the tokens that follow
   /// each. A picture is read once for all of its captions.
   Variable operator()(const Tensor& pictures, const Tensor& picture_of, const Tensor& tokens);
-  /// The same, and what the attention did. Throws ValueError for a decoder that is not recurrent or has no attention.
-  Variable teach(const Tensor& pictures, const Tensor& picture_of, const Tensor& tokens, TaughtAttention& taught);
+  /// The same from what the encoder saw in each caption's picture, and what the attention did. Throws ValueError for a
+  /// decoder that is not recurrent or has no attention.
+  Variable teach(const EncoderOutput& source, const Tensor& tokens, TaughtAttention& taught);
 
   /// What encoder() makes of the pictures, which may be on any device.
   EncoderOutput read(const Tensor& pictures);
@@ -39,11 +40,11 @@ class CaptioningModel : public Module {
  private:
   CaptioningModel(const ModelConfig& config, const ModelExtents& extents, std::unique_ptr<PictureEncoder> encoder);
 
-  /// The states of each caption's picture.
-  EncoderOutput read(const Tensor& pictures, const Tensor& picture_of);
-
   PictureEncoder& encoder_;
   TextDecoder& decoder_;
 };
+
+/// The states of each caption's picture: those of P pictures, and the row of each caption's picture, int64 [B].
+EncoderOutput for_captions(EncoderOutput pictures, const Tensor& picture_of);
 
 }  // namespace attune::examples::captioning

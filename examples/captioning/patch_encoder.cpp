@@ -27,7 +27,7 @@ PatchEncoder::PatchEncoder(const PatchEncoderOptions& options) : size_(options.s
       const int64_t out = dim_ >> (count - 1 - i);
       const std::string number = std::to_string(i);
       halvings_.push_back(
-          {&child<Conv2d>("conv" + number, channels, out, 3, Conv2dOptions{.stride = 2, .padding = 1}, false),
+          {&child<Conv2d>("conv" + number, channels, out, 4, Conv2dOptions{.stride = 2, .padding = 1}, false),
            &child<BatchNorm2d>("norm" + number, out)});
       channels = out;
     }

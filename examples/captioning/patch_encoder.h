@@ -16,8 +16,9 @@ namespace attune::examples::captioning {
 enum class PatchStem : uint8_t {
   /// By one matrix product (Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, eq. 1).
   kLinear,
-  /// By convolutions of 3 x 3 that halve height and width until a patch is one pixel, which learns faster from few
-  /// pictures (Xiao et al., "Early Convolutions Help Transformers See Better", 2021, section 3).
+  /// By convolutions that halve height and width until a patch is one pixel, which learns faster from few pictures
+  /// (Xiao et al., "Early Convolutions Help Transformers See Better", 2021, section 3). Their windows are 4 x 4, for
+  /// the reason that ConvEncoder gives.
   kConvolutions,
 };
 

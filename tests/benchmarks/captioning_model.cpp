@@ -26,16 +26,14 @@ Encoding conv_encoder(const CaptioningShape& shape) {
   int64_t side = shape.image_size / 2;
   int64_t in = shape.model.stem;
   Encoding encoding;
-  encoding.first = encoding.operations = product(pixels(shape, side), 9 * 3, in);
-  side /= 2;  // pooling
+  encoding.first = encoding.operations = product(pixels(shape, side), 16 * 3, in);
   for (int64_t stage = 0; stage < shape.model.stages; ++stage) {
     const int64_t out = shape.model.channels << stage;
+    side /= 2;  // pooling
+    const int64_t rows = pixels(shape, side);
     for (int64_t block = 0; block < shape.model.stage_blocks; ++block) {
-      const int64_t stride = stage > 0 && block == 0 ? 2 : 1;
-      side /= stride;
-      const int64_t rows = pixels(shape, side);
       encoding.operations += product(rows, 9 * in, out) + product(rows, 9 * out, out);
-      if (in != out || stride != 1) encoding.operations += product(rows, in, out);
+      if (in != out) encoding.operations += product(rows, in, out);
       in = out;
     }
   }
@@ -56,7 +54,7 @@ Encoding patch_encoder(const CaptioningShape& shape) {
     encoding.operations = product(rows, d, d);
     for (int64_t out = d; side < shape.image_size; out /= 2) {
       const bool first = side * 2 == shape.image_size;
-      const double convolution = product(pixels(shape, side), 9 * (first ? 3 : out / 2), out);
+      const double convolution = product(pixels(shape, side), 16 * (first ? 3 : out / 2), out);
       if (first) encoding.first = convolution;
       encoding.operations += convolution;
       side *= 2;

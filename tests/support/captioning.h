@@ -11,7 +11,7 @@ namespace attune::testing {
 inline void shrink(examples::captioning::Config& config) {
   examples::captioning::ModelConfig& model = config.model;
   model.stem = 4;
-  model.channels = 6;
+  model.channels = 8;
   model.stages = 2;
   model.patch = 8;
   model.encoder_blocks = model.decoder_blocks = 1;

@@ -28,18 +28,18 @@ def packed(a, **changes):
 
 
 def halving(channels_in, channels_out):
-    return [nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(channels_out),
+    return [nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(channels_out),
             nn.ReLU(inplace=True)]
 
 
 class Residual(nn.Module):
-    def __init__(self, channels_in, out, stride):
+    def __init__(self, channels_in, out):
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(channels_in, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out)
+        self.conv1, self.norm1 = nn.Conv2d(channels_in, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out)
         self.conv2, self.norm2 = nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out)
         self.shortcut = nn.Identity()
-        if channels_in != out or stride != 1:
-            self.shortcut = nn.Sequential(nn.Conv2d(channels_in, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+        if channels_in != out:
+            self.shortcut = nn.Sequential(nn.Conv2d(channels_in, out, 1, bias=False), nn.BatchNorm2d(out))
 
     def forward(self, x):
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
@@ -49,12 +49,13 @@ class Residual(nn.Module):
 class ConvEncoder(nn.Module):
     def __init__(self, a):
         super().__init__()
-        layers, channels, side = halving(3, a.stem) + [nn.MaxPool2d(3, 2, 1)], a.stem, a.image_size // 4
+        layers, channels, side = halving(3, a.stem), a.stem, a.image_size // 2
         for stage in range(a.stages):
-            for block in range(a.stage_blocks):
-                stride = 2 if stage > 0 and block == 0 else 1
-                layers.append(Residual(channels, a.channels << stage, stride))
-                channels, side = a.channels << stage, side // stride
+            layers.append(nn.MaxPool2d(2))
+            side //= 2
+            for _ in range(a.stage_blocks):
+                layers.append(Residual(channels, a.channels << stage))
+                channels = a.channels << stage
         self.layers, self.p, self.dim, self.regions = nn.Sequential(*layers), a.encoder_dropout, channels, side * side
 
     def forward(self, pictures):

@@ -121,6 +121,34 @@ TEST_CASE("a convolution's region sees where it lies", "[examples][captioning]")
   CHECK(std::max_element(change.begin(), change.end()) - change.begin() == 2);
 }
 
+TEST_CASE("a convolution's regions see as far to the left as to the right", "[examples][captioning]") {
+  // Regions 3 and 4 of 8 mirror each other: so do the columns of the picture that they see.
+  const NoGrad values_only;
+  ConvEncoder encoder({.size = 64, .stem = 4, .stages = {4, 4}, .dropout = 0});
+  encoder.to(DType::kFloat64);
+  encoder.eval();
+  Tensor pictures = Tensor::zeros({65, 64, 64, 3}, DType::kFloat64);  // one for each column, and one of zeros
+  for (int64_t column = 0; column < 64; ++column) {
+    Tensor changed = pictures.select(0, column).slice(1, column, column + 1);
+    changed.copy_(random_tensor(changed.shape(), DType::kFloat64, static_cast<uint64_t>(column)));
+  }
+  const Tensor states = encoder(pictures).states.value().view({65, 8, 8, 4});
+  const auto seen_by = [&](int64_t region) {
+    std::vector<int64_t> columns;
+    for (int64_t column = 0; column < 64; ++column) {
+      const auto of = [&](int64_t picture) { return states.select(0, picture).select(1, region); };
+      if (max_difference(of(column), of(64)) > 0) columns.push_back(column);
+    }
+    return columns;
+  };
+  const std::vector<int64_t> left = seen_by(3);
+  const std::vector<int64_t> right = seen_by(4);
+  CHECK(left.front() == 0);
+  CHECK(left.back() == 56);
+  CHECK(right.front() == 63 - 56);
+  CHECK(right.back() == 63);
+}
+
 TEST_CASE("captioning models have right gradients", "[examples][captioning][gradcheck]") {
   for (auto& model : models()) {
     testing::randomise(*model);
@@ -174,6 +202,13 @@ TEST_CASE("captions end where they end: what is behind counts in no loss", "[exa
           log_likelihood(Variable(logits), targets, ids({2, 4}, {2}));
         }) == "captions: length 4 of caption 1, expected 1 to 3");
 
+  // Of a picture with logits 0, 0, 0, log 5 and one with zeros; the words of caption 0 are of picture 1.
+  const Tensor pictures = logits.select(0, 1).slice(0, 1, 3).clone();
+  pictures.select(0, 0).copy_(logits.select(0, 1).select(0, 2));
+  pictures.select(0, 1).zero_();
+  CHECK(word_likelihood(Variable(pictures), ids({1, 0}, {2}), targets, lengths).item() ==
+        Catch::Approx(2 * std::log(0.25) + 2 * std::log(1.0 / 8) + std::log(5.0 / 8)));
+
   TaughtAttention taught;
   CHECK_THROWS_AS(state_after(taught, lengths), ValueError);
   taught.log_probability = Variable(Tensor::from(std::vector<double>{-1, -3, -7, -2, -4, -9}, {2, 3}));
@@ -207,7 +242,7 @@ TEST_CASE("a taught decoder says what it looked at", "[examples][captioning]") {
                   ValueError);
   auto transformer = std::move(models()[1]);
   CHECK(error_text<ValueError>([&] {
-          transformer->teach(Tensor::zeros({3, 8, 8, 3}), ids({0, 1, 2}, {3}), tokens(), taught);
+          transformer->teach({.states = Variable(Tensor::zeros({3, 4, 6})), .lengths = {}}, tokens(), taught);
         }) == "decoder: teach() asks what the attention of a decoder did that is not recurrent");
   Tape::current().clear();
 }

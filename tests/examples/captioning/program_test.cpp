@@ -101,8 +101,12 @@ TEST_CASE("captions come in the order of their pictures, however these are batch
         for (size_t k = 0; k < best.size(); ++k) {
           CHECK(best[k].text == alone[k].text);
           CHECK(best[k].score == Approx(alone[k].score).margin(1e-4));
-          CHECK((k == 0 || best[k - 1].score >= best[k].score));
           CHECK(std::ssize(best[k].tokens) <= 20);
+          if (k == 0) continue;
+          // Captions that the limit cut off come behind those that ended.
+          const bool cut = std::ssize(best[k].tokens) == 20;
+          const bool cut_before = std::ssize(best[k - 1].tokens) == 20;
+          CHECK((cut_before == cut ? best[k - 1].score >= best[k].score : cut));
         }
       }
     }

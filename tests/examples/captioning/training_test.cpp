@@ -218,13 +218,21 @@ TEST_CASE("losses of soft and of hard attention", "[captioning][training]") {
     CaptioningModel& model = session.trainer.model();
     const CaptionLoss::Result result = CaptionLoss(config)(model, batch);
     TaughtAttention taught;
-    model.teach(batch.pictures, batch.picture_of, batch.target_in, taught);
+    model.teach(for_captions(model.encoder()(batch.pictures), batch.picture_of), batch.target_in, taught);
     const Variable weights = without_padding(taught.weights, batch.target_lengths);
     const double penalty = doubly_stochastic_penalty(weights, 3).item();
     const auto captions = static_cast<double>(batch.target_lengths.numel());
     CHECK(penalty > 1);
     CHECK(result.loss.item() == Approx(result.cross_entropy + captions * penalty).epsilon(1e-5));
     config.training.doubly_stochastic = 0;
+    CHECK(CaptionLoss(config)(model, batch).loss.item() == Approx(result.cross_entropy).epsilon(1e-5));
+
+    config.training.words = 0.5;
+    const Variable logits = model.decoder().head()(mean(model.encoder()(batch.pictures).states, {1}));
+    const double words = word_likelihood(logits, batch.picture_of, batch.target_out, batch.target_lengths).item();
+    CHECK(words < -3 * static_cast<double>(batch.target_tokens));
+    CHECK(CaptionLoss(config)(model, batch).loss.item() == Approx(result.cross_entropy - 0.5 * words).epsilon(1e-5));
+    config.model.blind = true;
     CHECK(CaptionLoss(config)(model, batch).loss.item() == Approx(result.cross_entropy).epsilon(1e-5));
   }
   SECTION("hard: what is likely is rewarded, compared with what was likely before") {
@@ -242,7 +250,8 @@ TEST_CASE("losses of soft and of hard attention", "[captioning][training]") {
     const CaptionLoss::Result result = loss(model, batch);
     manual_seed(3);  // the same choices
     TaughtAttention taught;
-    const Variable features = model.teach(batch.pictures, batch.picture_of, batch.target_in, taught);
+    const Variable features =
+        model.teach(for_captions(model.encoder()(batch.pictures), batch.picture_of), batch.target_in, taught);
     const std::vector<float> likelihood =
         log_likelihood(model.decoder().head()(features), batch.target_out, batch.target_lengths)
             .value()
@@ -293,6 +302,10 @@ TEST_CASE("settings of captioning that do not fit each other are named", "[capti
   refused("training.label_smoothing is 0.1, expected 0", [](Config& c) {
     c.model.attention = "hard-image";
     c.training.doubly_stochastic = 0;
+  });
+  refused("training.words is 0.5 and the encoder's states are 128 wide, expected model.dim, 256", [](Config& c) {
+    c.training.words = 0.5;
+    c.model.stages = 2;
   });
   refused("training.learning_rate is 0", [](Config& c) { c.training.learning_rate = 0; });
   refused("training.average_last is 2 and training.average_best 3", [](Config& c) {
