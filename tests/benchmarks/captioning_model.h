@@ -25,7 +25,8 @@ struct CaptioningShape {
   examples::captioning::ModelExtents extents() const;
 
   /// Floating-point operations of the products of one forward pass, two for each multiplication with an addition; a
-  /// convolution is a product of [output pixels, window] by [window, channels], zeros around the picture included.
+  /// convolution is a product of [output pixels, window] by [window, channels], zeros around the picture included,
+  /// however it is computed.
   /// Embeddings, norms, pooling, softmax, gates, tanh and the optimizer are not counted; weights that a causal mask
   /// hides are.
   double forward_operations() const;

@@ -1,6 +1,7 @@
 #include "layers/conv.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <cmath>
 
@@ -124,16 +125,49 @@ TEST_CASE("conv2d is the sum of its definition, on every instruction set", "[lay
       {{1, 2, 3, 300}, {40, 300, 3, 3}, {1, 1, 1, 1, 1, 1}, 1, {1, 2, 3, 40}},
       // Windows that are read where they are, without a copy.
       {{2, 6, 8, 16}, {9, 16, 2, 3}, {2, 2, 0, 0, 1, 1}, 1, {2, 3, 3, 9}},
+      // Tiles: with zeros around, read where they are, and of groups.
+      {{4, 6, 12, 32}, {48, 32, 3, 3}, {1, 1, 1, 1, 1, 1}, 1, {4, 6, 12, 48}},
+      {{3, 10, 14, 32}, {32, 32, 3, 3}, {1, 1, 0, 0, 1, 1}, 1, {3, 8, 12, 32}},
+      {{2, 8, 16, 64}, {64, 32, 3, 3}, {1, 1, 2, 1, 1, 1}, 2, {2, 10, 16, 64}},
   };
   for (const Convolution& row : rows) check_by_definition(row);
 }
 
+TEST_CASE("tiles of a convolution compute what its windows compute", "[layers][conv]") {
+  // A row and a column of zeros more change nothing but that the extents are odd, where no tiles fit.
+  const Shape shape{3, 20, 36, 64};
+  const Tensor x = random_tensor(shape);
+  const Tensor weight = random_tensor({48, 64, 3, 3}, DType::kFloat64, 2);
+  const Tensor dy = random_tensor({3, 20, 36, 48}, DType::kFloat64, 3);
+  const auto run = [&](bool tiles, DType dtype) {
+    Tensor picture = Tensor::zeros({3, tiles ? 20 : 21, tiles ? 36 : 37, 64}, dtype);
+    picture.slice(1, 0, 20).slice(2, 0, 36).copy_(x.to(dtype));
+    const Variable in(picture, true), w(weight.to(dtype), true);
+    const Variable y = slice(slice(conv2d(in, w, {}, {.padding = 1}), 1, 0, 20), 2, 0, 36);
+    sum(y * Variable(dy.to(dtype))).backward();
+    const Tensor dx = in.grad().slice(1, 0, 20).slice(2, 0, 36);
+    return std::vector<Tensor>{y.value(), dx.contiguous(), w.grad()};
+  };
+  const std::vector<Tensor> windows = run(false, DType::kFloat64);
+  const std::vector<Tensor> tiles = run(true, DType::kFloat64);
+  const std::vector<Tensor> narrow = run(true, DType::kFloat32);
+  for (size_t i = 0; i < windows.size(); ++i) {
+    const double norm = std::sqrt(dot(windows[i], windows[i]));
+    const auto error = [&](const Tensor& found) {
+      const Tensor difference = (Variable(found.to(DType::kFloat64)) - Variable(windows[i])).value();
+      return std::sqrt(dot(difference, difference)) / norm;
+    };
+    CHECK(error(tiles[i]) < 1e-14);
+    CHECK(error(narrow[i]) < 1e-6);
+  }
+}
+
 TEST_CASE("threads do not change what a convolution computes", "[layers][conv][threads]") {
-  const Tensor x = random_tensor({5, 17, 18, 24});
-  const Tensor weight = random_tensor({30, 24, 3, 3}, DType::kFloat64, 2);
+  const auto x = GENERATE(random_tensor({5, 17, 18, 24}), random_tensor({5, 16, 18, 32}));
+  const Tensor weight = random_tensor({x.dim(3) * 2, x.dim(3), 3, 3}, DType::kFloat64, 2);
   const auto run = [&] {
     const Variable in(x, true), w(weight, true);
-    const Variable y = conv2d(in, w, {}, {.stride = {2, 1}, .padding = 1});
+    const Variable y = conv2d(in, w, {}, {.stride = {x.dim(3) == 24 ? 2 : 1, 1}, .padding = 1});
     sum(square(y)).backward();
     return std::vector<Tensor>{y.value(), in.grad(), w.grad()};
   };
@@ -185,8 +219,9 @@ TEST_CASE("convolution layers have right gradients and PyTorch's parameters", "[
 TEST_CASE("a convolution asks neither heap nor system for memory in the steady state", "[layers][conv][memory]") {
   Conv2d first(3, 16, 3, {.padding = 1});
   Conv2d second(16, 32, 3, {.stride = 2, .padding = 1});
+  Conv2d tiled(32, 32, 3, {.padding = 1});
   const Variable x(random_tensor({4, 16, 16, 3}, DType::kFloat32));
-  const auto step = [&] { sum(square(second(relu(first(x))))).backward(); };
+  const auto step = [&] { sum(square(tiled(second(relu(first(x)))))).backward(); };
   for (int i = 0; i < 5; ++i) step();
   const uint64_t heap = heap_allocations();
   const uint64_t system = memory_stats().system_allocations;

@@ -3,24 +3,11 @@
 #include <algorithm>
 #include <numeric>
 
-#include "framework/kernels/cpu/conv_windows.h"
-#include "framework/kernels/cpu/parallel.h"
+#include "framework/kernels/cpu/conv_pass.h"
+#include "framework/kernels/cpu/conv_winograd.h"
 
 namespace attune::cpu {
 namespace {
-
-// Scratch; products use 0.
-constexpr int kFrame = 1;
-constexpr int kRuns = 2;
-constexpr int kSources = 3;  // where windows begin
-constexpr int kTargets = 4;  // where results go, or gradients come from
-constexpr int kNowhere = 5;  // results of rows that only fill up a tile
-
-/// Items of `work` multiplications each below which a hand-off costs more than it saves.
-int64_t grain_of(int64_t work) {
-  constexpr int64_t kWork = 100'000;
-  return std::max<int64_t>(1, kWork / std::max<int64_t>(work, 1));
-}
 
 /// Sizes of a convolution.
 struct Sizes {
@@ -62,14 +49,6 @@ ConvWindows<T> input_windows(const ConvSpec& spec, const Sizes& s, const T* x, i
           .pictures = x + group * s.group_channels};
 }
 
-/// Where the results of a pass go: pictures [batch, height, width, pitch] from the first of n channels on.
-template <class T>
-struct Results {
-  T* data;
-  int64_t height, width, pitch;
-  int64_t n;
-};
-
 /// B [k, n] as multiply_windows() takes it, on all threads.
 template <class T>
 Tensor packed(const Operand<T>& b, int64_t k, int64_t n) {
@@ -83,32 +62,10 @@ Tensor packed(const Operand<T>& b, int64_t k, int64_t n) {
   return memory;
 }
 
-/// The windows of a pass, block by block, as one thread sees them.
-template <class T>
-class Reader {
- public:
-  Reader(const ConvWindows<T>& windows, const ConvBlocks& blocks, bool in_place)
-      : windows_(windows),
-        blocks_(blocks),
-        memory_(in_place ? nullptr : scratch<T>(kFrame, blocks.frame_size() + kConvSlack)),
-        runs_(runs_of(windows, in_place ? windows.width * windows.pitch : blocks.frame_line(),
-                      scratch<int64_t>(kRuns, windows.taps()))) {}
-
-  const Runs& runs() const { return runs_; }
-  ConvFrame<T> open(const ConvBlock& block) const {
-    return memory_ == nullptr ? open_in_place(windows_, block) : open_frame(windows_, blocks_, block, memory_);
-  }
-
- private:
-  const ConvWindows<T>& windows_;
-  const ConvBlocks& blocks_;
-  T* memory_;
-  Runs runs_;
-};
-
 /// Every output of the pass from its window: the product with weights [w.elements(), results.n], plus bias.
 template <class T>
 void convolve(const ConvWindows<T>& w, const Operand<T>& weights, const T* bias, const Results<T>& results) {
+  if (suits_winograd(w, results.n)) return convolve_tiles(w, weights, bias, results);
   const ConvBlocks blocks(w);
   const Tensor b = packed(weights, w.elements(), results.n);
   const int64_t work = blocks.outputs() * w.elements() * results.n;
@@ -120,20 +77,7 @@ void convolve(const ConvWindows<T>& w, const Operand<T>& weights, const T* bias,
     for (int64_t i = begin; i < end; ++i) {
       const ConvBlock block = blocks[i];
       const ConvFrame<T> frame = reader.open(block);
-      int64_t outputs = 0;
-      for (int64_t sample = block.samples.begin; sample < block.samples.end; ++sample) {
-        for (int64_t row = block.rows.begin; row < block.rows.end; ++row) {
-          const T* source =
-              frame.first + (sample - block.samples.begin) * frame.sample + (row - block.rows.begin) * frame.row;
-          const int64_t y = sample * results.height + w.rows.first + row * w.rows.step;
-          const int64_t x = w.columns.first + block.columns.begin * w.columns.step;
-          T* target = results.data + (y * results.width + x) * results.pitch;
-          for (int64_t column = 0; column < block.columns.size(); ++column, ++outputs) {
-            sources[outputs] = source + column * frame.column;
-            targets[outputs] = target + column * w.columns.step * results.pitch;
-          }
-        }
-      }
+      const int64_t outputs = list_windows(w, block, frame, results, sources, targets);
       // The last tile may take more.
       std::fill_n(sources + outputs, kWindowTile, frame.first);
       std::fill_n(targets + outputs, kWindowTile, nowhere);
@@ -286,7 +230,12 @@ void backward_weight(const ConvSpec& spec, const Tensor& dy, const Tensor& x, Te
     const T* gradient = dy.data<T>() + group * s.group_out;
     T* to = dweight.data<T>() + group * size;
     if (!s.pointwise) {
-      weight_gradient(input_windows(spec, s, x.data<T>(), group), s, gradient, to, shares);
+      const ConvWindows<T> w = input_windows(spec, s, x.data<T>(), group);
+      if (suits_winograd(w, s.group_out)) {
+        weight_gradient_of_tiles<T>(w, {gradient, s.out_height, s.out_width, s.out_channels, s.group_out}, to);
+      } else {
+        weight_gradient(w, s, gradient, to, shares);
+      }
       continue;
     }
     Product<T> product;

@@ -97,19 +97,19 @@ struct ConvWindows {
 class ConvBlocks {
  public:
   template <class T>
-  explicit ConvBlocks(const ConvWindows<T>& w)
+  explicit ConvBlocks(const ConvWindows<T>& w, int64_t most_outputs = 512)
       : all_{w.batch, w.rows.outputs, w.columns.outputs}, largest_{1, all_.rows, all_.columns} {
     if (all_.samples == 0 || all_.rows == 0 || all_.columns == 0) return;
-    constexpr int64_t kOutputs = 512;
     constexpr int64_t kElements = (int64_t{448} << 10) / static_cast<int64_t>(sizeof(T));
     const auto frame = [&] { return w.rows.reach(largest_.rows) * w.columns.reach(largest_.columns) * w.channels; };
     const auto too_large = [&] {
-      return largest_.outputs() > kOutputs || frame() > kElements || all_.samples * strips() < num_threads();
+      return largest_.outputs() > most_outputs || frame() > kElements || all_.samples * strips() < num_threads();
     };
     while (largest_.rows > 1 && too_large()) largest_.rows = (largest_.rows + 1) / 2;
     while (largest_.columns > 64 && too_large()) largest_.columns = (largest_.columns + 1) / 2;
     if (strips() == 1) {
-      const int64_t more = std::min({kOutputs / largest_.outputs(), kElements / frame(), all_.samples / num_threads()});
+      const int64_t more =
+          std::min({most_outputs / largest_.outputs(), kElements / frame(), all_.samples / num_threads()});
       largest_.samples = std::max<int64_t>(1, more);
     }
     frame_line_ = w.columns.reach(largest_.columns) * w.channels;

@@ -1,0 +1,83 @@
+#pragma once
+
+// For the .cpp files of convolutions: what every pass over the windows of pictures does, whatever it computes.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "framework/kernels/cpu/conv_windows.h"
+#include "framework/kernels/cpu/parallel.h"
+#include "framework/tensor.h"
+
+namespace attune::cpu {
+
+/// Slots of scratch memory; products use 0.
+enum ConvScratch : int {
+  kFrame = 1,
+  kRuns = 2,
+  kSources = 3,  ///< where windows begin
+  kTargets = 4,  ///< where results go, or gradients come from
+  kNowhere = 5,  ///< results of rows that only fill up a tile
+  kTiles = 6,    ///< transformed windows
+  kPlaces = 7,   ///< transformed results, or their gradients
+};
+
+/// Items of `work` multiplications each below which a hand-off costs more than it saves.
+inline int64_t grain_of(int64_t work) {
+  constexpr int64_t kWork = 100'000;
+  return std::max<int64_t>(1, kWork / std::max<int64_t>(work, 1));
+}
+
+/// Where the results of a pass go: pictures [batch, height, width, pitch] from the first of n channels on.
+template <class T>
+struct Results {
+  T* data;
+  int64_t height, width, pitch;
+  int64_t n;
+};
+
+/// The windows of a pass, block by block, as one thread sees them.
+template <class T>
+class Reader {
+ public:
+  Reader(const ConvWindows<T>& windows, const ConvBlocks& blocks, bool in_place)
+      : windows_(windows),
+        blocks_(blocks),
+        memory_(in_place ? nullptr : scratch<T>(kFrame, blocks.frame_size() + kConvSlack)),
+        runs_(runs_of(windows, in_place ? windows.width * windows.pitch : blocks.frame_line(),
+                      scratch<int64_t>(kRuns, windows.taps()))) {}
+
+  const Runs& runs() const { return runs_; }
+  ConvFrame<T> open(const ConvBlock& block) const {
+    return memory_ == nullptr ? open_in_place(windows_, block) : open_frame(windows_, blocks_, block, memory_);
+  }
+
+ private:
+  const ConvWindows<T>& windows_;
+  const ConvBlocks& blocks_;
+  T* memory_;
+  Runs runs_;
+};
+
+/// Lists where the windows of a block begin and where their results lie; returns their number.
+template <class T, class R>
+int64_t list_windows(const ConvWindows<T>& w, const ConvBlock& block, const ConvFrame<T>& frame,
+                     const Results<R>& results, const T** sources, R** targets) {
+  int64_t listed = 0;
+  for (int64_t sample = block.samples.begin; sample < block.samples.end; ++sample) {
+    for (int64_t row = block.rows.begin; row < block.rows.end; ++row) {
+      const T* source =
+          frame.first + (sample - block.samples.begin) * frame.sample + (row - block.rows.begin) * frame.row;
+      const int64_t y = sample * results.height + w.rows.first + row * w.rows.step;
+      const int64_t x = w.columns.first + block.columns.begin * w.columns.step;
+      R* target = results.data + (y * results.width + x) * results.pitch;
+      for (int64_t column = 0; column < block.columns.size(); ++column, ++listed) {
+        sources[listed] = source + column * frame.column;
+        targets[listed] = target + column * w.columns.step * results.pitch;
+      }
+    }
+  }
+  return listed;
+}
+
+}  // namespace attune::cpu
