@@ -1,7 +1,10 @@
 #include "framework/kernels/cpu/gemm.h"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/storage.h"
@@ -10,7 +13,8 @@
 #define HWY_TARGET_INCLUDE "framework/kernels/cpu/gemm.cpp"
 #include <hwy/foreach_target.h>
 
-#include "framework/kernels/cpu/panel.h"
+#include "framework/kernels/cpu/packing.h"
+#include "framework/kernels/cpu/rows.h"
 #include "framework/kernels/cpu/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -42,6 +46,18 @@ struct Tile {
   bool relu;
 };
 
+/// to = sums (+ to when accumulate) (then max(0, .) when relu), n elements.
+template <class T>
+void finish_row(const T* sums, int64_t n, bool accumulate, bool relu, T* to) {
+  const hn::ScalableTag<T> d;
+  over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
+    auto y = load(sums);
+    if (accumulate) y = hn::Add(y, load(to));
+    if (relu) y = hn::Max(y, hn::Zero(d));
+    store(y, to);
+  });
+}
+
 template <class T, int R, int P, bool kUnitColumn>
 HWY_INLINE void tile_kernel(const Tile<T>& t) {
   const hn::ScalableTag<T> d;
@@ -57,59 +73,67 @@ HWY_INLINE void tile_kernel(const Tile<T>& t) {
   const int64_t a_row = kUnitColumn ? t.a_row : 1;
   const int64_t a_col = kUnitColumn ? 1 : t.a_col;
   const T* HWY_RESTRICT a = t.a;
-  for (int64_t k = 0; k < t.k; ++k) {
-    V column[P];
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) column[p] = hn::Load(d, b + p * lanes);
+  // C and the rows of A behind these may come from far away: they are on their way while the sums are made, a few cache
+  // lines at a time, so that B does not wait for them. Behind the last row nothing is harmed.
+  constexpr int64_t kStretch = 16;
+  for (int64_t begin = 0, row = 0; begin < t.k; begin += kStretch, ++row) {
+    if constexpr (kUnitColumn) {
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const V x = hn::Set(d, a[r * a_row]);
-#pragma GCC unroll 4
-      for (int p = 0; p < P; ++p) acc[r][p] = hn::MulAdd(x, column[p], acc[r][p]);
+      for (int r = 0; r < R; ++r) hwy::Prefetch(a + (R + r) * a_row);
     }
-    a += a_col;
-    b += P * lanes;
-  }
-  const V alpha = hn::Set(d, t.alpha);
-  const bool whole = t.n == P * lanes;
-  // Short sums are common, and then what is done behind them counts: the plain cases ask nothing per vector.
-  if (whole && t.bias == nullptr && !t.relu) {
-    const auto finish = [&](auto&& value) HWY_ATTR {
+    if (row < R) {
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) hwy::Prefetch(t.c + row * t.ldc + p * lanes);
+    }
+    const int64_t count = std::min(kStretch, t.k - begin);
+    for (int64_t k = 0; k < count; ++k) {
+      V column[P];
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) column[p] = hn::Load(d, b + p * lanes);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
+        const V x = hn::Set(d, a[r * a_row]);
 #pragma GCC unroll 4
-        for (int p = 0; p < P; ++p) {
-          T* to = t.c + r * t.ldc + p * lanes;
-          hn::StoreU(value(acc[r][p], to), d, to);
-        }
+        for (int p = 0; p < P; ++p) acc[r][p] = hn::MulAdd(x, column[p], acc[r][p]);
       }
-    };
-    if (t.accumulate)
-      return finish([&](V x, const T* to) HWY_ATTR { return hn::Add(hn::Mul(x, alpha), hn::LoadU(d, to)); });
-    return finish([&](V x, const T*) HWY_ATTR { return hn::Mul(x, alpha); });
+      a += a_col;
+      b += P * lanes;
+    }
   }
+  const V alpha = hn::Set(d, t.alpha);
+  V bias[P];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) bias[p] = t.bias == nullptr ? hn::Zero(d) : hn::LoadU(d, t.bias + p * lanes);
+  if (t.n < P * lanes) {
+    HWY_ALIGN T sums[R * P * (HWY_MAX_BYTES / sizeof(T))];
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-    T* row = t.c + r * t.ldc;
-    HWY_ALIGN T edge[HWY_MAX_BYTES / sizeof(T) * P];
-    T* to = row;
-    if (!whole) {
-      to = edge;
-      if (t.accumulate) {
-        for (int64_t j = 0; j < t.n; ++j) edge[j] = row[j];
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) hn::Store(hn::MulAdd(acc[r][p], alpha, bias[p]), d, sums + (r * P + p) * lanes);
+    }
+    for (int r = 0; r < R; ++r) {
+      finish_row<T>(sums + r * P * lanes, t.n, t.accumulate, t.relu, t.c + r * t.ldc);
+    }
+    return;
+  }
+  // Short sums are common, and then what is done behind them counts: nothing is asked per vector.
+  const auto finish = [&](auto accumulate, auto relu) HWY_ATTR {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) {
+        T* to = t.c + r * t.ldc + p * lanes;
+        V y = hn::MulAdd(acc[r][p], alpha, bias[p]);
+        if constexpr (accumulate()) y = hn::Add(y, hn::LoadU(d, to));
+        if constexpr (relu()) y = hn::Max(y, hn::Zero(d));
+        hn::StoreU(y, d, to);
       }
     }
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) {
-      V y = hn::Mul(acc[r][p], alpha);
-      if (t.accumulate) y = hn::Add(y, hn::LoadU(d, to + p * lanes));
-      if (t.bias != nullptr) y = hn::Add(y, hn::LoadU(d, t.bias + p * lanes));
-      if (t.relu) y = hn::Max(y, hn::Zero(d));
-      hn::StoreU(y, d, to + p * lanes);
-    }
-    if (!whole) {
-      for (int64_t j = 0; j < t.n; ++j) row[j] = edge[j];
-    }
+  };
+  if (t.accumulate) {
+    t.relu ? finish(std::true_type(), std::true_type()) : finish(std::true_type(), std::false_type());
+  } else {
+    t.relu ? finish(std::false_type(), std::true_type()) : finish(std::false_type(), std::false_type());
   }
 }
 
@@ -167,87 +191,6 @@ void run_panels(const Tile<T>& t, int64_t rows, int vectors) {
   run_panel<T, 1>(t, rows);
 }
 
-// Four rows of a 4 x 4 block in each 128-bit part: column q of the result is row q of every block.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE void transpose_blocks(D d, V& a, V& b, V& c, V& e) {
-  const hn::RepartitionToWide<D> wide;
-  const auto ab_low = hn::BitCast(wide, hn::InterleaveLower(d, a, b));
-  const auto ab_high = hn::BitCast(wide, hn::InterleaveUpper(d, a, b));
-  const auto ce_low = hn::BitCast(wide, hn::InterleaveLower(d, c, e));
-  const auto ce_high = hn::BitCast(wide, hn::InterleaveUpper(d, c, e));
-  a = hn::BitCast(d, hn::InterleaveLower(wide, ab_low, ce_low));
-  b = hn::BitCast(d, hn::InterleaveUpper(wide, ab_low, ce_low));
-  c = hn::BitCast(d, hn::InterleaveLower(wide, ab_high, ce_high));
-  e = hn::BitCast(d, hn::InterleaveUpper(wide, ab_high, ce_high));
-}
-
-// Four floats from each of the columns j, j + 4, j + 8, ...: one 128-bit part per column.
-template <class D>
-HWY_INLINE hn::Vec<D> load_parts(D d, const float* from, int64_t step) {
-  if constexpr (sizeof(hn::Vec<D>) == 16) {
-    (void)step;
-    return hn::LoadU(d, from);
-  } else {
-    const hn::Half<D> half;
-    constexpr int64_t parts = sizeof(hn::Vec<D>) / 32;
-    return hn::Combine(d, load_parts(half, from + parts * step, step), load_parts(half, from, step));
-  }
-}
-
-// packed[k][j] = b(k, j) for one panel of `width` columns, zeros behind n.
-template <class T>
-void pack_panel(const Operand<T>& b, int64_t depth, int64_t n, int64_t width, T* HWY_RESTRICT packed) {
-  const hn::ScalableTag<T> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  if (b.col == 1) {
-    for (int64_t k = 0; k < depth; ++k) {
-      const T* HWY_RESTRICT from = b.data + k * b.row;
-      T* HWY_RESTRICT to = packed + k * width;
-      int64_t j = 0;
-      for (; j + lanes <= n; j += lanes) hn::Store(hn::LoadU(d, from + j), d, to + j);
-      for (; j < n; ++j) to[j] = from[j];
-      for (; j < width; ++j) to[j] = 0;
-    }
-    return;
-  }
-  // Columns of B are contiguous: transpose.
-  int64_t j0 = 0;
-  int64_t k_done = 0;
-  if constexpr (sizeof(T) == 4) {
-    k_done = depth / 4 * 4;
-    for (; j0 + lanes <= n; j0 += lanes) {
-      const T* HWY_RESTRICT from = b.data + j0 * b.col;
-      T* HWY_RESTRICT to = packed + j0;
-      for (int64_t k = 0; k < k_done; k += 4) {
-        auto r0 = load_parts(d, from + k, 4 * b.col);
-        auto r1 = load_parts(d, from + k + b.col, 4 * b.col);
-        auto r2 = load_parts(d, from + k + 2 * b.col, 4 * b.col);
-        auto r3 = load_parts(d, from + k + 3 * b.col, 4 * b.col);
-        transpose_blocks(d, r0, r1, r2, r3);
-        hn::Store(r0, d, to + k * width);
-        hn::Store(r1, d, to + (k + 1) * width);
-        hn::Store(r2, d, to + (k + 2) * width);
-        hn::Store(r3, d, to + (k + 3) * width);
-      }
-    }
-  }
-  for (int64_t k = 0; k < depth; ++k) {
-    const T* HWY_RESTRICT from = b.data + k;
-    T* HWY_RESTRICT to = packed + k * width;
-    for (int64_t j = k < k_done ? j0 : 0; j < n; ++j) to[j] = from[j * b.col];
-    for (int64_t j = n; j < width; ++j) to[j] = 0;
-  }
-}
-
-template <class T>
-bool all_finite(const T* data, int64_t n) {
-  const hn::ScalableTag<T> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto sum = hn::Zero(d);  // x * 0 is 0 or NaN
-  for (int64_t i = 0; i < n; i += lanes) sum = hn::MulAdd(hn::Load(d, data + i), hn::Zero(d), sum);
-  return hn::AllTrue(d, hn::Eq(sum, hn::Zero(d)));
-}
-
 // The product of one panel that holds NaN or infinity, where zeros of A take part in nothing. Element by element with
 // the tile's own operations, so that what does not meet such a number is bitwise what the tile gives.
 template <class T>
@@ -261,9 +204,8 @@ void run_exact(const Tile<T>& t, int64_t rows, int64_t width) {
         if (a != 0) sum = hn::MulAdd(hn::Set(d, a), hn::Set(d, t.b[k * width + j]), sum);
       }
       T& c = t.c[i * t.ldc + j];
-      auto y = hn::Mul(sum, hn::Set(d, t.alpha));
+      auto y = hn::MulAdd(sum, hn::Set(d, t.alpha), hn::Set(d, t.bias == nullptr ? T{0} : t.bias[j]));
       if (t.accumulate) y = hn::Add(y, hn::Set(d, c));
-      if (t.bias != nullptr) y = hn::Add(y, hn::Set(d, t.bias[j]));
       if (t.relu) y = hn::Max(y, hn::Zero(d));
       c = hn::GetLane(y);
     }
@@ -279,9 +221,19 @@ struct PackedBlock {
   int64_t depth;
 };
 
-// Columns n0 ... n1 - 1 of C from a packed block of B that begins at row k0 of the product.
+// A [rows, depth] whose columns are contiguous, column behind column: read where it lies, it would be a cache line of
+// its own, and often a page, for every few elements.
 template <class T>
-void run_packed(const Product<T>& p, const PackedBlock<T>& packed, int64_t k0, int64_t n0, int64_t n1, bool exact) {
+Operand<T> gather_columns(const Operand<T>& a, int64_t rows, int64_t depth, T* to) {
+  for (int64_t k = 0; k < depth; ++k) std::copy_n(a.data + k * a.col, rows, to + k * rows);
+  return {to, 1, rows};
+}
+
+// Columns n0 ... n1 - 1 of C from a packed block of B that begins at row k0 of the product. `columns`: memory for
+// kRowBlock * depth elements where columns of A are contiguous.
+template <class T>
+void run_packed(const Product<T>& p, const PackedBlock<T>& packed, int64_t k0, int64_t n0, int64_t n1, bool exact,
+                T* columns) {
   const hn::ScalableTag<T> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t panel = kPanel * lanes;
@@ -290,6 +242,8 @@ void run_packed(const Product<T>& p, const PackedBlock<T>& packed, int64_t k0, i
   HWY_ALIGN T tail_bias[kPanel * HWY_MAX_BYTES / sizeof(T)];
   for (int64_t i = 0; i < p.m; i += kRowBlock) {
     const int64_t rows = std::min(kRowBlock, p.m - i);
+    Operand<T> a = p.a.at(i, k0);
+    if (a.col != 1 && n1 - n0 > panel) a = gather_columns(a, rows, depth, columns);
     const T* from = packed.data;
     for (int64_t j = n0; j < n1; j += panel) {
       const int64_t n = std::min(panel, n1 - j);
@@ -299,7 +253,6 @@ void run_packed(const Product<T>& p, const PackedBlock<T>& packed, int64_t k0, i
         std::copy(bias, bias + n, tail_bias);
         bias = tail_bias;
       }
-      const Operand<T> a = p.a.at(i, k0);
       const T* panel_rows = from + packed.first * vectors * lanes;
       const Tile<T> tile{a.data,  a.row,
                          a.col,   panel_rows,
@@ -319,39 +272,22 @@ void run_packed(const Product<T>& p, const PackedBlock<T>& packed, int64_t k0, i
 }
 
 template <class T>
-void pack_columns(const Operand<T>& b, int64_t depth, int64_t n, T* to) {
-  const hn::ScalableTag<T> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t panel = kPanel * lanes;
-  for (int64_t j = 0; j < n; j += panel) {
-    const int64_t columns = std::min(panel, n - j);
-    const int64_t width = (columns + lanes - 1) / lanes * lanes;
-    pack_panel(b.at(0, j), depth, columns, width, to);
-    to += depth * width;
-  }
-}
-
-template <class T>
-int64_t packed_size(int64_t depth, int64_t n) {
-  const hn::ScalableTag<T> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  return depth * ((n + lanes - 1) / lanes * lanes);
-}
-
-template <class T>
 void run_gemm(const Product<T>& p) {
+  const int64_t gathered = p.a.col == 1 ? 0 : kRowBlock * (p.packed != nullptr ? p.k : std::min(kDepth, p.k));
   if (p.packed != nullptr) {
     const int64_t rows = p.packed_rows > 0 ? p.packed_rows : p.k;
-    return run_packed<T>(p, {p.packed, rows, p.packed_row, p.k}, 0, 0, p.n, p.exact_zeros);
+    T* memory = gathered == 0 ? nullptr : scratch<T>(0, gathered);
+    return run_packed<T>(p, {p.packed, rows, p.packed_row, p.k}, 0, 0, p.n, p.exact_zeros, memory);
   }
-  T* packed = scratch<T>(0, packed_size<T>(std::min(kDepth, p.k), std::min(kColumns, p.n)));
+  T* memory = scratch<T>(0, gathered + packed_size<T>(std::min(kDepth, p.k), std::min(kColumns, p.n)));
+  T* packed = memory + gathered;
   for (int64_t n0 = 0; n0 < p.n; n0 += kColumns) {
     const int64_t n1 = std::min(p.n, n0 + kColumns);
     for (int64_t k0 = 0; k0 == 0 || k0 < p.k; k0 += kDepth) {
       const int64_t depth = std::min(p.k - k0, kDepth);
       pack_columns(p.b.at(k0, n0), depth, n1 - n0, packed);
       const bool exact = p.exact_zeros && !all_finite(packed, packed_size<T>(depth, n1 - n0));
-      run_packed<T>(p, {packed, depth, 0, depth}, k0, n0, n1, exact);
+      run_packed<T>(p, {packed, depth, 0, depth}, k0, n0, n1, exact, memory);
     }
   }
 }
