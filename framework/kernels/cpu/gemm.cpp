@@ -17,6 +17,18 @@
 #include "framework/kernels/cpu/rows.h"
 #include "framework/kernels/cpu/simd.h"
 
+#ifndef ATTUNE_FRAMEWORK_KERNELS_CPU_GEMM_CPP_
+#define ATTUNE_FRAMEWORK_KERNELS_CPU_GEMM_CPP_
+namespace attune::cpu {
+namespace {
+
+// Up to as many rows of C, packing B costs more than it saves.
+constexpr int64_t kFewRows = 64;
+
+}  // namespace
+}  // namespace attune::cpu
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace attune::cpu::HWY_NAMESPACE {
 namespace {
@@ -46,12 +58,13 @@ struct Tile {
   bool relu;
 };
 
-/// to = sums (+ to when accumulate) (then max(0, .) when relu), n elements.
+/// to = sums (+ bias) (+ to when accumulate) (then max(0, .) when relu), n elements.
 template <class T>
-void finish_row(const T* sums, int64_t n, bool accumulate, bool relu, T* to) {
+void finish_row(const T* sums, int64_t n, const T* bias, bool accumulate, bool relu, T* to) {
   const hn::ScalableTag<T> d;
   over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
     auto y = load(sums);
+    if (bias != nullptr) y = hn::Add(y, load(bias));
     if (accumulate) y = hn::Add(y, load(to));
     if (relu) y = hn::Max(y, hn::Zero(d));
     store(y, to);
@@ -112,7 +125,7 @@ HWY_INLINE void tile_kernel(const Tile<T>& t) {
       for (int p = 0; p < P; ++p) hn::Store(hn::MulAdd(acc[r][p], alpha, bias[p]), d, sums + (r * P + p) * lanes);
     }
     for (int r = 0; r < R; ++r) {
-      finish_row<T>(sums + r * P * lanes, t.n, t.accumulate, t.relu, t.c + r * t.ldc);
+      finish_row<T>(sums + r * P * lanes, t.n, nullptr, t.accumulate, t.relu, t.c + r * t.ldc);
     }
     return;
   }
@@ -292,6 +305,33 @@ void run_gemm(const Product<T>& p) {
   }
 }
 
+// C of few rows, where the columns of B are contiguous: C^T = B^T A^T reads them where they lie, and only A is packed.
+template <class T>
+void run_few_rows(const Product<T>& p) {
+  constexpr int64_t kStep = 64;  // columns of C at a time, which stay in the first-level cache
+  T* columns = scratch<T>(0, 2 * kStep * p.m + packed_size<T>(p.k, p.m));
+  T* rows = columns + kStep * p.m;
+  T* packed = rows + kStep * p.m;
+  pack_columns(p.a.transposed(), p.k, p.m, packed);
+  for (int64_t j = 0; j < p.n; j += kStep) {
+    const int64_t n = std::min(kStep, p.n - j);
+    Product<T> part;
+    part.m = n;
+    part.n = p.m;
+    part.k = p.k;
+    part.a = p.b.at(0, j).transposed();
+    part.c = columns;
+    part.ldc = p.m;
+    part.alpha = p.alpha;
+    run_packed<T>(part, {packed, p.k, 0, p.k}, 0, 0, p.m, false, nullptr);
+    transpose_panel<T>({columns, 1, p.m}, p.m, n, kStep, rows);
+    for (int64_t i = 0; i < p.m; ++i) {
+      const T* bias = p.bias == nullptr ? nullptr : p.bias + j;
+      finish_row<T>(rows + i * kStep, n, bias, p.accumulate, p.relu, p.c + i * p.ldc + j);
+    }
+  }
+}
+
 template <class T>
 bool run_pack(const Operand<T>& b, int64_t k, int64_t n, T* out) {
   pack_columns(b, k, n, out);
@@ -328,6 +368,8 @@ void add_float(const float* from, float* to, int64_t n) { add_to(from, to, n); }
 void add_double(const double* from, double* to, int64_t n) { add_to(from, to, n); }
 void gemm_float(const Product<float>& p) { run_gemm(p); }
 void gemm_double(const Product<double>& p) { run_gemm(p); }
+void few_rows_float(const Product<float>& p) { run_few_rows(p); }
+void few_rows_double(const Product<double>& p) { run_few_rows(p); }
 bool pack_float(const Operand<float>& b, int64_t k, int64_t n, float* out) { return run_pack(b, k, n, out); }
 bool pack_double(const Operand<double>& b, int64_t k, int64_t n, double* out) { return run_pack(b, k, n, out); }
 float largest_float(const float* packed, int64_t k, int64_t n) { return run_largest_column(packed, k, n); }
@@ -344,6 +386,8 @@ HWY_EXPORT(add_float);
 HWY_EXPORT(add_double);
 HWY_EXPORT(gemm_float);
 HWY_EXPORT(gemm_double);
+HWY_EXPORT(few_rows_float);
+HWY_EXPORT(few_rows_double);
 HWY_EXPORT(pack_float);
 HWY_EXPORT(pack_double);
 HWY_EXPORT(largest_float);
@@ -395,8 +439,9 @@ void split_rows(const Product<T>& p) {
   });
 }
 
-template <class T>
-void split_columns(const Product<T>& p) {
+/// run(part) for ranges of columns.
+template <class T, class Run>
+void split_columns(const Product<T>& p, Run&& run) {
   constexpr int64_t kStep = 64;
   parallel_for((p.n + kStep - 1) / kStep, grain_of(p.m * p.k * kStep), [&](int64_t begin, int64_t end, int64_t) {
     Product<T> part = p;
@@ -405,9 +450,12 @@ void split_columns(const Product<T>& p) {
     part.b = p.b.at(0, j);
     part.c = p.c + j;
     if (p.bias != nullptr) part.bias = p.bias + j;
-    gemm(part);
+    run(part);
   });
 }
+
+void few_rows(const Product<float>& p) { HWY_DYNAMIC_DISPATCH(few_rows_float)(p); }
+void few_rows(const Product<double>& p) { HWY_DYNAMIC_DISPATCH(few_rows_double)(p); }
 
 // A long sum with a small result, the gradient of a weight: slices of the sum, added in order. Every thread then reads
 // rows that it wrote itself a moment ago, and nothing is packed twice. How many slices there are depends on the product
@@ -453,8 +501,11 @@ void split(const Product<T>& p) {
   const int64_t slices = std::min<int64_t>(p.k / kSlice / 2 * 2, 16);
   if (plain && slices >= 2 && p.k >= 2 * std::max(p.m, p.n)) {
     split_depth(p, slices);
+  } else if (p.m <= kFewRows && p.b.col != 1 && !p.exact_zeros) {
+    split_columns(p, [](const Product<T>& part) { few_rows(part); });
+    if (p.epilogue.run != nullptr) p.epilogue.run(p.epilogue.context, 0, p.m);
   } else if (p.n > p.m && p.epilogue.run == nullptr) {
-    split_columns(p);
+    split_columns(p, [](const Product<T>& part) { gemm(part); });
   } else {
     split_rows(p);
   }
