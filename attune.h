@@ -50,6 +50,7 @@
 #include "framework/dtype.h"
 #include "framework/dual.h"
 #include "framework/error.h"
+#include "framework/pending_copy.h"
 #include "framework/random.h"
 #include "framework/shape.h"
 #include "framework/storage.h"

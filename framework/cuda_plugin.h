@@ -30,6 +30,9 @@ struct CudaProperties {
   int driver;  ///< CUDA version that the driver supports, 13000 for 13.0
 };
 
+/// A copy to the host that has begun; the backend's.
+struct Transfer;
+
 /// What the backend offers. Functions throw DeviceError, quoting the call that failed.
 struct CudaPlugin {
   /// ATTUNE_CUDA_INTERFACE, a hash of the headers that both sides were compiled with (CMakeLists.txt).
@@ -46,6 +49,10 @@ struct CudaPlugin {
   // In order with the kernels of the device; to_host waits.
   void (*to_device)(void* to, const void* from, size_t bytes, int device);
   void (*to_host)(void* to, const void* from, size_t bytes, int device);
+  // The same in two steps, of which the second waits for what has not arrived. Both end the life of a transfer.
+  Transfer* (*begin_to_host)(const void* from, size_t bytes, int device);
+  void (*end_to_host)(Transfer* transfer, void* to);
+  void (*abandon)(Transfer* transfer) noexcept;
   void (*synchronize)(int device);
 };
 

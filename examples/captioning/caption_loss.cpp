@@ -35,7 +35,7 @@ CaptionLoss::Result CaptionLoss::decode(CaptioningModel& model, const EncoderOut
   if (doubly_stochastic_ == 0) {
     const Variable features = model.decoder()(source, batch.target_in);  // [B, T, D]
     const Variable loss = cross_entropy_(features, head, batch.target_out);
-    return {.loss = loss, .cross_entropy = loss.item()};
+    return {.loss = loss, .cross_entropy = loss.value()};
   }
   TaughtAttention taught;
   const Variable features = model.teach(source, batch.target_in, taught);
@@ -43,7 +43,7 @@ CaptionLoss::Result CaptionLoss::decode(CaptioningModel& model, const EncoderOut
   const Variable penalty =
       doubly_stochastic_penalty(without_padding(taught.weights, batch.target_lengths), doubly_stochastic_);
   const auto captions = static_cast<double>(batch.target_lengths.numel());
-  return {.loss = loss + penalty * captions, .cross_entropy = loss.item()};
+  return {.loss = loss + penalty * captions, .cross_entropy = loss.value()};
 }
 
 CaptionLoss::Result CaptionLoss::reward_choices(CaptioningModel& model, const EncoderOutput& source,
@@ -54,7 +54,7 @@ CaptionLoss::Result CaptionLoss::reward_choices(CaptioningModel& model, const En
   const Variable likelihood = log_likelihood(logits, batch.target_out, batch.target_lengths);
   const Variable loss = (*reinforce_)(likelihood, state_after(taught, batch.target_lengths));
   const auto captions = static_cast<double>(batch.target_lengths.numel());
-  return {.loss = loss * captions, .cross_entropy = -sum(likelihood.detach()).item()};
+  return {.loss = loss * captions, .cross_entropy = (-sum(likelihood.detach())).value()};
 }
 
 }  // namespace attune::examples::captioning

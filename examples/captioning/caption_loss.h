@@ -24,8 +24,8 @@ class CaptionLoss : public Module {
   explicit CaptionLoss(const Config& config);
 
   struct Result {
-    Variable loss;             ///< scalar, to be divided by the tokens
-    double cross_entropy = 0;  ///< sum over the tokens, with the labels smoothed; of hard attention as they are
+    Variable loss;         ///< scalar, to be divided by the tokens
+    Tensor cross_entropy;  ///< scalar: sum over the tokens, with the labels smoothed; of hard attention as they are
   };
   Result operator()(CaptioningModel& model, const CaptionBatch& batch);
 

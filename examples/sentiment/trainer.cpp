@@ -108,27 +108,35 @@ Trainer::Step Trainer::train_step() {
   const Variable logits = (*model_)(with_unknown_words(*batch), batch->lengths);  // [M, B, 2]
   const Variable loss = loss_of(logits, batch->labels);
 
-  const auto members = static_cast<double>(model_->members());
-  Step result{.loss = loss.item() / members, .examples = batch->labels.numel(), .tokens = batch->token_count};
-  const int64_t* label = batch->labels.data<int64_t>();
-  const Tensor seen = logits.value().to(Device::cpu());
-  for (int64_t b = 0; b < result.examples; ++b) {
-    result.correct += (SentimentModel::probability(seen, b) > 0.5) == (label[b] == 1);
-  }
-
   loss.backward();
   // Gradients of M members side by side are sqrt(M) times as long as those of one.
+  const auto members = static_cast<double>(model_->members());
   optimizer_->step({.clip_norm = config_.training.clip_norm * std::sqrt(members)});
   if (average_) average_->update();
 
   ++step_;
-  loss_sum_ += result.loss * static_cast<double>(result.examples);
-  examples_ += result.examples;
-  correct_ += result.correct;
-  return result;
+  figures_.add({loss.value(), logits.value()},
+               [this, labels = batch->labels](const std::vector<Tensor>& found) { see(found[0], found[1], labels); });
+  return {.loss = loss_, .accuracy = accuracy_, .tokens = batch->token_count};
+}
+
+/// What a step found: the members' losses, and the logits for each.
+void Trainer::see(const Tensor& loss, const Tensor& logits, const Tensor& labels) {
+  const int64_t examples = labels.numel();
+  const int64_t* label = labels.data<int64_t>();
+  int64_t correct = 0;
+  for (int64_t b = 0; b < examples; ++b) {
+    correct += (SentimentModel::probability(logits, b) > 0.5) == (label[b] == 1);
+  }
+  loss_ = loss.item() / static_cast<double>(model_->members());
+  accuracy_ = static_cast<double>(correct) / static_cast<double>(examples);
+  loss_sum_ += loss_ * static_cast<double>(examples);
+  examples_ += examples;
+  correct_ += correct;
 }
 
 Trainer::Evaluation Trainer::evaluate() {
+  figures_.settle();
   Evaluation result;
   {
     std::optional<UseAverage> use;
@@ -163,8 +171,8 @@ Trainer::Evaluation Trainer::evaluate() {
 
 TrainerBase::StepReport Trainer::report_step() {
   const Step step = train_step();
-  const double accuracy = 100.0 * static_cast<double>(step.correct) / static_cast<double>(step.examples);
-  return {.units = step.tokens, .figures = {Figure{"loss", step.loss, 4}, Figure{"accuracy", accuracy, 1, "%"}}};
+  return {.units = step.tokens,
+          .figures = {Figure{"loss", step.loss, 4}, Figure{"accuracy", 100 * step.accuracy, 1, "%"}}};
 }
 
 TrainerBase::EvaluationReport Trainer::report_evaluation() {
@@ -175,7 +183,8 @@ TrainerBase::EvaluationReport Trainer::report_evaluation() {
                               100 * found.scores.confusion.accuracy())};
 }
 
-Checkpoint Trainer::checkpoint() const {
+Checkpoint Trainer::checkpoint() {
+  figures_.settle();
   Checkpoint checkpoint;
   checkpoint.put_tensors("model", model_->state_dict());
   checkpoint.put_tensors("optimizer", optimizer_->state());
@@ -228,6 +237,7 @@ void Trainer::restore_progress(const std::string& text) {
 }
 
 void Trainer::restore(const Checkpoint& checkpoint) {
+  figures_ = {};
   restore_progress(checkpoint.text("state/progress"));
   model_->load_state_dict(checkpoint.tensors("model"));
   optimizer_->load_state(checkpoint.tensors("optimizer"));

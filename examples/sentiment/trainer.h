@@ -11,6 +11,7 @@
 #include "datasets/vocabulary.h"
 #include "examples/sentiment/evaluate.h"
 #include "examples/sentiment/model.h"
+#include "examples/support/step_figures.h"
 #include "examples/support/training_run.h"
 #include "framework/checkpoint.h"
 
@@ -20,10 +21,9 @@ namespace attune::examples {
 class Trainer final : public TrainerBase {
  public:
   struct Step {
-    double loss = 0;
-    int64_t examples = 0;
-    int64_t correct = 0;
-    int64_t tokens = 0;  ///< without padding
+    double loss = 0;      ///< see StepFigures
+    double accuracy = 0;  ///< of the same step
+    int64_t tokens = 0;   ///< without padding
   };
   /// What an evaluation on the development data found.
   struct Evaluation {
@@ -50,7 +50,7 @@ class Trainer final : public TrainerBase {
   EvaluationReport report_evaluation() override;
   void rehearse_evaluation() override { evaluate(); }
 
-  Checkpoint checkpoint() const override;
+  Checkpoint checkpoint() override;
   Checkpoint weights() override;
   void restore(const Checkpoint& checkpoint) override;
 
@@ -63,6 +63,7 @@ class Trainer final : public TrainerBase {
   double learning_rate() const;
   Tensor with_unknown_words(const Batch& batch) const;
   Variable loss_of(const Variable& logits, const Tensor& labels) const;
+  void see(const Tensor& loss, const Tensor& logits, const Tensor& labels);
   std::string progress() const;
   void restore_progress(const std::string& json);
 
@@ -73,6 +74,10 @@ class Trainer final : public TrainerBase {
   std::optional<WeightAverage> average_;
   Loader train_;
   Loader dev_;
+
+  StepFigures figures_;
+  double loss_ = 0;  // of the step that was seen last
+  double accuracy_ = 0;
 
   // Sums since the last evaluation.
   double loss_sum_ = 0;

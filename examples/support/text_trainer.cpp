@@ -97,10 +97,10 @@ double TextTrainer::learning_rate() const {
 /// one large batch would make.
 TextTrainer::Step TextTrainer::train_step() {
   Step result;
-  double sum = 0;
+  std::vector<Tensor> losses;
   for (int64_t i = 0; i < config_.accumulation; ++i) {
     const Learned learned = learn_batch();
-    sum += learned.loss;
+    losses.push_back(learned.loss);
     result.tokens += learned.tokens;
     result.units += learned.units;
   }
@@ -110,9 +110,14 @@ TextTrainer::Step TextTrainer::train_step() {
   if (moving_) moving_->update();
 
   ++step_;
-  result.loss = sum / tokens;
-  loss_sum_ += sum;
-  tokens_ += result.tokens;
+  figures_.add(losses, [this, count = result.tokens](const std::vector<Tensor>& found) {
+    double sum = 0;
+    for (const Tensor& loss : found) sum += loss.item();
+    loss_ = sum / static_cast<double>(count);
+    loss_sum_ += sum;
+    tokens_ += count;
+  });
+  result.loss = loss_;
   return result;
 }
 
@@ -141,6 +146,7 @@ TextScores TextTrainer::scores_of_weights() {
 }
 
 TextTrainer::Evaluation TextTrainer::evaluate() {
+  figures_.settle();
   Evaluation result;
   result.scores = scores_of_weights();
   scores_ = result.scores;
@@ -183,7 +189,8 @@ TrainerBase::EvaluationReport TextTrainer::report_evaluation() {
   return report;
 }
 
-Checkpoint TextTrainer::checkpoint() const {
+Checkpoint TextTrainer::checkpoint() {
+  figures_.settle();
   Checkpoint checkpoint;
   checkpoint.put_tensors("model", model_.state_dict());
   checkpoint.put_tensors("optimizer", optimizer_.state());
@@ -244,6 +251,7 @@ void TextTrainer::restore_progress(const std::string& text) {
 }
 
 void TextTrainer::restore(const Checkpoint& checkpoint) {
+  figures_ = {};
   restore_progress(checkpoint.text("state/progress"));
   model_.load_state_dict(checkpoint.tensors("model"));
   optimizer_.load_state(checkpoint.tensors("optimizer"));

@@ -9,6 +9,7 @@
 
 #include "autograd/optim/adam.h"
 #include "autograd/optim/average.h"
+#include "examples/support/step_figures.h"
 #include "examples/support/text_training.h"
 #include "examples/support/training_run.h"
 #include "layers/module.h"
@@ -39,7 +40,7 @@ struct ShownScore {
 class TextTrainer : public TrainerBase {
  public:
   struct Step {
-    double loss = 0;     ///< mean over the tokens
+    double loss = 0;     ///< mean over the tokens; see StepFigures
     int64_t tokens = 0;  ///< of the texts that are learned, without padding
     int64_t units = 0;   ///< of what unit() says
   };
@@ -64,7 +65,7 @@ class TextTrainer : public TrainerBase {
   StepReport report_step() override;
   EvaluationReport report_evaluation() override;
 
-  Checkpoint checkpoint() const override;
+  Checkpoint checkpoint() override;
   Checkpoint weights() override;
   void restore(const Checkpoint& checkpoint) override;
 
@@ -85,7 +86,7 @@ class TextTrainer : public TrainerBase {
 
   /// What a batch was to the model; sums.
   struct Learned {
-    double loss = 0;
+    Tensor loss;  ///< scalar on the model's device
     int64_t tokens = 0;
     int64_t units = 0;
   };
@@ -125,6 +126,9 @@ class TextTrainer : public TrainerBase {
   AdamW optimizer_;
   std::optional<WeightAverage> moving_;
   std::optional<CheckpointAverage> kept_;
+
+  StepFigures figures_;
+  double loss_ = 0;  // of the step that was seen last
 
   // Sums since the last evaluation.
   double loss_sum_ = 0;

@@ -62,7 +62,7 @@ class TrainerBase {
   virtual void rehearse_evaluation() = 0;
 
   /// The run as it stands.
-  virtual Checkpoint checkpoint() const = 0;
+  virtual Checkpoint checkpoint() = 0;
   /// The weights that evaluations look at, for use: without the state of the training.
   virtual Checkpoint weights() = 0;
   /// Throws FormatError, ShapeError or ValueError when the checkpoint is not of this configuration and data.

@@ -44,9 +44,8 @@ TextTrainer::Learned Trainer::learn_batch() {
   const PairBatch& batch = next_batch(train_);
   const Variable features = (*model_)(batch.source, batch.source_lengths, batch.target_in);  // [B, T, D]
   const Variable loss = loss_(features, model_->decoder().head(), batch.target_out);
-  const double sum = loss.item();
   loss.backward();
-  return {.loss = sum, .tokens = batch.target_tokens, .units = batch.source_tokens + batch.target_tokens};
+  return {.loss = loss.value(), .tokens = batch.target_tokens, .units = batch.source_tokens + batch.target_tokens};
 }
 
 std::string Trainer::description() const {

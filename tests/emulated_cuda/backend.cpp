@@ -5,23 +5,33 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <map>
 #include <mutex>
 #include <string_view>
+#include <type_traits>
+#include <vector>
 
 #include "framework/cuda_plugin.h"
 #include "framework/error.h"
 #include "framework/kernels/cuda/kernels.h"
+
+/// As it was when it began.
+struct attune::Transfer {
+  std::vector<std::byte> bytes;
+};
 
 namespace {
 
 using attune::AnyFunction;
 using attune::CudaPlugin;
 using attune::CudaProperties;
+using attune::Transfer;
 
 constexpr size_t kMemory = size_t{1} << 30;
 constexpr size_t kSpace = 4 * kMemory;  // so that free places are never too small
@@ -98,12 +108,20 @@ struct Access {
   Access& operator=(const Access&) = delete;
 };
 
+std::atomic<int64_t> waits = 0;
+
+/// A result that is not a tensor is there for the host, which has to wait for it.
+template <class Param>
+constexpr bool kWaits = std::is_lvalue_reference_v<Param> && !std::is_const_v<std::remove_reference_t<Param>> &&
+                        !std::is_same_v<Param, attune::Tensor&>;
+
 /// The CPU's kernel with access to the device's memory.
 template <int kId, class... Params>
 struct Emulated {
   static inline void (*cpu)(Params...) = nullptr;
   static void call(Params... params) {
     const Access access;
+    if ((kWaits<Params> || ...)) ++waits;
     cpu(params...);
   }
 };
@@ -146,19 +164,40 @@ AnyFunction find_kernel(const char* name, AnyFunction cpu) {
 void* reserve(size_t bytes, int) { return memory().take(bytes); }
 void give_back(void* block, int) noexcept { memory().give_back(static_cast<std::byte*>(block)); }
 
-void copy(void* to, const void* from, size_t bytes, int) {
+void copy(void* to, const void* from, size_t bytes) {
   const Access access;
   std::memcpy(to, from, bytes);
 }
-void synchronize(int) {}
+void to_device(void* to, const void* from, size_t bytes, int) { copy(to, from, bytes); }
+void to_host(void* to, const void* from, size_t bytes, int) {
+  ++waits;
+  copy(to, from, bytes);
+}
+void synchronize(int) { ++waits; }
 
-constexpr CudaPlugin kPlugin{
-    ATTUNE_CUDA_INTERFACE, device_count, properties, find_kernel, reserve, give_back, copy, copy, synchronize};
-constexpr CudaPlugin kOther{"another", device_count, properties, find_kernel, reserve,
-                            give_back, copy,         copy,       synchronize};
+Transfer* begin_to_host(const void* from, size_t bytes, int) {
+  auto* transfer = new Transfer{std::vector<std::byte>(bytes)};
+  copy(transfer->bytes.data(), from, bytes);
+  return transfer;
+}
+void abandon(Transfer* transfer) noexcept { delete transfer; }
+void end_to_host(Transfer* transfer, void* to) {
+  std::memcpy(to, transfer->bytes.data(), transfer->bytes.size());
+  delete transfer;
+}
+
+constexpr CudaPlugin plugin_of(const char* interface) {
+  return {interface, device_count, properties,    find_kernel, reserve, give_back,
+          to_device, to_host,      begin_to_host, end_to_host, abandon, synchronize};
+}
+constexpr CudaPlugin kPlugin = plugin_of(ATTUNE_CUDA_INTERFACE);
+constexpr CudaPlugin kOther = plugin_of("another");
 
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const CudaPlugin* attune_cuda_plugin(const attune::CudaCore*) {
   return asked_to_fail_at("interface") ? &kOther : &kPlugin;
 }
+
+// What tests look up: how often the host has waited for the device, or would have.
+extern "C" __attribute__((visibility("default"))) int64_t attune_emulated_waits() { return waits; }

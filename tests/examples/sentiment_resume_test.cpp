@@ -61,7 +61,7 @@ TEST_CASE("a trainer restored in the middle of an epoch repeats every step", "[s
   }();
   const Vocabulary vocabulary = make_vocabulary(config.text, corpus.train);
   const LabelledSequences data = encode(config.text, vocabulary, corpus.train).sequences;
-  const auto bytes = [&](const Trainer& trainer) {
+  const auto bytes = [&](Trainer& trainer) {
     trainer.checkpoint().save(directory / "state.h5");
     return read_bytes(directory / "state.h5");
   };

@@ -14,6 +14,7 @@
 #include "framework/checkpoint.h"
 #include "framework/kernels/elementwise.h"
 #include "framework/kernels/optim.h"
+#include "framework/pending_copy.h"
 #include "layers/linear.h"
 #include "tests/support/captioning.h"
 #include "tests/support/devices.h"
@@ -240,6 +241,30 @@ TEST_CASE("tensors go to a CUDA device and come back", "[device][cuda]") {
   Tensor to = Tensor::zeros({2, 4, 6, 5}, DType::kFloat32, cuda);
   to.copy_(x);
   CHECK(max_difference(to.select(0, 1), x) < 1e-6);
+}
+
+TEST_CASE("a copy to the host that nobody waits for is the tensor as it was when it began", "[device][cuda]") {
+  const Device cuda = cuda_or_skip();
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kInt64}) {
+    for (const Shape& shape : {Shape{}, Shape{5}, Shape{0, 4}, Shape{3, 7, 2}, Shape{400, 300}}) {
+      const Tensor x = random_tensor(shape, DType::kFloat32).to(dtype);
+      Tensor far = x.to(cuda);
+      PendingCopy dropped(far);
+      PendingCopy begun(far), turned(shape.rank() == 3 ? far.transpose(0, 2) : far);
+      far.fill_(9);
+      dropped = PendingCopy(far);
+      PendingCopy moved = std::move(begun);
+      for (int time = 0; time < 2; ++time) {
+        CHECK(moved.get().device().is_cpu());
+        CHECK(same_values(moved.get(), x));
+      }
+      CHECK(same_values(turned.get(), shape.rank() == 3 ? x.transpose(0, 2) : x));
+      CHECK(same_values(dropped.get(), Tensor::full(shape, 9, dtype)));
+    }
+  }
+  const Tensor near = random_tensor({3});
+  CHECK(PendingCopy(near).get().raw() == near.raw());
+  CHECK_FALSE(PendingCopy().get().defined());
 }
 
 TEST_CASE("every pair of element types converts on a CUDA device as on the CPU", "[device][cuda]") {

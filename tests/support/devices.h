@@ -1,7 +1,9 @@
 #pragma once
 
 #include <catch2/catch_test_macros.hpp>
+#include <dlfcn.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 
@@ -22,6 +24,15 @@ inline Device cuda_or_skip() {
 
 /// tests/emulated_cuda, whose kernels are the CPU's.
 inline bool is_emulated(Device device) { return device_summary(device).starts_with("Emulated"); }
+
+/// How often the host has waited for an emulated device, or would have waited for a real one in its place.
+inline int64_t emulated_waits() {
+  void* library = dlopen(std::getenv("ATTUNE_CUDA_LIBRARY"), RTLD_NOW | RTLD_NOLOAD);
+  REQUIRE(library != nullptr);
+  const auto waits = reinterpret_cast<int64_t (*)()>(dlsym(library, "attune_emulated_waits"));
+  REQUIRE(waits != nullptr);
+  return waits();
+}
 
 /// An environment variable that programs started in this scope see.
 class EnvironmentVariable {

@@ -8,6 +8,7 @@
 #include "framework/kernels/cuda/check.h"
 #include "framework/kernels/cuda/context.h"
 #include "framework/kernels/cuda/kernels.h"
+#include "framework/kernels/cuda/transfer.h"
 
 namespace attune::cuda {
 namespace {
@@ -86,20 +87,11 @@ void give_back(void* block, int device) noexcept {
   }
 }
 
-void to_device(void* to, const void* from, size_t bytes, int device) {
-  ATTUNE_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, context(device).stream));
-}
-
-void to_host(void* to, const void* from, size_t bytes, int device) {
-  const Context& c = context(device);
-  ATTUNE_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, c.stream));
-  ATTUNE_CUDA(cudaStreamSynchronize(c.stream));
-}
-
 void synchronize(int device) { ATTUNE_CUDA(cudaStreamSynchronize(context(device).stream)); }
 
 constexpr CudaPlugin kPlugin{
-    ATTUNE_CUDA_INTERFACE, device_count, properties, find_kernel, reserve, give_back, to_device, to_host, synchronize};
+    ATTUNE_CUDA_INTERFACE, device_count, properties, find_kernel, reserve, give_back, to_device, to_host,
+    begin_to_host,         end_to_host,  abandon,    synchronize};
 
 }  // namespace
 }  // namespace attune::cuda

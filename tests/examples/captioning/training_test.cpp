@@ -223,17 +223,18 @@ TEST_CASE("losses of soft and of hard attention", "[captioning][training]") {
     const double penalty = doubly_stochastic_penalty(weights, 3).item();
     const auto captions = static_cast<double>(batch.target_lengths.numel());
     CHECK(penalty > 1);
-    CHECK(result.loss.item() == Approx(result.cross_entropy + captions * penalty).epsilon(1e-5));
+    CHECK(result.loss.item() == Approx(result.cross_entropy.item() + captions * penalty).epsilon(1e-5));
     config.training.doubly_stochastic = 0;
-    CHECK(CaptionLoss(config)(model, batch).loss.item() == Approx(result.cross_entropy).epsilon(1e-5));
+    CHECK(CaptionLoss(config)(model, batch).loss.item() == Approx(result.cross_entropy.item()).epsilon(1e-5));
 
     config.training.words = 0.5;
     const Variable logits = model.decoder().head()(mean(model.encoder()(batch.pictures).states, {1}));
     const double words = word_likelihood(logits, batch.picture_of, batch.target_out, batch.target_lengths).item();
     CHECK(words < -3 * static_cast<double>(batch.target_tokens));
-    CHECK(CaptionLoss(config)(model, batch).loss.item() == Approx(result.cross_entropy - 0.5 * words).epsilon(1e-5));
+    CHECK(CaptionLoss(config)(model, batch).loss.item() ==
+          Approx(result.cross_entropy.item() - 0.5 * words).epsilon(1e-5));
     config.model.blind = true;
-    CHECK(CaptionLoss(config)(model, batch).loss.item() == Approx(result.cross_entropy).epsilon(1e-5));
+    CHECK(CaptionLoss(config)(model, batch).loss.item() == Approx(result.cross_entropy.item()).epsilon(1e-5));
   }
   SECTION("hard: what is likely is rewarded, compared with what was likely before") {
     config.model.attention = "hard-image";
@@ -263,7 +264,7 @@ TEST_CASE("losses of soft and of hard attention", "[captioning][training]") {
       words -= likelihood[b];
       rewards -= 2.0 * likelihood[b] * choices[b];
     }
-    CHECK(result.cross_entropy == Approx(words).epsilon(1e-5));
+    CHECK(result.cross_entropy.item() == Approx(words).epsilon(1e-5));
     CHECK(result.loss.item() == Approx(words + rewards).epsilon(1e-5));
     const NamedTensors state = loss.state_dict();
     REQUIRE(state.size() == 1);

@@ -222,7 +222,7 @@ TEST_CASE("accumulated batches make the step of one large batch", "[translation]
   CHECK(many.tokens == one.tokens);
   CHECK(many.units == one.units);
   // The first moments are the gradients.
-  const auto moments = [](const Session& session) {
+  const auto moments = [](Session& session) {
     NamedTensors found;
     for (const auto& entry : session.trainer.checkpoint().tensors("optimizer")) {
       if (entry.first.ends_with(".m")) found.push_back(entry);

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "framework/pending_copy.h"
+
+namespace attune::examples {
+
+/// Where training steps leave what people want to see of them. On the CPU it is seen at once. A CUDA device is not
+/// waited for: what a step found is seen when the next one has been given to the device, so that figures are those of
+/// the step before; only the first step of all is waited for, for there to be any.
+class StepFigures {
+ public:
+  /// Sees tensors of a step, on the host.
+  using See = std::function<void(const std::vector<Tensor>& found)>;
+
+  /// Tensors of a step, all on one device.
+  void add(const std::vector<Tensor>& found, See see);
+  /// Waits for what has not been seen.
+  void settle();
+
+ private:
+  std::vector<PendingCopy> pending_;
+  See see_;
+  bool first_ = true;
+};
+
+}  // namespace attune::examples
