@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <unordered_set>
+#include <utility>
 
 #include "framework/fail.h"
 #include "framework/kernels/copy.h"
@@ -107,6 +108,9 @@ void Optimizer::lay_out(const std::vector<size_t>& group_of) {
     for (size_t k = 0; k < moments_.size(); ++k) flat.moments.push_back(buffer());
     flat.ranges.reserve(entries_.size());
   }
+  const Device first = samples.front()->device();
+  waits_ = first.is_cpu() ||
+           std::any_of(samples.begin(), samples.end(), [&](const Tensor* sample) { return sample->device() != first; });
   for (Entry& entry : entries_) {
     entry.value = piece(flats_[entry.flat].value, entry);
     entry.gradient = piece(flats_[entry.flat].gradient, entry);
@@ -157,33 +161,64 @@ void Optimizer::collect_ranges() {
   }
 }
 
-double Optimizer::norm_of_ranges() const {
+namespace {
+
+/// Of the first n rows of a report, which are the results of sum_squares.
+double norm_of(const Tensor& report, int64_t rows) {
   double total = 0;
-  for (const Flat& flat : flats_) {
-    double squares = 0;
-    kernels::sum_squares(flat.gradient, flat.ranges, squares);
-    total += squares;
-  }
+  for (int64_t i = 0; i < rows; ++i) total += report.data<double>()[2 * i];
   return std::sqrt(total);
+}
+
+}  // namespace
+
+/// What sum_squares finds in each of the flat buffers, and room for what clip_by_norm makes of it: float64 [flats + 1,
+/// 2], where all parameters are, or else on the CPU.
+Tensor Optimizer::report_of_ranges() const {
+  const Device device = waits_ ? Device::cpu() : flats_.front().value.device();
+  Tensor report = Tensor::empty({static_cast<int64_t>(flats_.size()) + 1, 2}, DType::kFloat64, device);
+  for (size_t i = 0; i < flats_.size(); ++i) {
+    Tensor row = report.select(0, static_cast<int64_t>(i));
+    if (flats_[i].value.device() == device) {
+      kernels::sum_squares(flats_[i].gradient, flats_[i].ranges, row);
+      continue;
+    }
+    Tensor there = Tensor::empty({2}, DType::kFloat64, flats_[i].value.device());
+    kernels::sum_squares(flats_[i].gradient, flats_[i].ranges, there);
+    row.copy_(there);
+  }
+  return report;
 }
 
 double Optimizer::gradient_norm() {
   collect_ranges();
-  return norm_of_ranges();
+  return norm_of(report_of_ranges().to(Device::cpu()), static_cast<int64_t>(flats_.size()));
+}
+
+/// Lets `transform` scale and clip. Returns the norm that is known.
+double Optimizer::clip(const StepOptions& options, GradientTransform& transform) {
+  const auto count = static_cast<int64_t>(flats_.size());
+  Tensor report = report_of_ranges();
+  if (waits_) {
+    const double norm = norm_of(report, count) * std::abs(options.gradient_scale);
+    if (!std::isfinite(norm)) fail_not_finite(report);
+    transform.scale *= std::min(1.0, options.clip_norm / (norm + 1e-6));
+    return norm;
+  }
+  kernels::clip_by_norm(options.gradient_scale, options.clip_norm, report);
+  transform.scale_there = report.select(0, count).slice(0, 1, 2);
+  last_report_ = PendingCopy(report);
+  return last_norm_;
 }
 
 double Optimizer::step(const StepOptions& options) {
   require<ValueError>(options.clip_norm >= 0 && options.clip_value >= 0,
                       "{}: clip_norm {} and clip_value {} must be >= 0 (0: off)", who_, options.clip_norm,
                       options.clip_value);
+  check_last_step();
   collect_ranges();
   GradientTransform transform{.scale = options.gradient_scale};
-  double norm = 0;
-  if (options.clip_norm > 0) {
-    norm = norm_of_ranges() * std::abs(options.gradient_scale);
-    if (!std::isfinite(norm)) fail_not_finite();
-    transform.scale *= std::min(1.0, options.clip_norm / (norm + 1e-6));
-  }
+  const double norm = options.clip_norm > 0 ? clip(options, transform) : 0;
   if (options.clip_value > 0) transform.limit = options.clip_value;
   for (Flat& flat : flats_) {
     if (flat.ranges.empty()) continue;
@@ -191,20 +226,27 @@ double Optimizer::step(const StepOptions& options) {
     flat.value.bump_version();
   }
   for (Entry& entry : entries_) {
-    if (!entry.trains()) continue;
+    entry.stepped = entry.trains();
+    if (!entry.stepped) continue;
     ++entry.steps;
     entry.leaf->grad_state = entry.leaf->scattered ? Leaf::GradState::kZero : Leaf::GradState::kEmpty;
   }
   return norm;
 }
 
-void Optimizer::fail_not_finite() const {
+void Optimizer::check_last_step() {
+  const Tensor report = std::exchange(last_report_, PendingCopy()).get();
+  if (!report.defined()) return;
+  last_norm_ = report.select(0, report.dim(0) - 1).select(0, 0).item();
+  if (std::isfinite(last_norm_)) return;
+  for (Entry& entry : entries_) entry.steps -= entry.stepped ? 1 : 0;
+  fail_not_finite(report);
+}
+
+void Optimizer::fail_not_finite(const Tensor& report) const {
   for (const Entry& entry : entries_) {
-    if (!entry.trains()) continue;
-    const FlatRange range{.begin = entry.begin, .end = entry.end};
-    double squares = 0;
-    kernels::sum_squares(flats_[entry.flat].gradient, {&range, 1}, squares);
-    require<ValueError>(std::isfinite(squares),
+    const auto first = static_cast<int64_t>(report.data<double>()[2 * entry.flat + 1]);
+    require<ValueError>(first < entry.begin || first >= entry.end,
                         "{}: the gradient of parameter '{}' {} holds NaN or infinity; AnomalyMode names the op that "
                         "made it",
                         who_, entry.name, entry.value.shape());
@@ -239,6 +281,7 @@ NamedTensors Optimizer::state() const {
 void Optimizer::load_state(const NamedTensors& given) {
   const NamedTensors own = state();
   load_named_tensors(who_, own, given);
+  last_report_ = PendingCopy();
   set_learning_rate(own.front().second.item());
   size_t next = 1;
   for (Entry& entry : entries_) {

@@ -10,6 +10,7 @@
 #include "autograd/optim/state.h"
 #include "autograd/variable.h"
 #include "framework/kernels/optim.h"
+#include "framework/pending_copy.h"
 
 namespace attune {
 
@@ -65,7 +66,14 @@ class Optimizer {
   /// Updates the parameters from their gradients and forgets those: the next backward() overwrites them. Returns the
   /// global norm of the scaled gradients before clipping when clip_norm is set, 0 otherwise. Throws ValueError naming a
   /// parameter when that norm is NaN or infinite, before anything has been changed.
+  ///
+  /// A CUDA device that holds all parameters is not waited for. The norm is then that of the step before, 0 in the
+  /// first; and where it is not finite, the step leaves parameters and moments as they were, and the next step, or
+  /// check_last_step(), throws that error before it does anything.
   double step(const StepOptions& options = {});
+
+  /// Waits for the last step, and throws what the next one would throw of it. On the CPU a step has told everything.
+  void check_last_step();
 
   /// Forgets the gradients.
   void zero_grad();
@@ -77,9 +85,9 @@ class Optimizer {
   /// Takes effect with the next step: set_learning_rate(schedule.at(step)).
   void set_learning_rate(double learning_rate);
 
-  /// All that a run needs to go on bitwise as if it had not been interrupted: "learning_rate", "<parameter>.step"
-  /// (int64) and the moments, for instance "<parameter>.m". Moments share memory with the optimizer: clone() what is to
-  /// be kept.
+  /// All that a run needs to go on bitwise as if it had not been interrupted (after check_last_step()):
+  /// "learning_rate", "<parameter>.step" (int64) and the moments, for instance "<parameter>.m". Moments share memory
+  /// with the optimizer: clone() what is to be kept.
   NamedTensors state() const;
   /// Throws ShapeError listing everything that does not fit.
   void load_state(const NamedTensors& state);
@@ -117,6 +125,7 @@ class Optimizer {
     double learning_rate_factor = 1;
     double weight_decay = 0;
     int64_t steps = 0;
+    bool stepped = false;  // in the last step
 
     bool trains() const { return leaf->requires_grad && leaf->grad_state == Leaf::GradState::kHeld; }
   };
@@ -124,8 +133,9 @@ class Optimizer {
   void lay_out(const std::vector<size_t>& group_of);
   void take(Entry& entry);
   void collect_ranges();
-  double norm_of_ranges() const;
-  [[noreturn]] void fail_not_finite() const;
+  Tensor report_of_ranges() const;
+  double clip(const StepOptions& options, GradientTransform& transform);
+  [[noreturn]] void fail_not_finite(const Tensor& report) const;
   Tensor piece(const Tensor& flat, const Entry& entry) const;
 
   const char* who_;
@@ -134,6 +144,9 @@ class Optimizer {
   std::vector<Entry> entries_;
   std::vector<Entry*> order_;  // as they lie in the flat buffers
   std::vector<Flat> flats_;
+  bool waits_ = true;        // for gradient norms: unless all parameters are on one CUDA device
+  PendingCopy last_report_;  // of the last step, where that was clipped without waiting
+  double last_norm_ = 0;
 };
 
 }  // namespace attune

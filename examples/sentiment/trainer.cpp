@@ -137,6 +137,7 @@ void Trainer::see(const Tensor& loss, const Tensor& logits, const Tensor& labels
 
 Trainer::Evaluation Trainer::evaluate() {
   figures_.settle();
+  optimizer_->check_last_step();
   Evaluation result;
   {
     std::optional<UseAverage> use;
@@ -185,6 +186,7 @@ TrainerBase::EvaluationReport Trainer::report_evaluation() {
 
 Checkpoint Trainer::checkpoint() {
   figures_.settle();
+  optimizer_->check_last_step();
   Checkpoint checkpoint;
   checkpoint.put_tensors("model", model_->state_dict());
   checkpoint.put_tensors("optimizer", optimizer_->state());

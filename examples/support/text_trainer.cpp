@@ -147,6 +147,7 @@ TextScores TextTrainer::scores_of_weights() {
 
 TextTrainer::Evaluation TextTrainer::evaluate() {
   figures_.settle();
+  optimizer_.check_last_step();
   Evaluation result;
   result.scores = scores_of_weights();
   scores_ = result.scores;
@@ -191,6 +192,7 @@ TrainerBase::EvaluationReport TextTrainer::report_evaluation() {
 
 Checkpoint TextTrainer::checkpoint() {
   figures_.settle();
+  optimizer_.check_last_step();
   Checkpoint checkpoint;
   checkpoint.put_tensors("model", model_.state_dict());
   checkpoint.put_tensors("optimizer", optimizer_.state());

@@ -26,6 +26,9 @@ struct FlatRange {
 struct GradientTransform {
   double scale = 1;
   double limit = std::numeric_limits<double>::infinity();
+  /// float64 [1] on the operands' device, instead of `scale` where it is defined. Where it is NaN there is no step:
+  /// only gradients are filled with zeros as asked for.
+  Tensor scale_there{};
 };
 
 struct SgdRule {
@@ -51,8 +54,14 @@ ATTUNE_WIDE_KERNEL(sgd_step, Tensor& value, Tensor& gradient, Tensor& momentum, 
 ATTUNE_WIDE_KERNEL(adam_step, Tensor& value, Tensor& gradient, Tensor& m, Tensor& v, std::span<const FlatRange> ranges,
                    const GradientTransform& transform, const AdamRule& rule);
 
-/// total = sum of squares of x over `ranges`, accumulated in float64; the same for any number of threads.
-ATTUNE_WIDE_KERNEL(sum_squares, const Tensor& x, std::span<const FlatRange> ranges, double& total);
+/// found, float64 [2]: the sum of squares of x over `ranges`, accumulated in float64 and the same for any number of
+/// threads; and the index in x of the first element that is NaN or infinite, -1 where there is none.
+ATTUNE_WIDE_KERNEL(sum_squares, const Tensor& x, std::span<const FlatRange> ranges, Tensor& found);
+
+/// Clipping by the global norm (Pascanu et al., 2013). report, float64 [n + 1, 2]: the results of n sum_squares, behind
+/// which come the norm of all gradients times |scale|, and scale * min(1, limit / (norm + 1e-6)): NaN where the norm is
+/// not finite.
+ATTUNE_KERNEL(clip_by_norm, double scale, double limit, Tensor& report);
 
 /// average += weight * (x - average). x, average: contiguous, equal shapes and floating dtypes.
 ATTUNE_WIDE_KERNEL(move_average, const Tensor& x, double weight, Tensor& average);

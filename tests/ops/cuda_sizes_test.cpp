@@ -181,7 +181,7 @@ TEST_CASE("dropout draws the same on a CUDA device", "[ops][cuda][sizes]") {
 
 TEST_CASE("optimizers take any number of ranges on a CUDA device", "[ops][cuda][sizes]") {
   const Device cuda = cuda_or_skip();
-  constexpr int64_t kCount = 130;
+  constexpr int64_t kCount = 600;
   constexpr int64_t kLength = kCount * 2 * kFlatAlignment;
   std::vector<FlatRange> ranges;
   for (int64_t i = 0; i < kCount; ++i) {
@@ -193,11 +193,24 @@ TEST_CASE("optimizers take any number of ranges on a CUDA device", "[ops][cuda][
     std::vector<Tensor> t;
     for (uint64_t seed = 0; seed < 4; ++seed) t.push_back(random_tensor({kLength}, DType::kFloat64, seed).to(device));
     kernels::mul(t[3], t[3], t[3]);  // means of squares
-    double squares = 0;
-    kernels::sum_squares(t[1], ranges, squares);
-    t.push_back(Tensor::full({1}, squares, DType::kFloat64));
-    const GradientTransform transform{.scale = 0.5, .limit = 0.7};
+    // Of what is in the ranges: between them anything may be.
+    t.push_back(Tensor::full({3, 2}, 0, DType::kFloat64, device));
+    Tensor row = t[4].select(0, 0), broken = t[4].select(0, 1);
+    kernels::sum_squares(t[1], ranges, row);
+    Tensor gradient = t[1].clone();
+    gradient.slice(0, kFlatAlignment, kFlatAlignment + 1).fill_(std::nan(""));
+    kernels::sum_squares(gradient, ranges, broken);
+    CHECK(broken.select(0, 1).item() == -1);
+    gradient.slice(0, 9605, 9606).fill_(HUGE_VAL);
+    gradient.slice(0, 9921, 9922).fill_(std::nan(""));
+    kernels::sum_squares(gradient, ranges, broken);
+    CHECK(std::isnan(broken.select(0, 0).item()));
+    CHECK(broken.select(0, 1).item() == 9605);
+    broken.fill_(0);
+    kernels::clip_by_norm(-0.5, 3, t[4]);
+    GradientTransform transform{.scale = 0.5, .limit = 0.7};
     kernels::adam_step(t[0], t[1], t[2], t[3], ranges, transform, {.decoupled = true});
+    transform.scale_there = t[4].select(0, 2).slice(0, 1, 2);
     kernels::sgd_step(t[0], t[1], t[2], ranges, transform, {.momentum = 0.9, .dampening = 0.1, .nesterov = true});
     kernels::move_average(t[0], 0.25, t[2]);
     return t;

@@ -212,23 +212,55 @@ void parallel_ranges(std::span<const FlatRange> ranges, F&& f) {
       [&](int64_t begin, int64_t end, int64_t) { walk(ranges, begin * kFlatAlignment, end * kFlatAlignment, f); });
 }
 
+/// step(transform) with the scale to be used, unless that says that there is no step.
+template <class Step>
+void with_scale(const GradientTransform& transform, Tensor& gradient, std::span<const FlatRange> ranges,
+                const Step& step) {
+  if (!transform.scale_there.defined()) return step(transform);
+  const double scale = *transform.scale_there.data<double>();
+  if (!std::isnan(scale)) return step({.scale = scale, .limit = transform.limit});
+  visit_floating(gradient.dtype(), "optimizer", [&]<class T>(T) {
+    T* begin = gradient.data<T>();
+    for (const FlatRange& range : ranges) {
+      if (range.zero_gradient) std::fill(begin + range.begin, begin + range.end, T(0));
+    }
+  });
+}
+
+/// Index of the first element of `ranges` that is NaN or infinite, -1 where there is none.
+int64_t first_not_finite(const Tensor& x, std::span<const FlatRange> ranges) {
+  return visit_floating(x.dtype(), "sum_squares", [&]<class T>(T) -> int64_t {
+    const T* begin = x.data<T>();
+    for (const FlatRange& range : ranges) {
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        if (!std::isfinite(begin[i])) return i;
+      }
+    }
+    return -1;
+  });
+}
+
 }  // namespace
 
 void sgd_step(Tensor& value, Tensor& gradient, Tensor& momentum, std::span<const FlatRange> ranges,
               const GradientTransform& transform, const SgdRule& rule) {
-  parallel_ranges(ranges, [&](const FlatRange& range, int64_t begin, int64_t n) {
-    HWY_DYNAMIC_DISPATCH(sgd_part)(value, gradient, momentum, begin, n, range, transform, rule);
+  with_scale(transform, gradient, ranges, [&](const GradientTransform& known) {
+    parallel_ranges(ranges, [&](const FlatRange& range, int64_t begin, int64_t n) {
+      HWY_DYNAMIC_DISPATCH(sgd_part)(value, gradient, momentum, begin, n, range, known, rule);
+    });
   });
 }
 
 void adam_step(Tensor& value, Tensor& gradient, Tensor& m, Tensor& v, std::span<const FlatRange> ranges,
                const GradientTransform& transform, const AdamRule& rule) {
-  parallel_ranges(ranges, [&](const FlatRange& range, int64_t begin, int64_t n) {
-    HWY_DYNAMIC_DISPATCH(adam_part)(value, gradient, m, v, begin, n, range, transform, rule);
+  with_scale(transform, gradient, ranges, [&](const GradientTransform& known) {
+    parallel_ranges(ranges, [&](const FlatRange& range, int64_t begin, int64_t n) {
+      HWY_DYNAMIC_DISPATCH(adam_part)(value, gradient, m, v, begin, n, range, known, rule);
+    });
   });
 }
 
-void sum_squares(const Tensor& x, std::span<const FlatRange> ranges, double& total) {
+void sum_squares(const Tensor& x, std::span<const FlatRange> ranges, Tensor& found) {
   // Partial sums of blocks of a fixed size, added up in order, do not depend on the number of threads.
   constexpr int64_t kBlock = kGrain;
   const int64_t length = total_length(ranges);
@@ -243,8 +275,21 @@ void sum_squares(const Tensor& x, std::span<const FlatRange> ranges, double& tot
            });
     }
   });
-  total = 0;
+  double total = 0;
   for (int64_t block = 0; block < blocks; ++block) total += partial[block];
+  auto* out = found.data<double>();
+  out[0] = total;
+  out[1] = static_cast<double>(std::isfinite(total) ? -1 : first_not_finite(x, ranges));
+}
+
+void clip_by_norm(double scale, double limit, Tensor& report) {
+  auto* rows = report.data<double>();
+  const int64_t count = report.dim(0) - 1;
+  double total = 0;
+  for (int64_t i = 0; i < count; ++i) total += rows[2 * i];
+  const double norm = std::sqrt(total) * std::abs(scale);
+  rows[2 * count] = norm;
+  rows[2 * count + 1] = std::isfinite(norm) ? scale * std::min(1.0, limit / (norm + 1e-6)) : std::nan("");
 }
 
 void move_average(const Tensor& x, double weight, Tensor& average) {

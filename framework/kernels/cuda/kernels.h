@@ -67,6 +67,7 @@
   ATTUNE_CUDA_KERNEL(sgd_step)                     \
   ATTUNE_CUDA_KERNEL(adam_step)                    \
   ATTUNE_CUDA_KERNEL(sum_squares)                  \
+  ATTUNE_CUDA_KERNEL(clip_by_norm)                 \
   ATTUNE_CUDA_KERNEL(move_average)                 \
   ATTUNE_CUDA_KERNEL(exchange)                     \
   ATTUNE_CUDA_KERNEL(matmul)                       \

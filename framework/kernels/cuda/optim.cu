@@ -1,112 +1,105 @@
-#include <cmath>
 #include <vector>
 
+#include "framework/kernels/cuda/flat_table.h"
 #include "framework/kernels/cuda/launch.cuh"
 #include "framework/kernels/cuda/number.cuh"
 #include "framework/kernels/cuda/team.cuh"
+#include "framework/kernels/cuda/transfer.h"
 #include "framework/kernels/optim.h"
 
 namespace attune::cuda {
 namespace {
 
-// A launch updates the elements of many ranges at once: their list is an argument of the kernel.
-constexpr int kRanges = 48;
-
+/// The ranges of a step in device memory: one launch updates them all.
 template <class Rule>
-struct Ranges {
-  int count = 0;
-  int64_t begins[kRanges] = {};  ///< in the tensors
-  int64_t ends[kRanges] = {};    ///< in the concatenation of the ranges
-  Rule rules[kRanges];
+class Table {
+ public:
+  /// What a kernel looks rows up with.
+  struct View {
+    const FlatRow<Rule>* rows;
+    int count;
 
-  /// The range of element `at` of the concatenation, which becomes its index in the tensors.
-  __device__ const Rule& find(int64_t& at) const {
-    int low = 0;
-    for (int high = count - 1; low < high;) {
-      const int middle = (low + high) / 2;
-      if (at < ends[middle]) {
-        high = middle;
-      } else {
-        low = middle + 1;
-      }
-    }
-    at += begins[low] - (low == 0 ? 0 : ends[low - 1]);
-    return rules[low];
+    __device__ const Rule& find(int64_t& at) const { return find_row(rows, count, at); }
+  };
+
+  template <class MakeRule>
+  Table(const Context& c, std::span<const FlatRange> ranges, const MakeRule& rule) : count_(ranges.size()) {
+    if (ranges.empty()) return;
+    const std::vector<FlatRow<Rule>> rows = flat_table<Rule>(ranges, rule);
+    const size_t bytes = rows.size() * sizeof(FlatRow<Rule>);
+    length_ = rows.back().end;
+    memory_ = Scratch(c, bytes);
+    to_device(memory_.template data<std::byte>(), rows.data(), bytes, c.device);
   }
+
+  View view() const {
+    return {count_ == 0 ? nullptr : memory_.template data<FlatRow<Rule>>(), static_cast<int>(count_)};
+  }
+  /// Elements in all ranges.
+  int64_t length() const { return length_; }
+
+ private:
+  size_t count_;
+  int64_t length_ = 0;
+  Scratch memory_;
 };
 
-/// launch(list, elements) for as many ranges at a time as fit. rule(range): what the kernel needs of it.
-template <class Rule, class MakeRule, class Launch>
-void for_ranges(std::span<const FlatRange> ranges, const MakeRule& rule, const Launch& launch_list) {
-  Ranges<Rule> list;
-  int64_t length = 0;
-  const auto flush = [&] {
-    if (list.count > 0) launch_list(list, length);
-    list.count = 0;
-    length = 0;
-  };
-  for (const FlatRange& range : ranges) {
-    length += range.end - range.begin;
-    list.begins[list.count] = range.begin;
-    list.ends[list.count] = length;
-    list.rules[list.count] = rule(range);
-    if (++list.count == kRanges) flush();
+/// GradientTransform as kernels see it.
+template <class C>
+struct Transform {
+  C scale, limit;
+  const double* scale_there;  ///< instead of `scale` unless nullptr
+
+  explicit Transform(const GradientTransform& given)
+      : scale(static_cast<C>(given.scale)),
+        limit(static_cast<C>(given.limit)),
+        scale_there(data<double>(given.scale_there)) {}
+
+  __device__ bool skips_step() const { return scale_there != nullptr && isnan(*scale_there); }
+  __device__ C operator()(C gradient) const {
+    const C g = gradient * (scale_there != nullptr ? static_cast<C>(*scale_there) : scale);
+    return g > limit ? limit : g < -limit ? -limit : g;
   }
-  flush();
-}
-
-template <class C>
-__device__ C transformed(C gradient, C scale, C limit) {
-  const C g = gradient * scale;
-  return g > limit ? limit : g < -limit ? -limit : g;
-}
-
-template <class C>
-struct Sgd {
-  C rate, decay, keep, take;
-  bool zero_gradient;
 };
 
 template <class T>
-__global__ void sgd(T* value, T* gradient, T* momentum, Ranges<Sgd<Compute<T>>> ranges, int64_t length,
-                    Compute<T> scale, Compute<T> limit, Compute<T> ahead, bool nesterov) {
+__global__ void sgd(T* value, T* gradient, T* momentum, typename Table<SgdRow<Compute<T>>>::View table, int64_t length,
+                    Transform<Compute<T>> transform, Compute<T> ahead, bool nesterov) {
   using C = Compute<T>;
   int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= length) return;
-  const Sgd<C>& r = ranges.find(at);
-  const C w = load(value[at]);
-  C g = transformed(load(gradient[at]), scale, limit) + r.decay * w;
-  if (momentum != nullptr) {
-    const C b = r.keep * load(momentum[at]) + r.take * g;
-    momentum[at] = store<T>(b);
-    g = nesterov ? g + ahead * b : b;
+  const SgdRow<C>& r = table.find(at);
+  if (!transform.skips_step()) {
+    const C w = load(value[at]);
+    C g = transform(load(gradient[at])) + r.decay * w;
+    if (momentum != nullptr) {
+      const C b = r.keep * load(momentum[at]) + r.take * g;
+      momentum[at] = store<T>(b);
+      g = nesterov ? g + ahead * b : b;
+    }
+    value[at] = store<T>(w - r.rate * g);
   }
-  value[at] = store<T>(w - r.rate * g);
   if (r.zero_gradient) gradient[at] = store<T>(C(0));
 }
 
-template <class C>
-struct Adam {
-  C rate, correction, shrink, decay;
-  bool zero_gradient;
-};
-
 template <class T>
-__global__ void adam(T* value, T* gradient, T* m, T* v, Ranges<Adam<Compute<T>>> ranges, int64_t length,
-                     Compute<T> scale, Compute<T> limit, Compute<T> take1, Compute<T> keep2, Compute<T> take2,
+__global__ void adam(T* value, T* gradient, T* m, T* v, typename Table<AdamRow<Compute<T>>>::View table, int64_t length,
+                     Transform<Compute<T>> transform, Compute<T> take1, Compute<T> keep2, Compute<T> take2,
                      Compute<T> epsilon) {
   using C = Compute<T>;
   int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= length) return;
-  const Adam<C>& r = ranges.find(at);
-  const C w = load(value[at]);
-  const C g = transformed(load(gradient[at]), scale, limit) + r.decay * w;
-  const C m0 = load(m[at]);
-  const C m1 = m0 + take1 * (g - m0);
-  const C v1 = take2 * (g * g) + keep2 * load(v[at]);
-  m[at] = store<T>(m1);
-  v[at] = store<T>(v1);
-  value[at] = store<T>(w * r.shrink - r.rate * m1 / (sqrt(v1) * r.correction + epsilon));
+  const AdamRow<C>& r = table.find(at);
+  if (!transform.skips_step()) {
+    const C w = load(value[at]);
+    const C g = transform(load(gradient[at])) + r.decay * w;
+    const C m0 = load(m[at]);
+    const C m1 = m0 + take1 * (g - m0);
+    const C v1 = take2 * (g * g) + keep2 * load(v[at]);
+    m[at] = store<T>(m1);
+    v[at] = store<T>(v1);
+    value[at] = store<T>(w * r.shrink - r.rate * m1 / (sqrt(v1) * r.correction + epsilon));
+  }
   if (r.zero_gradient) gradient[at] = store<T>(C(0));
 }
 
@@ -116,12 +109,12 @@ struct NoRule {};
 
 /// A block for every 4,096 elements.
 template <class T>
-__global__ void squares(const T* x, Ranges<NoRule> ranges, int64_t length, double* sums) {
+__global__ void squares(const T* x, Table<NoRule>::View table, int64_t length, double* sums) {
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * kSquares;
   double sum = 0;
   for (int64_t i = begin + threadIdx.x; i < begin + kSquares && i < length; i += blockDim.x) {
     int64_t at = i;
-    ranges.find(at);
+    table.find(at);
     const auto value = static_cast<double>(load(x[at]));
     sum += value * value;
   }
@@ -129,12 +122,41 @@ __global__ void squares(const T* x, Ranges<NoRule> ranges, int64_t length, doubl
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-/// One block: *total = the sum of `sums`.
-__global__ void add_up(const double* sums, int64_t count, double* total) {
+/// One block: found[0] = the sum of `sums`; found[1] = index of the first x that is not finite, looked for only where
+/// the sum is not.
+template <class T>
+__global__ void add_up(const double* sums, int64_t blocks, const T* x, Table<NoRule>::View table, int64_t length,
+                       double* found) {
   double sum = 0;
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += sums[i];
+  for (int64_t i = threadIdx.x; i < blocks; i += blockDim.x) sum += sums[i];
   sum = Team<256>::sum(sum);
-  if (threadIdx.x == 0) *total = sum;
+  int64_t first = length;
+  for (int64_t block = 0; block < blocks && first == length && !isfinite(sum); ++block) {
+    if (isfinite(sums[block])) continue;
+    const int64_t end = block * kSquares + kSquares;
+    for (int64_t i = block * kSquares + threadIdx.x; i < end && i < length; i += blockDim.x) {
+      int64_t at = i;
+      table.find(at);
+      if (!isfinite(load(x[at])) && i < first) first = i;
+    }
+    first = Team<256>::all(first, [](int64_t a, int64_t b) { return a < b ? a : b; });
+  }
+  if (threadIdx.x > 0) return;
+  found[0] = sum;
+  found[1] = -1;
+  if (first == length) return;
+  table.find(first);
+  found[1] = static_cast<double>(first);
+}
+
+/// One warp, of which one thread works.
+__global__ void clip(double scale, double limit, int64_t rows, double* report) {
+  if (threadIdx.x > 0) return;
+  double total = 0;
+  for (int64_t i = 0; i < rows; ++i) total += report[2 * i];
+  const double norm = sqrt(total) * fabs(scale);
+  report[2 * rows] = norm;
+  report[2 * rows + 1] = isfinite(norm) ? scale * fmin(1.0, limit / (norm + 1e-6)) : nan("");
 }
 
 template <class T>
@@ -161,18 +183,9 @@ void sgd_step(Tensor& value, Tensor& gradient, Tensor& momentum, std::span<const
   const Context& c = context(value);
   visit_stored(value.dtype(), "sgd_step", [&]<class T>(T) {
     using C = Compute<T>;
-    const auto of = [&](const FlatRange& range) {
-      // The first gradient enters the momentum undampened.
-      const bool first = range.step == 1;
-      return Sgd<C>{static_cast<C>(range.learning_rate), static_cast<C>(range.weight_decay),
-                    static_cast<C>(first ? 0 : rule.momentum), static_cast<C>(first ? 1 : 1 - rule.dampening),
-                    range.zero_gradient};
-    };
-    for_ranges<Sgd<C>>(ranges, of, [&](const Ranges<Sgd<C>>& list, int64_t length) {
-      launch(c, "sgd_step", sgd<T>, thread_each(length), data<T>(value), data<T>(gradient), data<T>(momentum), list,
-             length, static_cast<C>(transform.scale), static_cast<C>(transform.limit), static_cast<C>(rule.momentum),
-             rule.nesterov);
-    });
+    const Table<SgdRow<C>> table(c, ranges, [&](const FlatRange& range) { return SgdRow<C>(range, rule); });
+    launch(c, "sgd_step", sgd<T>, thread_each(table.length()), data<T>(value), data<T>(gradient), data<T>(momentum),
+           table.view(), table.length(), Transform<C>(transform), static_cast<C>(rule.momentum), rule.nesterov);
   });
 }
 
@@ -181,40 +194,28 @@ void adam_step(Tensor& value, Tensor& gradient, Tensor& m, Tensor& v, std::span<
   const Context& c = context(value);
   visit_stored(value.dtype(), "adam_step", [&]<class T>(T) {
     using C = Compute<T>;
-    const auto of = [&](const FlatRange& range) {
-      const auto steps = static_cast<double>(range.step);
-      return Adam<C>{static_cast<C>(range.learning_rate / (1 - std::pow(rule.beta1, steps))),
-                     static_cast<C>(1 / std::sqrt(1 - std::pow(rule.beta2, steps))),
-                     static_cast<C>(rule.decoupled ? 1 - range.learning_rate * range.weight_decay : 1),
-                     static_cast<C>(rule.decoupled ? 0 : range.weight_decay), range.zero_gradient};
-    };
-    for_ranges<Adam<C>>(ranges, of, [&](const Ranges<Adam<C>>& list, int64_t length) {
-      launch(c, "adam_step", adam<T>, thread_each(length), data<T>(value), data<T>(gradient), data<T>(m), data<T>(v),
-             list, length, static_cast<C>(transform.scale), static_cast<C>(transform.limit),
-             static_cast<C>(1 - rule.beta1), static_cast<C>(rule.beta2), static_cast<C>(1 - rule.beta2),
-             static_cast<C>(rule.epsilon));
-    });
+    const Table<AdamRow<C>> table(c, ranges, [&](const FlatRange& range) { return AdamRow<C>(range, rule); });
+    launch(c, "adam_step", adam<T>, thread_each(table.length()), data<T>(value), data<T>(gradient), data<T>(m),
+           data<T>(v), table.view(), table.length(), Transform<C>(transform), static_cast<C>(1 - rule.beta1),
+           static_cast<C>(rule.beta2), static_cast<C>(1 - rule.beta2), static_cast<C>(rule.epsilon));
   });
 }
 
-void sum_squares(const Tensor& x, std::span<const FlatRange> ranges, double& total) {
+void sum_squares(const Tensor& x, std::span<const FlatRange> ranges, Tensor& found) {
   const Context& c = context(x);
-  total = 0;
   visit_stored(x.dtype(), "sum_squares", [&]<class T>(T) {
-    const auto none = [](const FlatRange&) { return NoRule(); };
-    for_ranges<NoRule>(ranges, none, [&](const Ranges<NoRule>& list, int64_t length) {
-      const int64_t blocks = ceil_div(length, kSquares);
-      if (blocks == 0) return;
-      const Scratch scratch(c, static_cast<size_t>(blocks + 1) * sizeof(double));
-      auto* sums = scratch.data<double>();
-      launch(c, "sum_squares", squares<T>, Grid{blocks, 256}, data<T>(x), list, length, sums);
-      launch(c, "sum_squares", add_up, Grid{1, 256}, sums, blocks, sums + blocks);
-      double part = 0;
-      ATTUNE_CUDA(cudaMemcpyAsync(&part, sums + blocks, sizeof(part), cudaMemcpyDeviceToHost, c.stream));
-      ATTUNE_CUDA(cudaStreamSynchronize(c.stream));
-      total += part;
-    });
+    const Table<NoRule> table(c, ranges, [](const FlatRange&) { return NoRule(); });
+    const int64_t blocks = ceil_div(table.length(), kSquares);
+    const Scratch sums(c, static_cast<size_t>(blocks) * sizeof(double));
+    launch(c, "sum_squares", squares<T>, Grid{blocks, 256}, data<T>(x), table.view(), table.length(),
+           sums.data<double>());
+    launch(c, "sum_squares", add_up<T>, Grid{1, 256}, sums.data<double>(), blocks, data<T>(x), table.view(),
+           table.length(), data<double>(found));
   });
+}
+
+void clip_by_norm(double scale, double limit, Tensor& report) {
+  launch(context(report), "clip_by_norm", clip, Grid{1, 32}, scale, limit, report.dim(0) - 1, data<double>(report));
 }
 
 void move_average(const Tensor& x, double weight, Tensor& average) {

@@ -8,10 +8,13 @@
 #include <cmath>
 #include <memory>
 
+#include "autograd/ops/ops.h"
 #include "framework/device.h"
 #include "framework/error.h"
 #include "tests/autograd/hand_ops.h"
 #include "tests/autograd/optim/rules.h"
+#include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/heap_counter.h"
 
 namespace attune {
@@ -280,6 +283,108 @@ TEST_CASE("a gradient that is not finite stops a clipped step before it changes 
   give(a, Tensor::full({3}, std::nan(""), DType::kFloat64));
   optimizer.step({.clip_value = 1});
   CHECK(std::isnan(numbers(a.value())[0]));
+}
+
+TEST_CASE("on a CUDA device a clipped step waits for nothing and does what it does on the CPU", "[optim][cuda]") {
+  const Device cuda = cuda_or_skip();
+  const bool emulated = is_emulated(cuda);
+  for (const Rule& rule : rules()) {
+    INFO(rule.name);
+    const auto make_parameters = [](Device device) {
+      Named parameters;
+      for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
+        for (const Shape& shape : {Shape{300, 211}, Shape{7}, Shape{0, 4}, Shape{}}) {
+          const auto seed = parameters.size();
+          parameters.emplace_back(fmt::format("p{}", seed), Variable(random(shape, seed, dtype).to(device), true));
+        }
+      }
+      return parameters;
+    };
+    const Named near = make_parameters(Device::cpu()), far = make_parameters(cuda);
+    const auto reference = rule.make(near), optimizer = rule.make(far);
+    double norm_before = 0;
+    for (uint64_t step = 1; step <= 4; ++step) {
+      for (size_t i = 0; i < near.size(); ++i) {
+        if (step == 2 && i % 3 == 0) continue;
+        const Tensor gradient = random(near[i].second.shape(), 100 * step + i, near[i].second.dtype());
+        give(near[i].second, gradient);
+        give(far[i].second, gradient.to(cuda));
+      }
+      const StepOptions options{.gradient_scale = 0.5, .clip_norm = step == 3 ? 1e9 : 2.0, .clip_value = 0.01};
+      const int64_t waits = emulated ? emulated_waits() : 0;
+      CHECK(std::abs(optimizer->step(options) - norm_before) <= 1e-9 * norm_before);
+      if (emulated) CHECK(emulated_waits() == waits);
+      norm_before = reference->step(options);
+      for (size_t i = 0; i < near.size(); ++i) {
+        const double wide = near[i].second.dtype() == DType::kFloat64 ? 1e-12 : 1e-5;
+        CHECK(distance(numbers(far[i].second.value()), numbers(near[i].second.value())) <= (emulated ? 0 : wide));
+      }
+    }
+    CHECK(optimizer->state().size() == reference->state().size());
+  }
+}
+
+TEST_CASE("on a CUDA device a gradient that is not finite leaves everything as it was, and the next step says so",
+          "[optim][cuda]") {
+  const Device cuda = cuda_or_skip();
+  const Tensor row = Tensor::from(std::vector<int64_t>{2}, {1});
+  for (const Rule& rule : rules()) {
+    INFO(rule.name);
+    const auto make_parameters = [&] {
+      return Named{{"a", Variable(random({3}, 1).to(cuda), true)},
+                   {"table", Variable(random({40, 3}, 2).to(cuda), true)},
+                   {"unused", Variable(random({5}, 3).to(cuda), true)}};
+    };
+    const Named seen = make_parameters(), spared = make_parameters();
+    const auto optimizer = rule.make(seen), reference = rule.make(spared);
+    const auto learn = [&](const Named& parameters, uint64_t seed) {
+      give(parameters[0].second, random({3}, seed).to(cuda));
+      sum(embedding(parameters[1].second, row)).backward();
+    };
+    const auto same = [&] {
+      const NamedTensors left = optimizer->state(), right = reference->state();
+      for (size_t i = 0; i < left.size(); ++i) {
+        INFO(left[i].first);
+        CHECK(numbers(left[i].second) == numbers(right[i].second));
+      }
+      for (size_t i = 0; i < seen.size(); ++i) {
+        CHECK(numbers(seen[i].second.value()) == numbers(spared[i].second.value()));
+      }
+    };
+    for (const bool waits : {true, false}) {
+      learn(seen, 4);
+      learn(spared, 4);
+      optimizer->step({.clip_norm = 1});
+      reference->step({.clip_norm = 1});
+
+      sum(embedding(seen[1].second, row)).backward();
+      give(seen[0].second, Tensor::from(std::vector<double>{1, HUGE_VAL, 2}, {3}, cuda));
+      optimizer->step({.clip_norm = 1});
+      CHECK(numbers(seen[1].second.leaf()->grad) == std::vector<double>(120, 0));  // what more is scattered into
+      learn(seen, 5);
+      learn(spared, 5);
+      const std::string text =
+          error_text<ValueError>([&] { waits ? optimizer->check_last_step() : void(optimizer->step()); });
+      CHECK(text.find("the gradient of parameter 'a' [3] holds NaN or infinity") != std::string::npos);
+      same();
+      optimizer->check_last_step();  // said once
+      // The gradients of the step that said so are still there.
+      optimizer->step({.clip_norm = 1});
+      reference->step({.clip_norm = 1});
+      same();
+    }
+    // All finite but for their squares.
+    give(seen[0].second, Tensor::full({3}, 1e200, DType::kFloat64, cuda));
+    optimizer->step({.clip_norm = 1});
+    CHECK(error_text<ValueError>([&] { optimizer->check_last_step(); }).find("the norm of all gradients") !=
+          std::string::npos);
+    // A state that is loaded comes after no step.
+    give(seen[0].second, Tensor::full({3}, std::nan(""), DType::kFloat64, cuda));
+    optimizer->step({.clip_norm = 1});
+    optimizer->load_state(reference->state());
+    optimizer->check_last_step();
+    same();
+  }
 }
 
 TEST_CASE("a step raises the version of the values", "[optim]") {

@@ -2,11 +2,13 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <set>
 #include <vector>
 
 #include "framework/kernels/cuda/attention_band.h"
+#include "framework/kernels/cuda/flat_table.h"
 #include "framework/kernels/cuda/matrix_steps.h"
 #include "framework/kernels/cuda/reduction.h"
 #include "framework/kernels/cuda/strided.h"
@@ -219,6 +221,45 @@ TEST_CASE("bands of attention meet the keys and queries that their masks allow",
     }
   }
   CHECK(right);
+}
+
+TEST_CASE("a table of ranges finds every element where it is, and by what it is updated", "[cuda-index]") {
+  for (const int count : {1, 2, 3, 48, 49, 130}) {
+    std::vector<FlatRange> ranges;
+    std::vector<std::pair<int64_t, int64_t>> expected_at;  // index and range of every element
+    int64_t begin = 32;
+    for (int i = 0; i < count; ++i) {
+      const int64_t length = kFlatAlignment * (i % 4);  // some are empty
+      ranges.push_back({.begin = begin, .end = begin + length, .step = i + 1, .learning_rate = 0.1 * i});
+      for (int64_t k = begin; k < begin + length; ++k) expected_at.emplace_back(k, i);
+      begin += length + kFlatAlignment * (i % 3);
+    }
+    if (expected_at.empty()) continue;
+    const auto rows = flat_table<int64_t>(ranges, [](const FlatRange& range) { return range.step - 1; });
+    REQUIRE(rows.back().end == static_cast<int64_t>(expected_at.size()));
+    std::vector<std::pair<int64_t, int64_t>> found;
+    for (int64_t i = 0; i < rows.back().end; ++i) {
+      int64_t at = i;
+      const int64_t row = find_row(rows.data(), count, at);
+      found.emplace_back(at, row);
+    }
+    CHECK(found == expected_at);
+  }
+}
+
+TEST_CASE("what a range's elements are updated by", "[cuda-index]") {
+  const FlatRange range{
+      .begin = 0, .end = 16, .step = 3, .learning_rate = 0.5, .weight_decay = 0.1, .zero_gradient = true};
+  const AdamRow<double> adam(range, {.beta1 = 0.9, .beta2 = 0.99});
+  CHECK(std::abs(adam.rate - 0.5 / (1 - 0.729)) < 1e-12);
+  CHECK(std::abs(adam.correction - 1 / std::sqrt(1 - 0.970299)) < 1e-12);
+  CHECK((adam.shrink == 1 && adam.decay == 0.1 && adam.zero_gradient));
+  const AdamRow<double> decoupled(range, {.decoupled = true});
+  CHECK((decoupled.shrink == 0.95 && decoupled.decay == 0));
+  const SgdRule rule{.momentum = 0.9, .dampening = 0.25};
+  const SgdRow<double> later(range, rule), first(FlatRange{.step = 1}, rule);
+  CHECK((later.rate == 0.5 && later.decay == 0.1 && later.keep == 0.9 && later.take == 0.75 && later.zero_gradient));
+  CHECK((first.keep == 0 && first.take == 1 && !first.zero_gradient));
 }
 
 }  // namespace
