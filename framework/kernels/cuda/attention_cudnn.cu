@@ -1,10 +1,6 @@
 #include <limits>
-#include <map>
-#include <memory>
-#include <mutex>
 #include <vector>
 
-#include "framework/error.h"
 #include "framework/kernels/cuda/attention_cudnn.h"
 #include "framework/kernels/cuda/cudnn.h"
 
@@ -196,27 +192,11 @@ CudnnGraph backward_graph(const Key& key) {
   return graph;
 }
 
-/// The plan for a key; nullptr where cuDNN has none. Looked for once.
 const CudnnPlan* plan_of(const Key& key) {
-  struct Plans {
-    std::mutex mutex;
-    std::map<Key, std::unique_ptr<CudnnPlan>> known;
-  };
-  static auto* plans = new Plans;  // never destroyed, as contexts
-  const std::lock_guard lock(plans->mutex);
-  const auto found = plans->known.find(key);
-  if (found != plans->known.end()) return found->second.get();
-  std::unique_ptr<CudnnPlan> plan;
-  try {
-    CudnnDescriptor device(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
-    const auto index = static_cast<int32_t>(key.device);
-    device.set(CUDNN_ATTR_DEVICEPROP_DEVICE_ID, CUDNN_TYPE_INT32, &index);
-    device.finalize();
-    plan = std::make_unique<CudnnPlan>(key.backward != 0 ? backward_graph(key) : forward_graph(key), std::move(device));
-  } catch (const DeviceError&) {
-    plan = nullptr;  // our own kernels do it
-  }
-  return plans->known.emplace(key, std::move(plan)).first->second.get();
+  static auto* plans = new CudnnPlans<Key>;  // never destroyed, as contexts
+  return plans->find(key, [&](CudnnDescriptor device) {
+    return CudnnPlan(key.backward != 0 ? backward_graph(key) : forward_graph(key), std::move(device));
+  });
 }
 
 /// The numbers of the graphs.

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "framework/kernels/conv.h"
+#include "framework/kernels/cuda/conv_cudnn.h"
 #include "framework/kernels/cuda/launch.cuh"
 #include "framework/kernels/cuda/number.cuh"
 #include "framework/kernels/cuda/product.h"
@@ -8,7 +9,8 @@
 namespace attune::cuda {
 namespace {
 
-// Windows are unfolded into rows of memory, some pictures at a time, and multiplied by the weights in cuBLASLt.
+// What cuDNN does not do (conv_cudnn.h): windows are unfolded into rows of memory, some pictures at a time, and
+// multiplied by the weights in cuBLASLt.
 
 struct Axis {
   int64_t in, out, size, stride, padding, dilation;
@@ -95,41 +97,48 @@ void for_pictures(const ConvSpec& spec, const Tensor& x, const Tensor& y, size_t
   }
 }
 
+/// y = windows of x times the weights.
+template <class T>
+void multiply_windows(const Context& c, const ConvSpec& spec, const Tensor& x, const Tensor& weight, Tensor& y) {
+  const int64_t outputs = y.dim(3);
+  const int64_t own = outputs / spec.groups;
+  for_pictures(spec, x, y, sizeof(T), [&](const Windows& w, int64_t g, int64_t begin, int64_t many) {
+    const int64_t rows = many * w.pixels();
+    const int64_t count = rows * w.width();
+    T* to = data<T>(y) + begin * w.pixels() * outputs + g * own;
+    const Scratch scratch(c, static_cast<size_t>(count) * sizeof(T));
+    const T* pictures = data<T>(x) + begin * w.height.in * w.columns.in * w.channels;
+    launch(c, "conv2d", unfold<T>, thread_each(count), pictures, w, scratch.data<T>(), count);
+    // y = windows weight^T
+    Product p;
+    p.dtype = y.dtype();
+    p.m = rows;
+    p.n = own;
+    p.k = w.width();
+    p.a = {scratch.data<T>(), p.k, 1, 0};
+    p.b = {data<T>(weight) + g * own * p.k, 1, p.k, 0};
+    p.c = to;
+    p.c_rows = outputs;
+    multiply(c, "conv2d", p);
+  });
+}
+
 }  // namespace
 
 void conv2d(const ConvSpec& spec, const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y) {
   if (y.numel() == 0) return;
   const Context& c = context(y);
   visit_stored(y.dtype(), "conv2d", [&]<class T>(T) {
-    const int64_t outputs = y.dim(3);
-    const int64_t own = outputs / spec.groups;
-    for_pictures(spec, x, y, sizeof(T), [&](const Windows& w, int64_t g, int64_t begin, int64_t many) {
-      const int64_t rows = many * w.pixels();
-      const int64_t count = rows * w.width();
-      T* to = data<T>(y) + begin * w.pixels() * outputs + g * own;
-      const Scratch scratch(c, static_cast<size_t>(count) * sizeof(T));
-      const T* pictures = data<T>(x) + begin * w.height.in * w.columns.in * w.channels;
-      launch(c, "conv2d", unfold<T>, thread_each(count), pictures, w, scratch.data<T>(), count);
-      // y = windows weight^T
-      Product p;
-      p.dtype = y.dtype();
-      p.m = rows;
-      p.n = own;
-      p.k = w.width();
-      p.a = {scratch.data<T>(), p.k, 1, 0};
-      p.b = {data<T>(weight) + g * own * p.k, 1, p.k, 0};
-      p.c = to;
-      p.c_rows = outputs;
-      multiply(c, "conv2d", p);
-    });
+    if (!conv_in_cudnn(c, ConvPass::kForward, spec, x, weight, y)) multiply_windows<T>(c, spec, x, weight, y);
     if (!bias.defined()) return;
-    launch(c, "conv2d", add_bias<T>, thread_each(y.numel()), data<T>(bias), data<T>(y), outputs, y.numel());
+    launch(c, "conv2d", add_bias<T>, thread_each(y.numel()), data<T>(bias), data<T>(y), y.dim(3), y.numel());
   });
 }
 
 void conv2d_backward_input(const ConvSpec& spec, const Tensor& dy, const Tensor& weight, Tensor& dx) {
   if (dx.numel() == 0) return;
   const Context& c = context(dx);
+  if (conv_in_cudnn(c, ConvPass::kInput, spec, dx, weight, dy)) return;
   visit_stored(dx.dtype(), "conv2d", [&]<class T>(T) {
     const int64_t outputs = dy.dim(3);
     const int64_t own = outputs / spec.groups;
@@ -158,6 +167,7 @@ void conv2d_backward_input(const ConvSpec& spec, const Tensor& dy, const Tensor&
 void conv2d_backward_weight(const ConvSpec& spec, const Tensor& dy, const Tensor& x, Tensor& dweight) {
   if (dweight.numel() == 0) return;
   const Context& c = context(dweight);
+  if (conv_in_cudnn(c, ConvPass::kWeight, spec, x, dweight, dy)) return;
   visit_stored(dweight.dtype(), "conv2d", [&]<class T>(T) {
     const int64_t outputs = dy.dim(3);
     const int64_t own = outputs / spec.groups;

@@ -4,17 +4,16 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <mutex>
 #include <string>
 #include <type_traits>
-
-#include "framework/error.h"
 
 namespace attune::cuda {
 namespace {
 
 constexpr size_t kOldest = 90800;  // descriptions of devices; sums of dq that need not begin as zeros
-constexpr int64_t kMostConfigurations = 8;
+constexpr int64_t kMostConfigurations = 32;
 
 const CudnnLibrary* open_library() {
   void* file = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL);
@@ -46,6 +45,25 @@ CudnnExtents contiguous_steps(const CudnnExtents& extents) {
     step *= extents[axis];
   }
   return steps;
+}
+
+/// Whether the kernels of a configuration have one of these notes.
+bool has_note(const CudnnDescriptor& configuration, const CudnnPlan::Notes& notes) {
+  if (notes.empty()) return false;
+  const CudnnDescriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+  cudnnBackendDescriptor_t handle = engine.get();
+  int64_t count = 0;
+  check(cudnn_library()->get_attribute(configuration.get(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                                       1, &count, &handle),
+        "cudnnBackendGetAttribute");
+  std::array<cudnnBackendNumericalNote_t, CUDNN_NUMERICAL_NOTE_TYPE_COUNT> found;
+  check(cudnn_library()->get_attribute(engine.get(), CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                                       static_cast<int64_t>(found.size()), &count, found.data()),
+        "cudnnBackendGetAttribute");
+  const cudnnBackendNumericalNote_t* const begin = found.data();
+  const cudnnBackendNumericalNote_t* const end = begin + std::min(count, static_cast<int64_t>(found.size()));
+  return std::any_of(notes.begin(), notes.end(),
+                     [&](cudnnBackendNumericalNote_t note) { return std::find(begin, end, note) != end; });
 }
 
 /// One for every device, never destroyed, as contexts.
@@ -138,6 +156,63 @@ void CudnnGraph::matmul(Operand a, Operand b, Operand y) {
   operation(out);
 }
 
+CudnnDescriptor& CudnnGraph::convolution_of(const Windows& windows, cudnnBackendDescriptorType_t type,
+                                            cudnnBackendAttributeName_t how, cudnnBackendAttributeName_t alpha,
+                                            cudnnBackendAttributeName_t beta) {
+  constexpr cudnnConvolutionMode_t kMode = CUDNN_CROSS_CORRELATION;
+  CudnnDescriptor& described = add(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+  described.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT);
+  described.set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, &kMode);
+  described.set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, int64_t{2});
+  const auto set = [&](cudnnBackendAttributeName_t name, const std::array<int64_t, 2>& values) {
+    described.set(name, CUDNN_TYPE_INT64, values.data(), values.size());
+  };
+  set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, windows.stride);
+  set(CUDNN_ATTR_CONVOLUTION_DILATIONS, windows.dilation);
+  set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, windows.before);
+  set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, windows.behind);
+  described.finalize();
+  const Operand finished = described.get();
+  CudnnDescriptor& out = add(type);
+  out.set(how, finished);
+  out.set(alpha, 1.0);
+  out.set(beta, 0.0);
+  return out;
+}
+
+void CudnnGraph::convolution(const Windows& windows, Operand x, Operand weight, Operand y) {
+  CudnnDescriptor& out =
+      convolution_of(windows, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA);
+  out.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x);
+  out.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, weight);
+  out.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y);
+  operation(out);
+}
+
+void CudnnGraph::convolution_backward_input(const Windows& windows, Operand dy, Operand weight, Operand dx) {
+  CudnnDescriptor& out =
+      convolution_of(windows, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA);
+  out.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, dy);
+  out.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, weight);
+  out.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, dx);
+  operation(out);
+}
+
+void CudnnGraph::convolution_backward_weight(const Windows& windows, Operand dy, Operand x, Operand dweight) {
+  CudnnDescriptor& out = convolution_of(windows, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA);
+  out.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, dy);
+  out.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, x);
+  out.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, dweight);
+  operation(out);
+}
+
 void CudnnGraph::pointwise(cudnnPointwiseMode_t mode, Operand x, Operand b, Operand y, cudnnDataType_t precision,
                            Operand condition) {
   CudnnDescriptor& how = add(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
@@ -189,7 +264,7 @@ void CudnnGraph::reshape(Operand x, Operand y) {
   operation(out);
 }
 
-CudnnPlan::CudnnPlan(CudnnGraph graph, CudnnDescriptor device) : graph_(std::move(graph)) {
+CudnnPlan::CudnnPlan(CudnnGraph graph, CudnnDescriptor device, const Notes& refused) : graph_(std::move(graph)) {
   const CudnnLibrary& library = *cudnn_library();
   CudnnDescriptor operations(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
   operations.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, graph_.operations_.data(),
@@ -214,6 +289,7 @@ CudnnPlan::CudnnPlan(CudnnGraph graph, CudnnDescriptor device) : graph_(std::mov
   parts_.push_back(std::move(heuristics));
   cudnnStatus_t status = CUDNN_STATUS_NOT_SUPPORTED;
   for (size_t i = 0; i < static_cast<size_t>(found) && i < configurations.size(); ++i) {
+    if (has_note(configurations[i], refused)) continue;
     CudnnDescriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configurations[i].get());
     plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, device.get());

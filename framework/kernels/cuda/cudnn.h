@@ -10,9 +10,13 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
+#include "framework/error.h"
 #include "framework/kernels/cuda/context.h"
 
 namespace attune::cuda {
@@ -51,6 +55,7 @@ class CudnnDescriptor {
     set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, &other);
   }
   void set(cudnnBackendAttributeName_t name, int64_t value) { set(name, CUDNN_TYPE_INT64, &value); }
+  void set(cudnnBackendAttributeName_t name, double value) { set(name, CUDNN_TYPE_DOUBLE, &value); }
   void set(cudnnBackendAttributeName_t name, cudnnDataType_t value) { set(name, CUDNN_TYPE_DATA_TYPE, &value); }
   void finalize();
 
@@ -77,6 +82,14 @@ class CudnnGraph {
 
   /// y = a b over the last two axes.
   void matmul(Operand a, Operand b, Operand y);
+  /// How windows slide along the last two axes, and how many zeros there are before and behind these.
+  struct Windows {
+    std::array<int64_t, 2> stride, dilation, before, behind;
+  };
+  /// y = x * weight, with x [B, C, H, W], weight [O, C / groups, KH, KW], y [B, O, OH, OW]; and its derivatives.
+  void convolution(const Windows& windows, Operand x, Operand weight, Operand y);
+  void convolution_backward_input(const Windows& windows, Operand dy, Operand weight, Operand dx);
+  void convolution_backward_weight(const Windows& windows, Operand dy, Operand x, Operand dweight);
   /// y = mode(x), mode(x, b), or with a condition: x where it is true, b elsewhere.
   void pointwise(cudnnPointwiseMode_t mode, Operand x, Operand b, Operand y,
                  cudnnDataType_t precision = CUDNN_DATA_FLOAT, Operand condition = nullptr);
@@ -94,6 +107,9 @@ class CudnnGraph {
                  bool in_memory, bool is_number);
   CudnnDescriptor& add(cudnnBackendDescriptorType_t type) { return parts_.emplace_back(type); }
   void operation(CudnnDescriptor& finished);
+  CudnnDescriptor& convolution_of(const Windows& windows, cudnnBackendDescriptorType_t type,
+                                  cudnnBackendAttributeName_t how, cudnnBackendAttributeName_t alpha,
+                                  cudnnBackendAttributeName_t beta);
 
   std::vector<CudnnDescriptor> parts_;
   std::vector<cudnnBackendDescriptor_t> operations_;
@@ -103,9 +119,11 @@ class CudnnGraph {
 /// How cuDNN computes a graph.
 class CudnnPlan {
  public:
-  /// The first kernels that cuDNN offers and can make. Throws DeviceError where there are none. device: a
-  /// CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR.
-  CudnnPlan(CudnnGraph graph, CudnnDescriptor device);
+  using Notes = std::vector<cudnnBackendNumericalNote_t>;
+
+  /// The first kernels that cuDNN offers and can make, of those without the notes that are `refused`. Throws
+  /// DeviceError where there are none. device: a CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR.
+  CudnnPlan(CudnnGraph graph, CudnnDescriptor device, const Notes& refused = {});
 
   /// Addresses by the ids of the graph's operands.
   void execute(const Context& context, const std::vector<std::pair<int64_t, const void*>>& operands) const;
@@ -114,6 +132,34 @@ class CudnnPlan {
   CudnnGraph graph_;
   std::vector<CudnnDescriptor> parts_;
   int64_t workspace_ = 0;
+};
+
+/// Plans by all that they depend on. Key: ordered, with a member `device`, its index.
+template <class Key>
+class CudnnPlans {
+ public:
+  /// The plan for a key; nullptr where cuDNN has none. make(device): the plan; called once for a key.
+  template <class Make>
+  const CudnnPlan* find(const Key& key, const Make& make) {
+    const std::lock_guard lock(mutex_);
+    const auto found = known_.find(key);
+    if (found != known_.end()) return found->second.get();
+    std::unique_ptr<CudnnPlan> plan;
+    try {
+      CudnnDescriptor device(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+      const auto index = static_cast<int32_t>(key.device);
+      device.set(CUDNN_ATTR_DEVICEPROP_DEVICE_ID, CUDNN_TYPE_INT32, &index);
+      device.finalize();
+      plan = std::make_unique<CudnnPlan>(make(std::move(device)));
+    } catch (const DeviceError&) {
+      plan = nullptr;  // our own kernels do it
+    }
+    return known_.emplace(key, std::move(plan)).first->second.get();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<Key, std::unique_ptr<CudnnPlan>> known_;
 };
 
 }  // namespace attune::cuda

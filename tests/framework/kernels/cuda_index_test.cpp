@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "framework/kernels/cuda/attention_band.h"
+#include "framework/kernels/cuda/conv_padding.h"
 #include "framework/kernels/cuda/flat_table.h"
 #include "framework/kernels/cuda/matrix_steps.h"
 #include "framework/kernels/cuda/reduction.h"
@@ -260,6 +261,29 @@ TEST_CASE("what a range's elements are updated by", "[cuda-index]") {
   const SgdRow<double> later(range, rule), first(FlatRange{.step = 1}, rule);
   CHECK((later.rate == 0.5 && later.decay == 0.1 && later.keep == 0.9 && later.take == 0.75 && later.zero_gradient));
   CHECK((first.keep == 0 && first.take == 1 && !first.zero_gradient));
+}
+
+TEST_CASE("zeros behind an axis make cuDNN find as many windows as there are", "[cuda-index]") {
+  const auto check = [](const ConvAxis& axis, int64_t in, int64_t out) {
+    INFO(in << " " << axis.size << " " << axis.stride << " " << axis.padding << " " << axis.dilation);
+    const int64_t behind = padding_behind(axis, in, out);
+    CHECK(behind >= 0);
+    CHECK((in + axis.padding + behind - axis.dilation * (axis.size - 1) - 1) / axis.stride + 1 == out);
+  };
+  for (const int64_t in : {1, 2, 7, 8, 31}) {
+    for (const int64_t size : {1, 2, 3, 4, 5}) {
+      for (const int64_t dilation : {1, 2}) {
+        const int64_t reach = dilation * (size - 1);
+        check({.size = size, .padding = reach / 2, .dilation = dilation}, in, in);  // kSamePadding
+        for (const int64_t stride : {1, 2, 3}) {
+          for (const int64_t padding : {int64_t{0}, int64_t{1}, reach}) {
+            if (reach >= in + 2 * padding) continue;
+            check({size, stride, padding, dilation}, in, (in + 2 * padding - reach - 1) / stride + 1);
+          }
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
