@@ -17,6 +17,7 @@
 #include "autograd/optim/sgd.h"
 #include "autograd/optim/state.h"
 #include "autograd/saved_tensor.h"
+#include "autograd/step_graphs.h"
 #include "autograd/tape.h"
 #include "autograd/variable.h"
 #include "datasets/batch_plan.h"

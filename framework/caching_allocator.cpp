@@ -21,6 +21,8 @@ size_t class_of(size_t bytes) {
   return (doubling - 5) * 4 + quarter;
 }
 
+size_t class_of(const Storage& storage) { return storage.size_class & ~kRecorded; }
+
 size_t class_bytes(size_t size_class) {
   const size_t doubling = size_class / 4 + 5;
   const size_t bytes = (size_class % 4 + 5) << (doubling - 2);
@@ -39,16 +41,17 @@ Storage* CachingAllocator::allocate(size_t bytes) {
   storage->bytes = bytes;
   storage->version = 0;
   storage->references.store(1, std::memory_order_relaxed);
-  stats_.bytes_in_use += class_bytes(storage->size_class);
+  stats_.bytes_in_use += class_bytes(class_of(*storage));
   stats_.peak_bytes_in_use = std::max(stats_.peak_bytes_in_use, stats_.bytes_in_use);
   return storage;
 }
 
 void CachingAllocator::free(Storage* storage) noexcept {
   const std::lock_guard lock(mutex_);
-  stats_.bytes_in_use -= class_bytes(storage->size_class);
-  storage->next_free = free_[storage->size_class];
-  free_[storage->size_class] = storage;
+  const size_t size_class = class_of(*storage);
+  stats_.bytes_in_use -= class_bytes(size_class);
+  storage->next_free = free_[size_class];
+  free_[size_class] = storage;
 }
 
 MemoryStats CachingAllocator::stats() {
@@ -95,13 +98,13 @@ Storage* CachingAllocator::carve(size_t size_class) {
   Storage* storage = header();
   storage->data = data;
   storage->device = device_;
-  storage->size_class = static_cast<uint16_t>(size_class);
+  storage->size_class = static_cast<uint16_t>(size_class | mark_);
   return storage;
 }
 
 std::byte* CachingAllocator::reserve(size_t bytes) {
   std::byte* block = source_.reserve(bytes, device_);
-  if (block == nullptr) {
+  if (block == nullptr && mark_ == 0) {
     release_large();
     block = source_.reserve(bytes, device_);
   }

@@ -15,11 +15,18 @@ struct MemorySource {
   void (*give_back)(std::byte* block, size_t bytes, Device device) noexcept;
 };
 
+/// Set in Storage::size_class of the memory that only recorded steps use (framework/step_capture.h).
+inline constexpr uint16_t kRecorded = 0x8000;
+inline bool is_recorded(const Storage& storage) { return (storage.size_class & kRecorded) != 0; }
+
 /// Keeps what is freed for reuse, so that a steady training step takes nothing from the source. Blocks are handed out
 /// again at once: on a CUDA device all work is on one stream, so what reuses a block comes after what used it before.
 class CachingAllocator {
  public:
-  CachingAllocator(Device device, MemorySource source) : device_(device), source_(source) {}
+  /// recorded: its blocks are those that is_recorded() knows. None of them is handed back: recorded steps use those too
+  /// that are free between them.
+  CachingAllocator(Device device, MemorySource source, bool recorded = false)
+      : device_(device), source_(source), mark_(recorded ? kRecorded : 0) {}
 
   /// Throws DeviceError when the source has no more, also after everything cached has been handed back to it.
   Storage* allocate(size_t bytes);
@@ -43,6 +50,7 @@ class CachingAllocator {
 
   Device device_;
   MemorySource source_;
+  uint16_t mark_;  // in the size classes of blocks
   std::mutex mutex_;
   MemoryStats stats_;
   std::array<Storage*, kClasses> free_{};

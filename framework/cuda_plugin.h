@@ -33,6 +33,9 @@ struct CudaProperties {
 /// A copy to the host that has begun; the backend's.
 struct Transfer;
 
+/// A step that was recorded; the backend's.
+struct StepGraph;
+
 /// What the backend offers. Functions throw DeviceError, quoting the call that failed.
 struct CudaPlugin {
   /// ATTUNE_CUDA_INTERFACE, a hash of the headers that both sides were compiled with (CMakeLists.txt).
@@ -53,6 +56,15 @@ struct CudaPlugin {
   Transfer* (*begin_to_host)(const void* from, size_t bytes, int device);
   void (*end_to_host)(Transfer* transfer, void* to);
   void (*abandon)(Transfer* transfer) noexcept;
+  // What is given to the device between these is recorded instead of computed; copies to and from the host throw, and
+  // end_capture does where the recording cannot be used. Tensors that kernels are called with stay as long as the
+  // graph, but those of the memory of recorded steps (is_recorded()), which is never given to anybody else.
+  void (*begin_capture)(int device);
+  StepGraph* (*end_capture)(int device);
+  void (*abandon_capture)(int device) noexcept;
+  /// Computes what was recorded, with `draws` added to where its random draws began.
+  void (*replay)(StepGraph* graph, uint64_t draws);
+  void (*drop)(StepGraph* graph) noexcept;
   void (*synchronize)(int device);
 };
 

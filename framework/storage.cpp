@@ -6,6 +6,7 @@
 
 #include "framework/caching_allocator.h"
 #include "framework/cuda_plugin.h"
+#include "framework/step_capture.h"
 
 namespace attune {
 namespace {
@@ -32,26 +33,28 @@ CachingAllocator& cpu_allocator() {
   return *allocator;
 }
 
-CachingAllocator& cuda_allocator(int index) {
+/// recorded: that of recorded steps.
+CachingAllocator& cuda_allocator(int index, bool recorded) {
   static auto* allocators = [] {
-    auto* all = new std::array<CachingAllocator*, kMaxCudaDevices>;
-    for (int i = 0; i < kMaxCudaDevices; ++i) {
-      (*all)[static_cast<size_t>(i)] = new CachingAllocator(
-          Device::cuda(i),
+    auto* all = new std::array<CachingAllocator*, size_t{2} * kMaxCudaDevices>;
+    for (size_t i = 0; i < all->size(); ++i) {
+      (*all)[i] = new CachingAllocator(
+          Device::cuda(static_cast<int>(i / 2)),
           {[](size_t bytes, Device device) {
              return static_cast<std::byte*>(cuda_plugin().reserve(bytes, device.index));
            },
-           [](std::byte* block, size_t, Device device) noexcept { cuda_plugin().give_back(block, device.index); }});
+           [](std::byte* block, size_t, Device device) noexcept { cuda_plugin().give_back(block, device.index); }},
+          i % 2 == 1);
     }
     return all;
   }();
-  return *(*allocators)[static_cast<size_t>(index)];
+  return *(*allocators)[2 * static_cast<size_t>(index) + (recorded ? 1 : 0)];
 }
 
 CachingAllocator& allocator(Device device) {
   if (device.is_cpu()) return cpu_allocator();
   require_device(device);
-  return cuda_allocator(device.index);
+  return cuda_allocator(device.index, StepCapture::current() != nullptr);
 }
 
 }  // namespace
@@ -67,16 +70,27 @@ void StorageRef::release() noexcept {
     if (storage_->device.is_cpu()) [[likely]] {
       cpu_allocator().free(storage_);
     } else {
-      cuda_allocator(storage_->device.index).free(storage_);
+      free_cuda(storage_);
     }
   }
   storage_ = nullptr;
 }
 
 Storage* allocate_cuda(size_t bytes, int device) { return allocator(Device::cuda(device)).allocate(bytes); }
-void free_cuda(Storage* storage) noexcept { cuda_allocator(storage->device.index).free(storage); }
+void free_cuda(Storage* storage) noexcept {
+  cuda_allocator(storage->device.index, is_recorded(*storage)).free(storage);
+}
 
-MemoryStats memory_stats(Device device) { return allocator(device).stats(); }
+MemoryStats memory_stats(Device device) {
+  MemoryStats stats = allocator(device).stats();
+  if (device.is_cpu()) return stats;
+  const MemoryStats recorded = cuda_allocator(device.index, true).stats();
+  stats.bytes_in_use += recorded.bytes_in_use;
+  stats.peak_bytes_in_use += recorded.peak_bytes_in_use;
+  stats.bytes_reserved += recorded.bytes_reserved;
+  stats.system_allocations += recorded.system_allocations;
+  return stats;
+}
 void reset_peak_memory(Device device) { allocator(device).reset_peak(); }
 void release_cached_memory(Device device) { allocator(device).release(); }
 

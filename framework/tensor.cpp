@@ -6,6 +6,7 @@
 #include "framework/cuda_plugin.h"
 #include "framework/fail.h"
 #include "framework/kernels/copy.h"
+#include "framework/step_capture.h"
 
 namespace attune {
 
@@ -209,6 +210,9 @@ Tensor Tensor::to(Device target) const {
   const Tensor from = contiguous();
   const size_t bytes = static_cast<size_t>(numel()) * dtype_size(dtype_);
   if (!device().is_cpu() && !target.is_cpu()) return to(Device::cpu()).to(target);
+  if (const StepCapture* capture = StepCapture::current(); capture != nullptr && device().is_cpu()) {
+    if (Tensor copy = capture->copy_of(*this); copy.defined()) return copy;
+  }
   Tensor out = empty(shape_, dtype_, target);
   if (bytes == 0) return out;
   if (target.is_cpu()) {

@@ -45,6 +45,7 @@ bool is_private(std::string_view header) {
       "framework/atomic_file.h",
       "framework/caching_allocator.h",
       "framework/cuda_plugin.h",
+      "framework/step_capture.h",
       "datasets/scores/ngrams.h",
       "datasets/scores/sentences.h",
       "datasets/unicode.h",

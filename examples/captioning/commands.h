@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/support/graphs.h"
 #include "examples/support/train_options.h"
 #include "framework/device.h"
 
@@ -13,6 +14,7 @@ namespace attune::examples::captioning {
 struct TrainOptions : CommonTrainOptions {
   std::optional<std::string> data;  ///< folder of pictures and captions; none: the embedded scenes
   Device device;
+  GraphMode graphs = GraphMode::kAuto;
 };
 
 /// How the best caption is looked for.

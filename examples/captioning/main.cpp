@@ -1,6 +1,8 @@
 // attune-captioning: learns to say what is to be seen in pictures.
 #include <CLI/CLI.hpp>
 
+#include <string>
+
 #include "examples/captioning/commands.h"
 #include "framework/device.h"
 #include "framework/version.h"
@@ -16,6 +18,8 @@ int main(int argc, char** argv) {
   captioning::add_options(*train_app, training);
   SharedOptions shared;
   add_device_option(*train_app, shared);
+  std::string graphs = "auto";
+  add_graphs_option(*train_app, graphs);
 
   captioning::EvalOptions evaluation;
   CLI::App* eval_app = app.add_subcommand("eval", "Compare captions with references");
@@ -31,6 +35,7 @@ int main(int argc, char** argv) {
 
   return run_program(app, argc, argv, shared, [&] {
     training.device = evaluation.device = writing.device = attune::parse_device(shared.device);
+    training.graphs = graph_mode(graphs, training.device);
     if (train_app->parsed()) return captioning::train(training);
     return eval_app->parsed() ? captioning::evaluate(evaluation) : captioning::caption(writing);
   });

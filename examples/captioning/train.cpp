@@ -35,7 +35,7 @@ int train(const TrainOptions& options) {
   return run.go(
       [&](int64_t steps) {
         if (steps > 0) config.run.steps = steps;
-        return std::make_unique<Trainer>(config, codec, data, options.device);
+        return std::make_unique<Trainer>(config, codec, data, options.device, options.graphs);
       },
       data.description);
 }

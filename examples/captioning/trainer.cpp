@@ -35,11 +35,11 @@ CaptionLoaderOptions loader_options(const Config& config) {
 }  // namespace
 
 Trainer::Trainer(const Config& config, const std::shared_ptr<const TextCodec>& codec, const TrainingData& data,
-                 Device device)
-    : Trainer(seeded_model(config, *codec, device), config, codec, data, device) {}
+                 Device device, GraphMode graphs)
+    : Trainer(seeded_model(config, *codec, device), config, codec, data, device, graphs) {}
 
 Trainer::Trainer(std::unique_ptr<CaptioningModel> model, const Config& config, std::shared_ptr<const TextCodec> codec,
-                 const TrainingData& data, Device device)
+                 const TrainingData& data, Device device, GraphMode graphs)
     : TextTrainer(*model, {.program = "attune-captioning",
                            .training = config.training,
                            .steps = config.run.steps,
@@ -47,7 +47,8 @@ Trainer::Trainer(std::unique_ptr<CaptioningModel> model, const Config& config, s
                            .shown = {{.name = "bleu1", .title = "BLEU-1", .factor = 100},
                                      {.name = "bleu4", .title = "BLEU-4", .factor = 100},
                                      {.name = "cider", .title = "CIDEr", .digits = 3}},
-                           .decisive = config.training.select}),
+                           .decisive = config.training.select,
+                           .graphs = graphs}),
       config_(config),
       codec_(std::move(codec)),
       model_(std::move(model)),
@@ -59,9 +60,13 @@ Trainer::Trainer(std::unique_ptr<CaptioningModel> model, const Config& config, s
 
 TextTrainer::Learned Trainer::learn_batch() {
   const CaptionBatch& batch = next_batch(train_);
-  const CaptionLoss::Result result = loss_(*model_, batch);
-  result.loss.backward();
-  return {.loss = result.cross_entropy, .tokens = batch.target_tokens, .units = batch.pictures.dim(0)};
+  const std::vector<Tensor> inputs{batch.pictures, batch.picture_of, batch.target_in, batch.target_out};
+  const std::vector<Tensor> found = graphs().run(inputs, [&] {
+    const CaptionLoss::Result result = loss_(*model_, batch);
+    result.loss.backward();
+    return std::vector{result.cross_entropy};
+  });
+  return {.loss = found[0], .tokens = batch.target_tokens, .units = batch.pictures.dim(0)};
 }
 
 TrainerBase::StepReport Trainer::report_step() {

@@ -18,7 +18,7 @@ class Trainer final : public TextTrainer {
  public:
   /// Restarts default_stream() from the configuration's seed. config.run.steps may be 0 until it is planned.
   Trainer(const Config& config, const std::shared_ptr<const TextCodec>& codec, const TrainingData& data,
-          Device device = Device::cpu());
+          Device device = Device::cpu(), GraphMode graphs = GraphMode::kAuto);
 
   CaptioningModel& model() { return *model_; }
   const char* unit() const override { return "pictures"; }
@@ -34,7 +34,7 @@ class Trainer final : public TextTrainer {
 
  private:
   Trainer(std::unique_ptr<CaptioningModel> model, const Config& config, std::shared_ptr<const TextCodec> codec,
-          const TrainingData& data, Device device);
+          const TrainingData& data, Device device, GraphMode graphs);
 
   Learned learn_batch() override;
   int64_t batches_per_epoch() const override { return train_.batches_per_epoch(); }

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "examples/support/graphs.h"
 #include "examples/support/train_options.h"
 #include "framework/device.h"
 
@@ -12,6 +13,7 @@ struct TrainOptions : CommonTrainOptions {
   std::optional<std::string> data;
   std::optional<std::string> dev;
   Device device;
+  GraphMode graphs = GraphMode::kAuto;
 };
 
 struct EvalOptions {

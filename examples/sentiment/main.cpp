@@ -1,6 +1,8 @@
 // attune-sentiment: learns whether texts are negative or positive, from labelled ones.
 #include <CLI/CLI.hpp>
 
+#include <string>
+
 #include "examples/sentiment/commands.h"
 #include "examples/sentiment/config.h"
 #include "examples/support/model_options.h"
@@ -35,6 +37,8 @@ int main(int argc, char** argv) {
   SharedOptions shared;
   add_train(*train_app, training);
   add_device_option(*train_app, shared);
+  std::string graphs = "auto";
+  add_graphs_option(*train_app, graphs);
 
   EvalOptions evaluation;
   CLI::App* eval_app = app.add_subcommand("eval", "Compare predictions with labels");
@@ -59,6 +63,7 @@ int main(int argc, char** argv) {
 
   return run_program(app, argc, argv, shared, [&] {
     training.device = evaluation.device = prediction.device = attune::parse_device(shared.device);
+    training.graphs = graph_mode(graphs, training.device);
     if (train_app->parsed()) return train(training);
     return eval_app->parsed() ? evaluate(evaluation) : predict(prediction);
   });

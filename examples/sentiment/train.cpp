@@ -39,7 +39,7 @@ int train(const TrainOptions& options) {
   return run.go(
       [&](int64_t steps) {
         if (steps > 0) config.run.steps = steps;
-        return std::make_unique<Trainer>(config, vocabulary, train, dev.sequences, options.device);
+        return std::make_unique<Trainer>(config, vocabulary, train, dev.sequences, options.device, options.graphs);
       },
       fmt::format("{}\n{} tokens, vocabulary {}, {:.2f}% of the development words unknown", corpus.description,
                   with_commas(train.token_count()), with_commas(vocabulary.size()),

@@ -40,14 +40,16 @@ std::unique_ptr<Optimizer> make_optimizer(const TrainingConfig& config, const Se
 }  // namespace
 
 Trainer::Trainer(const Config& config, Vocabulary vocabulary, LabelledSequences train, LabelledSequences dev,
-                 Device device)
+                 Device device, GraphMode graphs)
     : config_(config),
       vocabulary_(std::move(vocabulary)),
       model_(make_model(config, vocabulary_, device)),
       optimizer_(make_optimizer(config.training, *model_)),
+      graphs_(make_step_graphs(graphs, model_->named_parameters())),
       train_(std::move(train),
              {.batches = {.max_examples = config.training.batch_size, .seed = config.run.seed}, .prefetch = 2}),
-      dev_(evaluation_loader(std::move(dev))) {
+      dev_(evaluation_loader(std::move(dev))),
+      figures_(device) {
   if (config.training.average_decay > 0) average_.emplace(model_->named_parameters(), config.training.average_decay);
 }
 
@@ -93,30 +95,30 @@ Tensor Trainer::with_unknown_words(const Batch& batch) const {
   return tokens;
 }
 
-/// Sum over the members of their mean losses: each learns as if it were alone.
-Variable Trainer::loss_of(const Variable& logits, const Tensor& labels) const {
-  const int64_t members = logits.dim(0);
-  const Tensor targets = labels.unsqueeze(0).expand({members, labels.dim(0)}).contiguous();
-  const CrossEntropyOptions options{.label_smoothing = config_.training.label_smoothing};
-  return cross_entropy(logits, targets, options) * static_cast<double>(members);
-}
-
 Trainer::Step Trainer::train_step() {
   const Batch* batch = train_.next();
   if (batch == nullptr) batch = train_.next();  // the next epoch
   optimizer_->set_learning_rate(learning_rate());
-  const Variable logits = (*model_)(with_unknown_words(*batch), batch->lengths);  // [M, B, 2]
-  const Variable loss = loss_of(logits, batch->labels);
-
-  loss.backward();
+  const int64_t members = model_->members();
+  const Tensor tokens = with_unknown_words(*batch);                                                        // [B, T]
+  const Tensor targets = batch->labels.unsqueeze(0).expand({members, batch->labels.dim(0)}).contiguous();  // [M, B]
+  const CrossEntropyOptions options{.label_smoothing = config_.training.label_smoothing};
+  const std::vector<Tensor> found = graphs_->run({tokens, batch->lengths, targets}, [&] {
+    const Variable logits = (*model_)(tokens, batch->lengths);  // [M, B, 2]
+    // The sum over the members of their mean losses: each learns as if it were alone.
+    const Variable loss = cross_entropy(logits, targets, options) * static_cast<double>(members);
+    loss.backward();
+    return std::vector{loss.value(), logits.value()};
+  });
   // Gradients of M members side by side are sqrt(M) times as long as those of one.
-  const auto members = static_cast<double>(model_->members());
-  optimizer_->step({.clip_norm = config_.training.clip_norm * std::sqrt(members)});
+  optimizer_->step({.clip_norm = config_.training.clip_norm * std::sqrt(static_cast<double>(members))});
   if (average_) average_->update();
 
   ++step_;
-  figures_.add({loss.value(), logits.value()},
-               [this, labels = batch->labels](const std::vector<Tensor>& found) { see(found[0], found[1], labels); });
+  std::vector<PendingCopy> copies;
+  for (const Tensor& tensor : found) copies.emplace_back(tensor);
+  figures_.add(std::move(copies),
+               [this, labels = batch->labels](const std::vector<Tensor>& seen) { see(seen[0], seen[1], labels); });
   return {.loss = loss_, .accuracy = accuracy_, .tokens = batch->token_count};
 }
 
@@ -239,7 +241,7 @@ void Trainer::restore_progress(const std::string& text) {
 }
 
 void Trainer::restore(const Checkpoint& checkpoint) {
-  figures_ = {};
+  figures_.forget();
   restore_progress(checkpoint.text("state/progress"));
   model_->load_state_dict(checkpoint.tensors("model"));
   optimizer_->load_state(checkpoint.tensors("optimizer"));

@@ -11,6 +11,7 @@
 #include "datasets/vocabulary.h"
 #include "examples/sentiment/evaluate.h"
 #include "examples/sentiment/model.h"
+#include "examples/support/graphs.h"
 #include "examples/support/step_figures.h"
 #include "examples/support/training_run.h"
 #include "framework/checkpoint.h"
@@ -35,7 +36,7 @@ class Trainer final : public TrainerBase {
 
   /// Restarts default_stream() from the configuration's seed. config.run.steps may be 0 until it is planned.
   Trainer(const Config& config, Vocabulary vocabulary, LabelledSequences train, LabelledSequences dev,
-          Device device = Device::cpu());
+          Device device = Device::cpu(), GraphMode graphs = GraphMode::kAuto);
 
   /// config.run.steps, or all epochs.
   int64_t total_steps() const override;
@@ -62,7 +63,6 @@ class Trainer final : public TrainerBase {
  private:
   double learning_rate() const;
   Tensor with_unknown_words(const Batch& batch) const;
-  Variable loss_of(const Variable& logits, const Tensor& labels) const;
   void see(const Tensor& loss, const Tensor& logits, const Tensor& labels);
   std::string progress() const;
   void restore_progress(const std::string& json);
@@ -71,6 +71,7 @@ class Trainer final : public TrainerBase {
   Vocabulary vocabulary_;
   std::unique_ptr<SentimentModel> model_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<StepGraphs> graphs_;
   std::optional<WeightAverage> average_;
   Loader train_;
   Loader dev_;

@@ -4,14 +4,11 @@
 
 namespace attune::examples {
 
-void StepFigures::add(const std::vector<Tensor>& found, See see) {
-  // Begun before anything is waited for.
-  std::vector<PendingCopy> begun;
-  for (const Tensor& tensor : found) begun.emplace_back(tensor);
+void StepFigures::add(std::vector<PendingCopy> found, See see) {
   settle();
-  pending_ = std::move(begun);
+  pending_ = std::move(found);
   see_ = std::move(see);
-  if (first_ || found.front().device().is_cpu()) settle();
+  if (first_ || !late_) settle();
   first_ = false;
 }
 

@@ -15,14 +15,20 @@ class StepFigures {
   /// Sees tensors of a step, on the host.
   using See = std::function<void(const std::vector<Tensor>& found)>;
 
-  /// Tensors of a step, all on one device.
-  void add(const std::vector<Tensor>& found, See see);
+  /// device: of the steps.
+  explicit StepFigures(Device device) : late_(!device.is_cpu()) {}
+
+  /// Copies of tensors of a step.
+  void add(std::vector<PendingCopy> found, See see);
   /// Waits for what has not been seen.
   void settle();
+  /// What has not been seen never is.
+  void forget() { pending_.clear(); }
 
  private:
   std::vector<PendingCopy> pending_;
   See see_;
+  bool late_;
   bool first_ = true;
 };
 

@@ -62,7 +62,9 @@ TextTrainer::TextTrainer(Module& model, const Options& options)
       shown_(options.shown),
       decisive_(options.decisive),
       model_(model),
-      optimizer_(model.named_parameters(), optimizer_options(options.training)) {
+      optimizer_(model.named_parameters(), optimizer_options(options.training)),
+      graphs_(make_step_graphs(options.graphs, model.named_parameters())),
+      figures_(options.averaged.entries().front().second.device()) {
   if (config_.average_decay > 0) moving_.emplace(options.averaged, config_.average_decay);
   if (config_.average_last + config_.average_best > 0) {
     kept_.emplace(options.averaged, checkpoint_average(config_));
@@ -97,10 +99,10 @@ double TextTrainer::learning_rate() const {
 /// one large batch would make.
 TextTrainer::Step TextTrainer::train_step() {
   Step result;
-  std::vector<Tensor> losses;
+  std::vector<PendingCopy> losses;
   for (int64_t i = 0; i < config_.accumulation; ++i) {
     const Learned learned = learn_batch();
-    losses.push_back(learned.loss);
+    losses.emplace_back(learned.loss);  // before the next batch overwrites it
     result.tokens += learned.tokens;
     result.units += learned.units;
   }
@@ -110,7 +112,7 @@ TextTrainer::Step TextTrainer::train_step() {
   if (moving_) moving_->update();
 
   ++step_;
-  figures_.add(losses, [this, count = result.tokens](const std::vector<Tensor>& found) {
+  figures_.add(std::move(losses), [this, count = result.tokens](const std::vector<Tensor>& found) {
     double sum = 0;
     for (const Tensor& loss : found) sum += loss.item();
     loss_ = sum / static_cast<double>(count);
@@ -253,7 +255,7 @@ void TextTrainer::restore_progress(const std::string& text) {
 }
 
 void TextTrainer::restore(const Checkpoint& checkpoint) {
-  figures_ = {};
+  figures_.forget();
   restore_progress(checkpoint.text("state/progress"));
   model_.load_state_dict(checkpoint.tensors("model"));
   optimizer_.load_state(checkpoint.tensors("optimizer"));

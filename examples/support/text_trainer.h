@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "autograd/optim/adam.h"
 #include "autograd/optim/average.h"
+#include "examples/support/graphs.h"
 #include "examples/support/step_figures.h"
 #include "examples/support/text_training.h"
 #include "examples/support/training_run.h"
@@ -80,6 +82,7 @@ class TextTrainer : public TrainerBase {
     ParameterList averaged;           ///< what averages are made of
     std::vector<ShownScore> shown{};  ///< figures of an evaluation that people see
     std::string decisive{};           ///< name of the figure that says which evaluation is best; of none: the loss
+    GraphMode graphs = GraphMode::kOff;
   };
   /// The model is one that the program's trainer owns.
   TextTrainer(Module& model, const Options& options);
@@ -92,6 +95,8 @@ class TextTrainer : public TrainerBase {
   };
   /// Takes the next batch and adds the gradients of the sum of its tokens' losses.
   virtual Learned learn_batch() = 0;
+  /// For the passes of learn_batch().
+  StepGraphs& graphs() { return *graphs_; }
   virtual int64_t batches_per_epoch() const = 0;
   virtual DataPosition position() const = 0;
   virtual void seek(const DataPosition& position) = 0;
@@ -124,6 +129,7 @@ class TextTrainer : public TrainerBase {
   std::string decisive_;
   Module& model_;
   AdamW optimizer_;
+  std::unique_ptr<StepGraphs> graphs_;
   std::optional<WeightAverage> moving_;
   std::optional<CheckpointAverage> kept_;
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/support/graphs.h"
 #include "examples/support/train_options.h"
 #include "framework/device.h"
 
@@ -15,6 +16,7 @@ struct TrainOptions : CommonTrainOptions {
   std::optional<std::string> source;  ///< language
   std::optional<std::string> target;
   Device device;
+  GraphMode graphs = GraphMode::kAuto;
 };
 
 /// How the best translation is looked for, and what becomes of sentences that are longer than the model takes.

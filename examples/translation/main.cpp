@@ -1,6 +1,8 @@
 // attune-translation: learns to translate from sentences and their translations.
 #include <CLI/CLI.hpp>
 
+#include <string>
+
 #include "examples/translation/commands.h"
 #include "framework/version.h"
 
@@ -15,6 +17,8 @@ int main(int argc, char** argv) {
   translation::add_options(*train_app, training);
   SharedOptions shared;
   add_device_option(*train_app, shared);
+  std::string graphs = "auto";
+  add_graphs_option(*train_app, graphs);
 
   translation::EvalOptions evaluation;
   CLI::App* eval_app = app.add_subcommand("eval", "Compare translations with references");
@@ -30,6 +34,7 @@ int main(int argc, char** argv) {
 
   return run_program(app, argc, argv, shared, [&] {
     training.device = evaluation.device = translating.device = attune::parse_device(shared.device);
+    training.graphs = graph_mode(graphs, training.device);
     if (train_app->parsed()) return translation::train(training);
     return eval_app->parsed() ? translation::evaluate(evaluation) : translation::translate(translating);
   });

@@ -46,7 +46,7 @@ int train(const TrainOptions& options) {
   return run.go(
       [&](int64_t steps) {
         if (steps > 0) config.run.steps = steps;
-        return std::make_unique<Trainer>(config, sides, data, options.device);
+        return std::make_unique<Trainer>(config, sides, data, options.device, options.graphs);
       },
       data.description);
 }

@@ -19,17 +19,19 @@ std::unique_ptr<TranslationModel> seeded_model(const Config& config, const TextS
 
 }  // namespace
 
-Trainer::Trainer(const Config& config, const TextSides& sides, const TrainingData& data, Device device)
-    : Trainer(seeded_model(config, sides, device), config, sides, data) {}
+Trainer::Trainer(const Config& config, const TextSides& sides, const TrainingData& data, Device device,
+                 GraphMode graphs)
+    : Trainer(seeded_model(config, sides, device), config, sides, data, graphs) {}
 
 Trainer::Trainer(std::unique_ptr<TranslationModel> model, const Config& config, TextSides sides,
-                 const TrainingData& data)
+                 const TrainingData& data, GraphMode graphs)
     : TextTrainer(*model, {.program = "attune-translation",
                            .training = config.training,
                            .steps = config.run.steps,
                            .averaged = model->named_parameters(),
                            .shown = {{.name = "bleu", .title = "BLEU"}},
-                           .decisive = "bleu"}),
+                           .decisive = "bleu",
+                           .graphs = graphs}),
       config_(config),
       sides_(std::move(sides)),
       model_(std::move(model)),
@@ -42,10 +44,14 @@ Trainer::Trainer(std::unique_ptr<TranslationModel> model, const Config& config, 
 
 TextTrainer::Learned Trainer::learn_batch() {
   const PairBatch& batch = next_batch(train_);
-  const Variable features = (*model_)(batch.source, batch.source_lengths, batch.target_in);  // [B, T, D]
-  const Variable loss = loss_(features, model_->decoder().head(), batch.target_out);
-  loss.backward();
-  return {.loss = loss.value(), .tokens = batch.target_tokens, .units = batch.source_tokens + batch.target_tokens};
+  const std::vector<Tensor> inputs{batch.source, batch.source_lengths, batch.target_in, batch.target_out};
+  const std::vector<Tensor> found = graphs().run(inputs, [&] {
+    const Variable features = (*model_)(batch.source, batch.source_lengths, batch.target_in);  // [B, T, D]
+    const Variable loss = loss_(features, model_->decoder().head(), batch.target_out);
+    loss.backward();
+    return std::vector{loss.value()};
+  });
+  return {.loss = found[0], .tokens = batch.target_tokens, .units = batch.source_tokens + batch.target_tokens};
 }
 
 std::string Trainer::description() const {

@@ -17,7 +17,8 @@ namespace attune::examples::translation {
 class Trainer final : public TextTrainer {
  public:
   /// Restarts default_stream() from the configuration's seed. config.run.steps may be 0 until it is planned.
-  Trainer(const Config& config, const TextSides& sides, const TrainingData& data, Device device = Device::cpu());
+  Trainer(const Config& config, const TextSides& sides, const TrainingData& data, Device device = Device::cpu(),
+          GraphMode graphs = GraphMode::kAuto);
 
   TranslationModel& model() { return *model_; }
 
@@ -26,7 +27,8 @@ class Trainer final : public TextTrainer {
   std::string description() const override;
 
  private:
-  Trainer(std::unique_ptr<TranslationModel> model, const Config& config, TextSides sides, const TrainingData& data);
+  Trainer(std::unique_ptr<TranslationModel> model, const Config& config, TextSides sides, const TrainingData& data,
+          GraphMode graphs);
 
   Learned learn_batch() override;
   int64_t batches_per_epoch() const override { return train_.batches_per_epoch(); }

@@ -1,7 +1,7 @@
 // A CUDA backend for machines without a GPU: "device" memory is the host's, and the kernels are the CPU's. With it the
 // whole way of a CUDA tensor is tested but for the kernels themselves: opening the backend, the allocator, copies, that
 // every op allocates where its operands are, and that nobody but kernels touches device memory, which is not accessible
-// outside of them. ATTUNE_EMULATED=interface, driver or kernel makes it fail as a real one may.
+// outside of them. ATTUNE_EMULATED=interface, driver, kernel or capture makes it fail as a real one may.
 
 #include <sys/mman.h>
 
@@ -10,11 +10,16 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "framework/cuda_plugin.h"
@@ -26,11 +31,16 @@ struct attune::Transfer {
   std::vector<std::byte> bytes;
 };
 
+struct attune::StepGraph {
+  std::unique_ptr<std::vector<std::function<void(uint64_t draws)>>> kernels;
+};
+
 namespace {
 
 using attune::AnyFunction;
 using attune::CudaPlugin;
 using attune::CudaProperties;
+using attune::StepGraph;
 using attune::Transfer;
 
 constexpr size_t kMemory = size_t{1} << 30;
@@ -109,19 +119,50 @@ struct Access {
 };
 
 std::atomic<int64_t> waits = 0;
+std::atomic<int64_t> replays = 0;
+const attune::CudaCore* core = nullptr;
 
-/// A result that is not a tensor is there for the host, which has to wait for it.
+/// A result that is a number is there for the host, which has to wait for it.
 template <class Param>
 constexpr bool kWaits = std::is_lvalue_reference_v<Param> && !std::is_const_v<std::remove_reference_t<Param>> &&
-                        !std::is_same_v<Param, attune::Tensor&>;
+                        std::is_arithmetic_v<std::remove_reference_t<Param>>;
+
+// Recorded steps: kernels with copies of what they were called with, as CUDA keeps it.
+
+using Recording = std::vector<std::function<void(uint64_t draws)>>;
+
+Recording* recording = nullptr;
+
+void require_no_recording(const char* what) {
+  if (recording != nullptr) throw attune::DeviceError(std::string("a step that is recorded for a graph ") + what);
+}
+
+void add_draws(attune::RandomState& state, uint64_t draws) { state.offset += draws; }
+void add_draws(attune::DropoutSpec& spec, uint64_t draws) { add_draws(spec.state, draws); }
+void add_draws(attune::AttentionSpec& spec, uint64_t draws) { add_draws(spec.dropout, draws); }
+template <class Param>
+void add_draws(Param& /*param*/, uint64_t /*draws*/) {}
 
 /// The CPU's kernel with access to the device's memory.
 template <int kId, class... Params>
 struct Emulated {
   static inline void (*cpu)(Params...) = nullptr;
+
   static void call(Params... params) {
+    if ((kWaits<Params> || ...)) {
+      require_no_recording("waits for a result");
+      ++waits;
+    }
+    if (recording == nullptr) return compute(params...);
+    recording->push_back([kept = std::tuple<std::decay_t<Params>...>(params...)](uint64_t draws) {
+      std::tuple<std::decay_t<Params>...> copies = kept;
+      std::apply([&](auto&... copy) { (add_draws(copy, draws), ...); }, copies);
+      std::apply([](auto&... copy) { compute(copy...); }, copies);
+    });
+  }
+
+  static void compute(Params... params) {
     const Access access;
-    if ((kWaits<Params> || ...)) ++waits;
     cpu(params...);
   }
 };
@@ -168,14 +209,19 @@ void copy(void* to, const void* from, size_t bytes) {
   const Access access;
   std::memcpy(to, from, bytes);
 }
-void to_device(void* to, const void* from, size_t bytes, int) { copy(to, from, bytes); }
+void to_device(void* to, const void* from, size_t bytes, int) {
+  require_no_recording("copies what is on the host to the device and is not one of its inputs");
+  copy(to, from, bytes);
+}
 void to_host(void* to, const void* from, size_t bytes, int) {
+  require_no_recording("waits for a result");
   ++waits;
   copy(to, from, bytes);
 }
 void synchronize(int) { ++waits; }
 
 Transfer* begin_to_host(const void* from, size_t bytes, int) {
+  require_no_recording("copies a result to the host");
   auto* transfer = new Transfer{std::vector<std::byte>(bytes)};
   copy(transfer->bytes.data(), from, bytes);
   return transfer;
@@ -186,18 +232,39 @@ void end_to_host(Transfer* transfer, void* to) {
   delete transfer;
 }
 
+void begin_capture(int) {
+  if (asked_to_fail_at("capture")) throw attune::DeviceError("no graphs, as asked for");
+  recording = new Recording;
+}
+StepGraph* end_capture(int) { return new StepGraph{std::unique_ptr<Recording>(std::exchange(recording, nullptr))}; }
+void abandon_capture(int) noexcept { delete std::exchange(recording, nullptr); }
+void replay(StepGraph* graph, uint64_t draws) {
+  ++replays;
+  for (const auto& kernel : *graph->kernels) kernel(draws);
+}
+void drop(StepGraph* graph) noexcept { delete graph; }
+
 constexpr CudaPlugin plugin_of(const char* interface) {
-  return {interface, device_count, properties,    find_kernel, reserve, give_back,
-          to_device, to_host,      begin_to_host, end_to_host, abandon, synchronize};
+  return {interface,   device_count,    properties,    find_kernel, reserve,    give_back,
+          to_device,   to_host,         begin_to_host, end_to_host, abandon,    begin_capture,
+          end_capture, abandon_capture, replay,        drop,        synchronize};
 }
 constexpr CudaPlugin kPlugin = plugin_of(ATTUNE_CUDA_INTERFACE);
 constexpr CudaPlugin kOther = plugin_of("another");
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) const CudaPlugin* attune_cuda_plugin(const attune::CudaCore*) {
+extern "C" __attribute__((visibility("default"))) const CudaPlugin* attune_cuda_plugin(const attune::CudaCore* given) {
+  core = given;
   return asked_to_fail_at("interface") ? &kOther : &kPlugin;
 }
 
 // What tests look up: how often the host has waited for the device, or would have.
 extern "C" __attribute__((visibility("default"))) int64_t attune_emulated_waits() { return waits; }
+extern "C" __attribute__((visibility("default"))) int64_t attune_emulated_replays() { return replays; }
+
+// The library's is not here: what a recording holds goes back to the library.
+void attune::StorageRef::release() noexcept {
+  if (storage_ != nullptr && storage_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) core->free(storage_);
+  storage_ = nullptr;
+}

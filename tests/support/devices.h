@@ -25,14 +25,18 @@ inline Device cuda_or_skip() {
 /// tests/emulated_cuda, whose kernels are the CPU's.
 inline bool is_emulated(Device device) { return device_summary(device).starts_with("Emulated"); }
 
-/// How often the host has waited for an emulated device, or would have waited for a real one in its place.
-inline int64_t emulated_waits() {
+/// A number that an emulated device counts.
+inline int64_t emulated_count(const char* name) {
   void* library = dlopen(std::getenv("ATTUNE_CUDA_LIBRARY"), RTLD_NOW | RTLD_NOLOAD);
   REQUIRE(library != nullptr);
-  const auto waits = reinterpret_cast<int64_t (*)()>(dlsym(library, "attune_emulated_waits"));
-  REQUIRE(waits != nullptr);
-  return waits();
+  const auto count = reinterpret_cast<int64_t (*)()>(dlsym(library, name));
+  REQUIRE(count != nullptr);
+  return count();
 }
+/// How often the host has waited for an emulated device, or would have waited for a real one in its place.
+inline int64_t emulated_waits() { return emulated_count("attune_emulated_waits"); }
+/// How often recorded steps were computed.
+inline int64_t emulated_replays() { return emulated_count("attune_emulated_replays"); }
 
 /// An environment variable that programs started in this scope see.
 class EnvironmentVariable {

@@ -224,7 +224,7 @@ void steps(const Tensor& x, int64_t (&to)[4]) {
 }
 
 template <class T>
-Attention<T> arguments(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
+Attention<T> arguments(const Context& c, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
                        const AttentionSpec& spec) {
   using C = Compute<T>;
   if (spec.score || spec.mask.where)
@@ -255,7 +255,7 @@ Attention<T> arguments(const Tensor& q, const Tensor& k, const Tensor& v, const 
   a.width = v.dim(3);
   a.scale = static_cast<C>(spec.scale);
   a.softcap = static_cast<C>(spec.softcap);
-  a.dropout = Drop<C>(spec.dropout);
+  a.dropout = Drop<C>(c, spec.dropout);
   return a;
 }
 
@@ -282,7 +282,7 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
   const Context& c = context(q);
   visit_stored(q.dtype(), "attention", [&]<class T>(T) {
     using C = Compute<T>;
-    const Attention<T> a = arguments<T>(q, k, v, bias, spec);
+    const Attention<T> a = arguments<T>(c, q, k, v, bias, spec);
     if constexpr (std::is_same_v<C, float>) {
       if (fits_tiles(a) && !weights.defined()) {
         if constexpr (std::is_same_v<T, bfloat16>) {
@@ -307,7 +307,7 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
   const Context& c = context(q);
   visit_stored(q.dtype(), "attention", [&]<class T>(T) {
     using C = Compute<T>;
-    const Attention<T> a = arguments<T>(q, k, v, bias, spec);
+    const Attention<T> a = arguments<T>(c, q, k, v, bias, spec);
     const int64_t rows = a.batch * a.heads * a.queries;
     const Packed upstream(c, dy);
     const Scratch delta(c, static_cast<size_t>(rows) * sizeof(C));

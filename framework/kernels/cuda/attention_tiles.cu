@@ -20,11 +20,11 @@ struct Words {
   uint64_t counter = ~uint64_t{0};
   PhiloxBlock block{};
 
-  __device__ uint32_t at(const RandomState& state, int64_t i) {
-    const uint64_t wanted = state.offset + static_cast<uint64_t>(i) / 64 * 16 + static_cast<uint64_t>(i) % 16;
+  __device__ uint32_t at(const Drop<float>& dropout, int64_t i) {
+    const uint64_t wanted = static_cast<uint64_t>(i) / 64 * 16 + static_cast<uint64_t>(i) % 16;
     if (wanted != counter) {
       counter = wanted;
-      block = philox(state.seed, wanted);
+      block = dropout.block(wanted);
     }
     return (i & 32) != 0 ? ((i & 16) != 0 ? block.word[3] : block.word[2])
                          : ((i & 16) != 0 ? block.word[1] : block.word[0]);
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kThreads)
         float e = x[i][j] == minus_infinity<float>() ? 0.0f : exp(x[i][j] - above);
         sum[i] += e;
         if (a.dropout.active && e != 0) {
-          e = a.dropout.kept(e, words.at(a.dropout.state, a.element(b, h, t, begin + column)));
+          e = a.dropout.kept(e, words.at(a.dropout, a.element(b, h, t, begin + column)));
         }
         scores[row * kScoreStep + column] = e;
       }

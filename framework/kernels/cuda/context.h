@@ -17,6 +17,10 @@ struct Context {
   cudaStream_t stream = nullptr;  ///< the only one that computes: kernels run in the order of their calls
   cublasLtHandle_t cublas = nullptr;
   int multiprocessors = 0;
+  bool captures = false;  ///< what is given to the stream is recorded (graph.h)
+  /// Where random draws begin is recorded as a number, to which this one in device memory is added; nullptr until
+  /// something is recorded.
+  uint64_t* draws = nullptr;
 };
 
 /// Throws what is missing: the driver, the GPU.

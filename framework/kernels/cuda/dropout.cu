@@ -13,7 +13,7 @@ __global__ void drop(const T* x, Drop<Compute<T>> dropout, T* y, int64_t n) {
   const int64_t counter = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t first = counter / 16 * 64 + counter % 16;
   if (first >= n) return;
-  const PhiloxBlock block = philox(dropout.state.seed, dropout.state.offset + static_cast<uint64_t>(counter));
+  const PhiloxBlock block = dropout.block(static_cast<uint64_t>(counter));
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
     const int64_t i = first + 16 * k;
@@ -27,8 +27,8 @@ void dropout(const Tensor& x, RandomState state, double p, Tensor& y) {
   const Context& c = context(y);
   const Packed from(c, x);
   visit_stored(x.dtype(), "dropout", [&]<class T>(T) {
-    launch(c, "dropout", drop<T>, thread_each(ceil_div(y.numel(), 64) * 16), from.data<T>(), Drop<Compute<T>>(state, p),
-           data<T>(y), y.numel());
+    launch(c, "dropout", drop<T>, thread_each(ceil_div(y.numel(), 64) * 16), from.data<T>(),
+           Drop<Compute<T>>(c, state, p), data<T>(y), y.numel());
   });
 }
 

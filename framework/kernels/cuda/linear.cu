@@ -126,7 +126,7 @@ void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activatio
     }
     const T* rest = biased ? nullptr : data<T>(bias);
     if (product == out && rest == nullptr && left == Activation::kNone && dropout.probability == 0) return;
-    launch(c, "linear", finish<T>, thread_each(y.numel()), product, rest, left, Drop<Compute<T>>(dropout), out, p.n,
+    launch(c, "linear", finish<T>, thread_each(y.numel()), product, rest, left, Drop<Compute<T>>(c, dropout), out, p.n,
            y.numel());
   });
 }
@@ -139,7 +139,7 @@ void linear_backward(const Tensor& dy, const Tensor& z, const Tensor& y, Activat
     using C = Compute<T>;
     if (dz.defined()) {
       launch(c, "linear", backward<T>, thread_each(dy.numel()), data<T>(dy), data<T>(z), data<T>(y), activation,
-             Drop<C>(dropout), data<T>(dz), dy.numel());
+             Drop<C>(c, dropout), data<T>(dz), dy.numel());
     }
     if (!dbias.defined() || n == 0) return;
     const int64_t rows = dy.numel() / n;

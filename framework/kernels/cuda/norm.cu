@@ -176,11 +176,12 @@ void add_layer_norm(const Tensor& x, const Tensor& branch, const DropoutSpec& dr
                     const Tensor& shift, double eps, Tensor& sum, Tensor& y, Tensor& stats) {
   const int64_t width = gain.numel();
   if (x.numel() == 0) return;
+  const Context& c = context(x);
   visit_stored(x.dtype(), "layer_norm", [&]<class T>(T) {
     using C = Compute<T>;
-    run_forward<true, T>(context(x), "layer_norm",
+    run_forward<true, T>(c, "layer_norm",
                          {data<T>(x), data<T>(branch), data<T>(sum), data<T>(y), data<C>(stats), data<T>(gain),
-                          data<T>(shift), x.numel() / width, width, static_cast<C>(eps), Drop<C>(dropout)});
+                          data<T>(shift), x.numel() / width, width, static_cast<C>(eps), Drop<C>(c, dropout)});
   });
 }
 
@@ -188,11 +189,12 @@ void add_layer_norm_backward(const Tensor& dy, const Tensor& carried, const Tens
                              const Tensor& gain, const DropoutSpec& dropout, Tensor& dsum, Tensor& dbranch,
                              Tensor& dgain, bool accumulate_gain, Tensor& dshift, bool accumulate_shift) {
   const int64_t width = gain.numel();
+  const Context& c = context(dy);
   visit_stored(dy.dtype(), "layer_norm", [&]<class T>(T) {
     using C = Compute<T>;
-    run_backward<true, T>(context(dy), "layer_norm",
+    run_backward<true, T>(c, "layer_norm",
                           {data<T>(dy), data<T>(carried), data<T>(sum), data<C>(stats), data<T>(gain), data<T>(dsum),
-                           data<T>(dbranch), width == 0 ? 0 : dy.numel() / width, width, Drop<C>(dropout)},
+                           data<T>(dbranch), width == 0 ? 0 : dy.numel() / width, width, Drop<C>(c, dropout)},
                           if_defined(dgain), accumulate_gain, if_defined(dshift), accumulate_shift);
   });
 }

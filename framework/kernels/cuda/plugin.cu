@@ -3,19 +3,31 @@
 #include <nvtx3/nvToolsExt.h>
 
 #include <cstring>
+#include <type_traits>
 
 #include "framework/error.h"
 #include "framework/kernels/cuda/check.h"
 #include "framework/kernels/cuda/context.h"
+#include "framework/kernels/cuda/graph.h"
 #include "framework/kernels/cuda/kernels.h"
 #include "framework/kernels/cuda/transfer.h"
 
 namespace attune::cuda {
 namespace {
 
+/// What a kernel was called with, as CudaPlugin says.
+template <class Param>
+void keep(const Param& param) {
+  if constexpr (std::is_same_v<Param, Tensor>) keep_while_recorded(param);
+  if constexpr (std::is_same_v<Param, AttentionSpec>) {
+    for (const Tensor* x : {&param.mask.lengths, &param.mask.keep, &param.mask.blocks}) keep_while_recorded(*x);
+  }
+}
+
 /// A kernel inside a range of its name for profilers. Costs nothing where none listens.
 template <auto kFunction, const char* kName, class... Params>
 void ranged(Params... params) {
+  (keep(params), ...);
   struct Range {
     Range() { nvtxRangePushA(kName); }
     ~Range() { nvtxRangePop(); }
@@ -89,9 +101,23 @@ void give_back(void* block, int device) noexcept {
 
 void synchronize(int device) { ATTUNE_CUDA(cudaStreamSynchronize(context(device).stream)); }
 
-constexpr CudaPlugin kPlugin{
-    ATTUNE_CUDA_INTERFACE, device_count, properties, find_kernel, reserve, give_back, to_device, to_host,
-    begin_to_host,         end_to_host,  abandon,    synchronize};
+constexpr CudaPlugin kPlugin{ATTUNE_CUDA_INTERFACE,
+                             device_count,
+                             properties,
+                             find_kernel,
+                             reserve,
+                             give_back,
+                             to_device,
+                             to_host,
+                             begin_to_host,
+                             end_to_host,
+                             abandon,
+                             begin_capture,
+                             end_capture,
+                             abandon_capture,
+                             replay,
+                             drop,
+                             synchronize};
 
 }  // namespace
 }  // namespace attune::cuda

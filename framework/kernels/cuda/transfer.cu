@@ -4,8 +4,10 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
+#include "framework/error.h"
 #include "framework/kernels/cuda/check.h"
 #include "framework/kernels/cuda/context.h"
 #include "framework/kernels/cuda/transfer.h"
@@ -96,10 +98,16 @@ void give_back(Transfer* transfer) noexcept {
   all.free.push_back(transfer);
 }
 
+void require_no_capture(const Context& c, const char* what) {
+  if (!c.captures) return;
+  throw DeviceError(std::string("a step that is recorded for a graph ") + what);
+}
+
 }  // namespace
 
 void to_device(void* to, const void* from, size_t bytes, int device) {
   const Context& c = context(device);
+  require_no_capture(c, "copies what is on the host to the device and is not one of its inputs");
   if (bytes > kLargest) {  // weights that are loaded: no step waits for them
     ATTUNE_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, c.stream));
     return;
@@ -115,12 +123,14 @@ void to_device(void* to, const void* from, size_t bytes, int device) {
 
 void to_host(void* to, const void* from, size_t bytes, int device) {
   const Context& c = context(device);
+  require_no_capture(c, "waits for a result");
   ATTUNE_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, c.stream));
   ATTUNE_CUDA(cudaStreamSynchronize(c.stream));
 }
 
 Transfer* begin_to_host(const void* from, size_t bytes, int device) {
   const Context& c = context(device);
+  require_no_capture(c, "copies a result to the host");
   struct GiveBack {
     void operator()(Transfer* transfer) const noexcept { give_back(transfer); }
   };
