@@ -240,21 +240,30 @@ HWY_INLINE void ExpBounded(D d, hn::Vec<D> (&x)[N]) {
   }
 }
 
+namespace detail {
+
+/// exp(x) - 1 where x is at least one binade below what overflows.
+template <class D>
+HWY_INLINE hn::Vec<D> BoundedExpm1(D d, hn::Vec<D> x) {
+  using T = hn::TFromD<D>;
+  const hn::RebindToSigned<D> di;
+  const auto low = hn::Set(d, Format<T>::kExpMin);
+  const auto in = hn::IfThenElse(hn::Lt(x, low), low, x);
+  hn::Vec<decltype(di)> exponent;
+  const auto tail = ReducedExpm1(d, in, exponent);
+  const auto scale = hn::BitCast(d, hn::Add(exponent, hn::BitCast(di, hn::Set(d, T{1}))));
+  return hn::MulAdd(scale, tail, hn::Sub(scale, hn::Set(d, T{1})));
+}
+
+}  // namespace detail
+
 /// exp(x) - 1 without cancellation near 0.
 template <class D>
 HWY_INLINE hn::Vec<D> Expm1(D d, hn::Vec<D> x) {
   using T = hn::TFromD<D>;
-  using F = detail::Format<T>;
-  const hn::RebindToSigned<D> di;
-  const auto low = hn::Set(d, F::kExpMin);
-  const auto in = hn::IfThenElse(hn::Lt(x, low), low, x);
-  hn::Vec<decltype(di)> exponent;
-  const auto tail = detail::ReducedExpm1(d, in, exponent);
-  const auto scale = hn::BitCast(d, hn::Add(exponent, hn::BitCast(di, hn::Set(d, T{1}))));
-  const auto y = hn::MulAdd(scale, tail, hn::Sub(scale, hn::Set(d, T{1})));
   // One binade before the largest number the scale alone overflows.
-  const auto high = hn::Set(d, static_cast<T>(static_cast<double>(F::kBias) * 0.69314718055994530942));
-  return hn::IfThenElse(hn::Gt(x, high), Exp(d, x), y);
+  const auto high = hn::Set(d, static_cast<T>(static_cast<double>(detail::Format<T>::kBias) * 0.69314718055994530942));
+  return hn::IfThenElse(hn::Gt(x, high), Exp(d, x), detail::BoundedExpm1(d, x));
 }
 
 /// Natural logarithm, within 1.5 units in the last place. -infinity at 0, NaN below.
@@ -304,7 +313,7 @@ HWY_INLINE hn::Vec<D> Log1p(D d, hn::Vec<D> x) {
 template <class D>
 HWY_INLINE hn::Vec<D> Tanh(D d, hn::Vec<D> x) {
   using T = hn::TFromD<D>;
-  const auto t = Expm1(d, hn::Mul(hn::Abs(x), hn::Set(d, T{-2})));
+  const auto t = detail::BoundedExpm1(d, hn::Mul(hn::Abs(x), hn::Set(d, T{-2})));
   return hn::CopySign(hn::Div(t, hn::Add(t, hn::Set(d, T{2}))), x);
 }
 
