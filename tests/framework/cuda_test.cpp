@@ -83,7 +83,10 @@ void run_emulated(const char* filter) {
   CHECK(finished.out.find("All tests passed") != std::string::npos);
 }
 
-TEST_CASE("tests of CUDA devices pass on an emulated one", "[device]") { run_emulated("[cuda]~[gradcheck]~[sizes]"); }
+TEST_CASE("tests of CUDA devices pass on an emulated one", "[device]") {
+  run_emulated("[cuda]~[gradcheck]~[sizes]~[alone]");
+  run_emulated("[cuda][alone]");
+}
 
 TEST_CASE("tests of CUDA devices at larger sizes pass on an emulated one", "[device][release]") {
   run_emulated("[sizes]");  // [gradcheck] calls the CPU's kernels a hundred thousand times
@@ -319,7 +322,8 @@ TEST_CASE("operands on two devices are refused by name", "[device][cuda][errors]
         }).find("cuda:" + std::to_string(count) + ": there is no such device") == 0);
 }
 
-TEST_CASE("a CUDA kernel that is not there is named", "[device][cuda][errors]") {
+// Alone in its process: a kernel that was found once is not looked for again.
+TEST_CASE("a CUDA kernel that is not there is named", "[device][cuda][errors][alone]") {
   const Device cuda = cuda_or_skip();
   if (!is_emulated(cuda)) SKIP("a backend that has every kernel");
   Tensor a = Tensor::zeros({16}, DType::kFloat32, cuda);
