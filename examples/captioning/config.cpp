@@ -51,7 +51,10 @@ Config scenes() {
 Config photographs() {
   Config config;
   TrainingConfig& training = config.training;
-  training.epochs = 50;
+  training.epochs = 20;
+  training.pictures = 48;
+  training.captions_per_picture = 2;  // a picture is seen changed in more ways, and costs no more than they
+  training.words = 0.3;
   training.learning_rate = 1e-3;
   training.warmup = 500;
   training.schedule = "cosine";
