@@ -6,7 +6,6 @@
 #include <chrono>
 #include <utility>
 
-#include "examples/support/placement.h"
 #include "examples/support/saved_parts.h"
 #include "examples/support/table.h"
 #include "framework/random.h"
@@ -17,7 +16,7 @@ namespace {
 std::unique_ptr<CaptioningModel> seeded_model(const Config& config, const TextCodec& codec, Device device) {
   manual_seed(config.run.seed);
   auto model = make_model(config, codec);
-  place(*model, {device, parse_precision(config.run.precision)});
+  model->to(device);
   return model;
 }
 

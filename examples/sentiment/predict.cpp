@@ -46,7 +46,7 @@ void show(const Prediction& prediction, bool json) {
 
 int predict(const PredictOptions& options) {
   const Snapshot snapshot = load_snapshot(options.checkpoint);
-  place(*snapshot.model, options.placement);
+  snapshot.model->to(options.device);
   std::vector<AttentionExample> examples;
   const auto answer = [&](const std::string& text, const std::string& origin) {
     Prediction prediction = classify(snapshot, text, origin);

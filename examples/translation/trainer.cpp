@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "examples/support/placement.h"
 #include "examples/support/table.h"
 #include "framework/random.h"
 
@@ -14,7 +13,7 @@ namespace {
 std::unique_ptr<TranslationModel> seeded_model(const Config& config, const TextSides& sides, Device device) {
   manual_seed(config.run.seed);
   auto model = make_model(config, sides);
-  place(*model, {device, parse_precision(config.run.precision)});
+  model->to(device);
   return model;
 }
 
