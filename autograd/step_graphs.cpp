@@ -47,8 +47,12 @@ StepGraphs::StepGraphs(GraphMode mode, const ParameterList& parameters, Refused 
 
 StepGraphs::~StepGraphs() = default;
 
-std::vector<Tensor> StepGraphs::run(const std::vector<Tensor>& inputs, const Step& step) {
-  if (mode_ == GraphMode::kOff || device_.is_cpu()) return step();
+const std::vector<Tensor>& StepGraphs::run(std::span<const Tensor> inputs, const Step& step) {
+  found_.clear();
+  if (mode_ == GraphMode::kOff || device_.is_cpu()) {
+    step(found_);
+    return found_;
+  }
   // Computed before it is recorded: kernels are chosen, tables filled.
   const int64_t plain = mode_ == GraphMode::kOn ? 1 : 2;
   if (known_.size() >= kMostKnown) {
@@ -61,14 +65,19 @@ std::vector<Tensor> StepGraphs::run(const std::vector<Tensor>& inputs, const Ste
   }
   if (known == nullptr) known = std::make_unique<Recorded>();
   if (known->graph == nullptr) {
-    if (++known->uses <= plain || size_ >= kMostRecorded || !record(*known, inputs, step)) return step();
+    if (++known->uses <= plain || size_ >= kMostRecorded || !record(*known, inputs, step)) {
+      step(found_);
+      return found_;
+    }
     ++size_;
   }
-  return replay(*known, inputs);
+  replay(*known, inputs);
+  found_ = known->outputs;
+  return found_;
 }
 
 /// All that a step is the same for.
-std::string StepGraphs::key_of(const std::vector<Tensor>& inputs) const {
+std::string StepGraphs::key_of(std::span<const Tensor> inputs) const {
   std::string key;
   append(key, static_cast<int64_t>(default_stream().state().seed));
   for (const Tensor& input : inputs) {
@@ -103,7 +112,7 @@ void StepGraphs::set_grad_states(const std::vector<Leaf::GradState>& states) {
 }
 
 /// False, and nothing has happened, where the step cannot be recorded.
-bool StepGraphs::record(Recorded& recorded, const std::vector<Tensor>& inputs, const Step& step) {
+bool StepGraphs::record(Recorded& recorded, std::span<const Tensor> inputs, const Step& step) {
   const RandomState begin = default_stream().state();
   const std::vector<Leaf::GradState> before = grad_states();
   // Nothing has been computed, so that everything is as it was.
@@ -114,7 +123,7 @@ bool StepGraphs::record(Recorded& recorded, const std::vector<Tensor>& inputs, c
   for (const Tensor& input : inputs) recorded.inputs.push_back(input.to(device_));
   try {
     StepCapture capture(device_, inputs, recorded.inputs);
-    recorded.outputs = step();
+    step(recorded.outputs);
     recorded.graph = capture.end();
   } catch (const Error& error) {
     Tape::current().clear();
@@ -133,7 +142,7 @@ bool StepGraphs::record(Recorded& recorded, const std::vector<Tensor>& inputs, c
   return true;
 }
 
-std::vector<Tensor> StepGraphs::replay(const Recorded& recorded, const std::vector<Tensor>& inputs) {
+void StepGraphs::replay(const Recorded& recorded, std::span<const Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     Tensor copy = recorded.inputs[i];
     const size_t bytes = static_cast<size_t>(copy.numel()) * dtype_size(copy.dtype());
@@ -143,7 +152,6 @@ std::vector<Tensor> StepGraphs::replay(const Recorded& recorded, const std::vect
   cuda_plugin().replay(recorded.graph, state.offset - recorded.draws_begin);
   default_stream().set_state({state.seed, state.offset + recorded.draws});
   set_grad_states(recorded.grad_states);
-  return recorded.outputs;
 }
 
 }  // namespace attune

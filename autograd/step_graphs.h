@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,10 +20,11 @@ enum class GraphMode : uint8_t { kOff, kAuto, kOn };
 ///
 ///     StepGraphs graphs(GraphMode::kAuto, model.named_parameters());
 ///     for (...) {
-///       const auto found = graphs.run({batch.tokens, batch.labels}, [&] {
+///       const Tensor inputs[] = {batch.tokens, batch.labels};
+///       const auto& found = graphs.run(inputs, [&](std::vector<Tensor>& results) {
 ///         const Variable loss = cross_entropy(model(batch.tokens), batch.labels);
 ///         loss.backward();
-///         return std::vector{loss.value()};
+///         results.push_back(loss.value());
 ///       });
 ///       optimizer.step();
 ///     }
@@ -30,7 +32,8 @@ enum class GraphMode : uint8_t { kOff, kAuto, kOn };
 /// Where a step cannot be recorded, and on the CPU, all steps are computed as they come.
 class StepGraphs {
  public:
-  using Step = std::function<std::vector<Tensor>()>;
+  /// A forward and a backward pass, and what of them is wanted.
+  using Step = std::function<void(std::vector<Tensor>& found)>;
 
   /// Told why, once a step cannot be recorded; from then on none is.
   using Refused = std::function<void(const std::string& reason)>;
@@ -41,12 +44,11 @@ class StepGraphs {
   StepGraphs(const StepGraphs&) = delete;
   StepGraphs& operator=(const StepGraphs&) = delete;
 
-  /// What step() returns, which the next call overwrites where it is on a CUDA device. step() is a forward and a
-  /// backward pass. Between calls with equal shapes, nothing that it computes with may change but: values of `inputs`,
-  /// contiguous tensors on the host that it takes to the device (Tensor::to); values of tensors that stay where they
-  /// are on the device, such as parameters; and the offset of default_stream(). It uses the host's values of inputs for
-  /// checks alone, which are not made where the step is not run.
-  std::vector<Tensor> run(const std::vector<Tensor>& inputs, const Step& step);
+  /// What step() found; valid until the next call. Between calls with equal shapes, nothing that it computes with may
+  /// change but: values of `inputs`, contiguous tensors on the host that it takes to the device (Tensor::to); values of
+  /// tensors that stay where they are on the device, such as parameters; and the offset of default_stream(). It uses
+  /// the host's values of inputs for checks alone, which are not made where the step is not run.
+  const std::vector<Tensor>& run(std::span<const Tensor> inputs, const Step& step);
 
   /// Steps that are recorded.
   int64_t size() const { return size_; }
@@ -54,18 +56,19 @@ class StepGraphs {
  private:
   struct Recorded;
 
-  std::string key_of(const std::vector<Tensor>& inputs) const;
+  std::string key_of(std::span<const Tensor> inputs) const;
   std::vector<const std::byte*> addresses() const;
   std::vector<Leaf::GradState> grad_states() const;
   void set_grad_states(const std::vector<Leaf::GradState>& states);
-  bool record(Recorded& recorded, const std::vector<Tensor>& inputs, const Step& step);
-  std::vector<Tensor> replay(const Recorded& recorded, const std::vector<Tensor>& inputs);
+  bool record(Recorded& recorded, std::span<const Tensor> inputs, const Step& step);
+  void replay(const Recorded& recorded, std::span<const Tensor> inputs);
 
   GraphMode mode_;
   std::vector<LeafRef> leaves_;
   Device device_;
   std::map<std::string, std::unique_ptr<Recorded>> known_;
   int64_t size_ = 0;
+  std::vector<Tensor> found_;
   Refused refused_;
 };
 

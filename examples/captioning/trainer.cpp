@@ -60,11 +60,11 @@ Trainer::Trainer(std::unique_ptr<CaptioningModel> model, const Config& config, s
 
 TextTrainer::Learned Trainer::learn_batch() {
   const CaptionBatch& batch = next_batch(train_);
-  const std::vector<Tensor> inputs{batch.pictures, batch.picture_of, batch.target_in, batch.target_out};
-  const std::vector<Tensor> found = graphs().run(inputs, [&] {
+  const Tensor inputs[] = {batch.pictures, batch.picture_of, batch.target_in, batch.target_out};
+  const std::vector<Tensor>& found = graphs().run(inputs, [&](std::vector<Tensor>& results) {
     const CaptionLoss::Result result = loss_(*model_, batch);
     result.loss.backward();
-    return std::vector{result.cross_entropy};
+    results.push_back(result.cross_entropy);
   });
   return {.loss = found[0], .tokens = batch.target_tokens, .units = batch.pictures.dim(0)};
 }

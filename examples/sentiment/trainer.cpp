@@ -103,21 +103,22 @@ Trainer::Step Trainer::train_step() {
   const Tensor tokens = with_unknown_words(*batch);                                                        // [B, T]
   const Tensor targets = batch->labels.unsqueeze(0).expand({members, batch->labels.dim(0)}).contiguous();  // [M, B]
   const CrossEntropyOptions options{.label_smoothing = config_.training.label_smoothing};
-  const std::vector<Tensor> found = graphs_->run({tokens, batch->lengths, targets}, [&] {
+  const Tensor inputs[] = {tokens, batch->lengths, targets};
+  const std::vector<Tensor>& found = graphs_->run(inputs, [&](std::vector<Tensor>& results) {
     const Variable logits = (*model_)(tokens, batch->lengths);  // [M, B, 2]
     // The sum over the members of their mean losses: each learns as if it were alone.
     const Variable loss = cross_entropy(logits, targets, options) * static_cast<double>(members);
     loss.backward();
-    return std::vector{loss.value(), logits.value()};
+    results.insert(results.end(), {loss.value(), logits.value()});
   });
   // Gradients of M members side by side are sqrt(M) times as long as those of one.
   optimizer_->step({.clip_norm = config_.training.clip_norm * std::sqrt(static_cast<double>(members))});
   if (average_) average_->update();
 
   ++step_;
-  std::vector<PendingCopy> copies;
-  for (const Tensor& tensor : found) copies.emplace_back(tensor);
-  figures_.add(std::move(copies),
+  copies_.clear();
+  for (const Tensor& tensor : found) copies_.emplace_back(tensor);
+  figures_.add(copies_,
                [this, labels = batch->labels](const std::vector<Tensor>& seen) { see(seen[0], seen[1], labels); });
   return {.loss = loss_, .accuracy = accuracy_, .tokens = batch->token_count};
 }

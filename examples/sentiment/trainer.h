@@ -76,6 +76,7 @@ class Trainer final : public TrainerBase {
   Loader train_;
   Loader dev_;
 
+  std::vector<PendingCopy> copies_;  // of what the step found
   StepFigures figures_;
   double loss_ = 0;  // of the step that was seen last
   double accuracy_ = 0;

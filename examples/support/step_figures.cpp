@@ -4,9 +4,10 @@
 
 namespace attune::examples {
 
-void StepFigures::add(std::vector<PendingCopy> found, See see) {
+void StepFigures::add(std::vector<PendingCopy>& found, See see) {
   settle();
-  pending_ = std::move(found);
+  pending_.clear();
+  pending_.swap(found);
   see_ = std::move(see);
   if (first_ || !late_) settle();
   first_ = false;
@@ -14,10 +15,10 @@ void StepFigures::add(std::vector<PendingCopy> found, See see) {
 
 void StepFigures::settle() {
   if (pending_.empty()) return;
-  std::vector<Tensor> found;
-  for (PendingCopy& copy : pending_) found.push_back(copy.get());
+  seen_.clear();
+  for (PendingCopy& copy : pending_) seen_.push_back(copy.get());
   pending_.clear();
-  std::exchange(see_, nullptr)(found);
+  std::exchange(see_, nullptr)(seen_);
 }
 
 }  // namespace attune::examples

@@ -18,8 +18,8 @@ class StepFigures {
   /// device: of the steps.
   explicit StepFigures(Device device) : late_(!device.is_cpu()) {}
 
-  /// Copies of tensors of a step.
-  void add(std::vector<PendingCopy> found, See see);
+  /// Copies of tensors of a step; leaves an empty list.
+  void add(std::vector<PendingCopy>& found, See see);
   /// Waits for what has not been seen.
   void settle();
   /// What has not been seen never is.
@@ -27,6 +27,7 @@ class StepFigures {
 
  private:
   std::vector<PendingCopy> pending_;
+  std::vector<Tensor> seen_;
   See see_;
   bool late_;
   bool first_ = true;

@@ -99,10 +99,10 @@ double TextTrainer::learning_rate() const {
 /// one large batch would make.
 TextTrainer::Step TextTrainer::train_step() {
   Step result;
-  std::vector<PendingCopy> losses;
+  losses_.clear();
   for (int64_t i = 0; i < config_.accumulation; ++i) {
     const Learned learned = learn_batch();
-    losses.emplace_back(learned.loss);  // before the next batch overwrites it
+    losses_.emplace_back(learned.loss);  // before the next batch overwrites it
     result.tokens += learned.tokens;
     result.units += learned.units;
   }
@@ -112,7 +112,7 @@ TextTrainer::Step TextTrainer::train_step() {
   if (moving_) moving_->update();
 
   ++step_;
-  figures_.add(std::move(losses), [this, count = result.tokens](const std::vector<Tensor>& found) {
+  figures_.add(losses_, [this, count = result.tokens](const std::vector<Tensor>& found) {
     double sum = 0;
     for (const Tensor& loss : found) sum += loss.item();
     loss_ = sum / static_cast<double>(count);

@@ -133,6 +133,7 @@ class TextTrainer : public TrainerBase {
   std::optional<WeightAverage> moving_;
   std::optional<CheckpointAverage> kept_;
 
+  std::vector<PendingCopy> losses_;  // of the batches of the step
   StepFigures figures_;
   double loss_ = 0;  // of the step that was seen last
 

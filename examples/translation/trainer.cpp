@@ -44,12 +44,12 @@ Trainer::Trainer(std::unique_ptr<TranslationModel> model, const Config& config, 
 
 TextTrainer::Learned Trainer::learn_batch() {
   const PairBatch& batch = next_batch(train_);
-  const std::vector<Tensor> inputs{batch.source, batch.source_lengths, batch.target_in, batch.target_out};
-  const std::vector<Tensor> found = graphs().run(inputs, [&] {
+  const Tensor inputs[] = {batch.source, batch.source_lengths, batch.target_in, batch.target_out};
+  const std::vector<Tensor>& found = graphs().run(inputs, [&](std::vector<Tensor>& results) {
     const Variable features = (*model_)(batch.source, batch.source_lengths, batch.target_in);  // [B, T, D]
     const Variable loss = loss_(features, model_->decoder().head(), batch.target_out);
     loss.backward();
-    return std::vector{loss.value()};
+    results.push_back(loss.value());
   });
   return {.loss = found[0], .tokens = batch.target_tokens, .units = batch.source_tokens + batch.target_tokens};
 }

@@ -57,14 +57,14 @@ struct Training {
   void step() {
     for (int part = 0; part < 2; ++part) {
       const Batch batch = batch_of(batches++);
-      const std::vector<Tensor> found = graphs->run({batch.tokens, batch.lengths}, [&] {
+      const Tensor inputs[] = {batch.tokens, batch.lengths};
+      const std::vector<Tensor>& found = graphs->run(inputs, [&](std::vector<Tensor>& results) {
         const AttentionMask mask = AttentionMask::padding(batch.lengths);
         const Variable logits = model.head(model.encoder(model.embed(batch.tokens), mask));
         const Variable loss = cross_entropy(logits, batch.tokens);
         loss.backward();
         if (waits) loss.item();
-        if (uploads) return std::vector{Tensor::full({}, 1).to(loss.device())};
-        return std::vector{loss.value()};
+        results.push_back(uploads ? Tensor::full({}, 1).to(loss.device()) : loss.value());
       });
       copies.emplace_back(found[0]);
     }
