@@ -163,18 +163,14 @@ void Optimizer::collect_ranges() {
 
 namespace {
 
-/// Of the first n rows of a report, which are the results of sum_squares.
-double norm_of(const Tensor& report, int64_t rows) {
-  double total = 0;
-  for (int64_t i = 0; i < rows; ++i) total += report.data<double>()[2 * i];
-  return std::sqrt(total);
-}
+/// The norm in a report on the host.
+double norm_of(const Tensor& report) { return report.select(0, report.dim(0) - 1).data<double>()[0]; }
 
 }  // namespace
 
-/// What sum_squares finds in each of the flat buffers, and room for what clip_by_norm makes of it: float64 [flats + 1,
-/// 2], where all parameters are, or else on the CPU.
-Tensor Optimizer::report_of_ranges() const {
+/// What sum_squares finds in each of the flat buffers, and what clip_by_norm makes of it: float64 [flats + 1, 2], where
+/// all parameters are, or else on the CPU.
+Tensor Optimizer::report_of_ranges(double scale, double limit) const {
   const Device device = waits_ ? Device::cpu() : flats_.front().value.device();
   Tensor report = Tensor::empty({static_cast<int64_t>(flats_.size()) + 1, 2}, DType::kFloat64, device);
   for (size_t i = 0; i < flats_.size(); ++i) {
@@ -187,26 +183,26 @@ Tensor Optimizer::report_of_ranges() const {
     kernels::sum_squares(flats_[i].gradient, flats_[i].ranges, there);
     row.copy_(there);
   }
+  kernels::clip_by_norm(scale, limit, report);
   return report;
 }
 
 double Optimizer::gradient_norm() {
   collect_ranges();
-  return norm_of(report_of_ranges().to(Device::cpu()), static_cast<int64_t>(flats_.size()));
+  return norm_of(report_of_ranges(1, 1).to(Device::cpu()));
 }
 
 /// Lets `transform` scale and clip. Returns the norm that is known.
 double Optimizer::clip(const StepOptions& options, GradientTransform& transform) {
-  const auto count = static_cast<int64_t>(flats_.size());
-  Tensor report = report_of_ranges();
+  const Tensor report = report_of_ranges(options.gradient_scale, options.clip_norm);
+  const Tensor factor = report.select(0, report.dim(0) - 1).slice(0, 1, 2);
   if (waits_) {
-    const double norm = norm_of(report, count) * std::abs(options.gradient_scale);
+    const double norm = norm_of(report);
     if (!std::isfinite(norm)) fail_not_finite(report);
-    transform.scale *= std::min(1.0, options.clip_norm / (norm + 1e-6));
+    transform.scale = *factor.data<double>();
     return norm;
   }
-  kernels::clip_by_norm(options.gradient_scale, options.clip_norm, report);
-  transform.scale_there = report.select(0, count).slice(0, 1, 2);
+  transform.scale_there = factor;
   last_report_ = PendingCopy(report);
   return last_norm_;
 }
@@ -237,7 +233,7 @@ double Optimizer::step(const StepOptions& options) {
 void Optimizer::check_last_step() {
   const Tensor report = std::exchange(last_report_, PendingCopy()).get();
   if (!report.defined()) return;
-  last_norm_ = report.select(0, report.dim(0) - 1).select(0, 0).item();
+  last_norm_ = norm_of(report);
   if (std::isfinite(last_norm_)) return;
   for (Entry& entry : entries_) entry.steps -= entry.stepped ? 1 : 0;
   fail_not_finite(report);

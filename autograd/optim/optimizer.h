@@ -133,7 +133,7 @@ class Optimizer {
   void lay_out(const std::vector<size_t>& group_of);
   void take(Entry& entry);
   void collect_ranges();
-  Tensor report_of_ranges() const;
+  Tensor report_of_ranges(double scale, double limit) const;
   double clip(const StepOptions& options, GradientTransform& transform);
   [[noreturn]] void fail_not_finite(const Tensor& report) const;
   Tensor piece(const Tensor& flat, const Entry& entry) const;

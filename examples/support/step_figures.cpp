@@ -6,7 +6,6 @@ namespace attune::examples {
 
 void StepFigures::add(std::vector<PendingCopy>& found, See see) {
   settle();
-  pending_.clear();
   pending_.swap(found);
   see_ = std::move(see);
   if (first_ || !late_) settle();

@@ -174,15 +174,17 @@ void backward_input(const ConvSpec& spec, const Tensor& dy, const Tensor& weight
   }
 }
 
-/// to [group_out, window] += the sums over all pixels of a group. shares [num_threads() - 1, group_out, window].
+/// to [group_out, window] is written: the sums over all pixels of a group.
 template <class T>
-void weight_gradient(const ConvWindows<T>& w, const Sizes& s, const T* dy, T* to, Tensor& shares) {
+void weight_gradient(const ConvWindows<T>& w, const Sizes& s, const T* dy, T* to) {
   const ConvBlocks blocks(w);
   const int64_t size = s.group_out * s.window;
   // Behind the last picture there may be nothing to read.
   const int64_t run = w.neighbours() * w.channels;
   const bool in_place = w.within_pictures() && packed_columns(run) == run;
+  Tensor shares = Tensor::empty({num_threads() - 1, size}, kDTypeOf<T>);
   shares.zero_();
+  std::fill_n(to, size, T{0});
   // Every thread sums its blocks, the first one in place; the shares are added in order.
   const auto sum_blocks = [&](int64_t begin, int64_t end, int64_t chunk) {
     const Reader<T> reader(w, blocks, in_place);
@@ -212,20 +214,13 @@ void weight_gradient(const ConvWindows<T>& w, const Sizes& s, const T* dy, T* to
     }
   };
   parallel_for(blocks.count(), grain_of(blocks.outputs() * size), sum_blocks);
-  parallel_for(size, 16384, [&](int64_t begin, int64_t end, int64_t) {
-    const T* from = shares.data<T>();
-    for (int64_t share = 0; share < shares.dim(0); ++share, from += size) {
-      for (int64_t i = begin; i < end; ++i) to[i] += from[i];
-    }
-  });
+  add_shares(to, shares.data<T>(), shares.dim(0), size);
 }
 
 template <class T>
 void backward_weight(const ConvSpec& spec, const Tensor& dy, const Tensor& x, Tensor& dweight) {
   const Sizes s(spec, x, dy);
   const int64_t size = s.group_out * s.window;
-  if (!s.pointwise) dweight.zero_();
-  Tensor shares = s.pointwise ? Tensor() : Tensor::empty({num_threads() - 1, size}, dy.dtype());
   for (int64_t group = 0; group < spec.groups; ++group) {
     const T* gradient = dy.data<T>() + group * s.group_out;
     T* to = dweight.data<T>() + group * size;
@@ -234,7 +229,7 @@ void backward_weight(const ConvSpec& spec, const Tensor& dy, const Tensor& x, Te
       if (suits_winograd(w, s.group_out)) {
         weight_gradient_of_tiles<T>(w, {gradient, s.out_height, s.out_width, s.out_channels, s.group_out}, to);
       } else {
-        weight_gradient(w, s, gradient, to, shares);
+        weight_gradient(w, s, gradient, to);
       }
       continue;
     }

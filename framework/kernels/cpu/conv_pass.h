@@ -80,4 +80,15 @@ int64_t list_windows(const ConvWindows<T>& w, const ConvBlock& block, const Conv
   return listed;
 }
 
+/// to [size] += each of `count` shares [count, size], in order: what threads have summed on their own.
+template <class T>
+void add_shares(T* to, const T* shares, int64_t count, int64_t size) {
+  parallel_for(size, 16384, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t share = 0; share < count; ++share) {
+      const T* from = shares + share * size;
+      for (int64_t i = begin; i < end; ++i) to[i] += from[i];
+    }
+  });
+}
+
 }  // namespace attune::cpu

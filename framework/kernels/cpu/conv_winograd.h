@@ -165,12 +165,7 @@ void weight_gradient_of_tiles(const ConvWindows<T>& w, const Results<const T>& d
       }
     }
   });
-  parallel_for(size, 16384, [&](int64_t begin, int64_t end, int64_t) {
-    for (int64_t share = 1; share < shares.dim(0); ++share) {
-      const T* from = sums + share * size;
-      for (int64_t i = begin; i < end; ++i) sums[i] += from[i];
-    }
-  });
+  add_shares(sums, sums + size, shares.dim(0) - 1, size);
   const Places<T> places{sums, w.channels, plane};
   winograd(WinogradTransform::kWeightsGradient, dy.n, w.channels, places.sources(),
            Grids<T>{.first = to, .step = 9 * w.channels, .row = 3 * w.channels, .column = w.channels});

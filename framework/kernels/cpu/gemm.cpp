@@ -17,18 +17,6 @@
 #include "framework/kernels/cpu/rows.h"
 #include "framework/kernels/cpu/simd.h"
 
-#ifndef ATTUNE_FRAMEWORK_KERNELS_CPU_GEMM_CPP_
-#define ATTUNE_FRAMEWORK_KERNELS_CPU_GEMM_CPP_
-namespace attune::cpu {
-namespace {
-
-// Up to as many rows of C, packing B costs more than it saves.
-constexpr int64_t kFewRows = 64;
-
-}  // namespace
-}  // namespace attune::cpu
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace attune::cpu::HWY_NAMESPACE {
 namespace {
@@ -498,6 +486,7 @@ template <class T>
 void split(const Product<T>& p) {
   constexpr int64_t kSlice = 1024;
   const bool plain = p.bias == nullptr && !p.relu && p.epilogue.run == nullptr;
+  constexpr int64_t kFewRows = 64;  // of C, up to which packing B costs more than it saves
   const int64_t slices = std::min<int64_t>(p.k / kSlice / 2 * 2, 16);
   if (plain && slices >= 2 && p.k >= 2 * std::max(p.m, p.n)) {
     split_depth(p, slices);

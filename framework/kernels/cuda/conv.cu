@@ -97,27 +97,32 @@ void for_pictures(const ConvSpec& spec, const Tensor& x, const Tensor& y, size_t
   }
 }
 
+/// The windows of some pictures of x as rows of memory.
+template <class T>
+Scratch unfolded(const Context& c, const Tensor& x, const Windows& w, int64_t begin, int64_t many) {
+  const int64_t count = many * w.pixels() * w.width();
+  Scratch windows(c, static_cast<size_t>(count) * sizeof(T));
+  const T* pictures = data<T>(x) + begin * w.height.in * w.columns.in * w.channels;
+  launch(c, "conv2d", unfold<T>, thread_each(count), pictures, w, windows.data<T>(), count);
+  return windows;
+}
+
 /// y = windows of x times the weights.
 template <class T>
 void multiply_windows(const Context& c, const ConvSpec& spec, const Tensor& x, const Tensor& weight, Tensor& y) {
   const int64_t outputs = y.dim(3);
   const int64_t own = outputs / spec.groups;
   for_pictures(spec, x, y, sizeof(T), [&](const Windows& w, int64_t g, int64_t begin, int64_t many) {
-    const int64_t rows = many * w.pixels();
-    const int64_t count = rows * w.width();
-    T* to = data<T>(y) + begin * w.pixels() * outputs + g * own;
-    const Scratch scratch(c, static_cast<size_t>(count) * sizeof(T));
-    const T* pictures = data<T>(x) + begin * w.height.in * w.columns.in * w.channels;
-    launch(c, "conv2d", unfold<T>, thread_each(count), pictures, w, scratch.data<T>(), count);
+    const Scratch windows = unfolded<T>(c, x, w, begin, many);
     // y = windows weight^T
     Product p;
     p.dtype = y.dtype();
-    p.m = rows;
+    p.m = many * w.pixels();
     p.n = own;
     p.k = w.width();
-    p.a = {scratch.data<T>(), p.k, 1, 0};
+    p.a = {windows.data<T>(), p.k, 1, 0};
     p.b = {data<T>(weight) + g * own * p.k, 1, p.k, 0};
-    p.c = to;
+    p.c = data<T>(y) + begin * w.pixels() * outputs + g * own;
     p.c_rows = outputs;
     multiply(c, "conv2d", p);
   });
@@ -176,19 +181,15 @@ void conv2d_backward_weight(const ConvSpec& spec, const Tensor& dy, const Tensor
       return;
     }
     for_pictures(spec, x, dy, sizeof(T), [&](const Windows& w, int64_t g, int64_t begin, int64_t many) {
-      const int64_t rows = many * w.pixels();
-      const int64_t count = rows * w.width();
-      const Scratch scratch(c, static_cast<size_t>(count) * sizeof(T));
-      const T* pictures = data<T>(x) + begin * w.height.in * w.columns.in * w.channels;
-      launch(c, "conv2d", unfold<T>, thread_each(count), pictures, w, scratch.data<T>(), count);
+      const Scratch windows = unfolded<T>(c, x, w, begin, many);
       // dweight = dy^T windows
       Product p;
       p.dtype = dweight.dtype();
       p.m = own;
       p.n = w.width();
-      p.k = rows;
+      p.k = many * w.pixels();
       p.a = {data<T>(dy) + begin * w.pixels() * outputs + g * own, 1, outputs, 0};
-      p.b = {scratch.data<T>(), p.n, 1, 0};
+      p.b = {windows.data<T>(), p.n, 1, 0};
       p.c = data<T>(dweight) + g * own * p.n;
       p.accumulate = begin > 0;
       multiply(c, "conv2d", p);
