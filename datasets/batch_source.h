@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -13,6 +14,7 @@
 #include "datasets/prefetcher.h"
 #include "datasets/sequences.h"
 #include "framework/fail.h"
+#include "framework/random.h"
 
 namespace attune {
 
@@ -22,11 +24,13 @@ class ReusedTensor {
   ReusedTensor() = default;
   explicit ReusedTensor(DType dtype) : dtype_(dtype) {}
 
-  /// A contiguous view of this shape; at most `capacity` elements over all calls. `last` is the view of the call
+  /// A contiguous view of this shape; `capacity` elements should do for all calls. `last` is the view of the call
   /// before.
   Tensor view(const Shape& shape, int64_t capacity, Tensor& last) {
     last = Tensor();
-    if (!memory_.defined() || !memory_.storage().unique()) memory_ = Tensor::empty({capacity}, dtype_);
+    if (!memory_.defined() || !memory_.storage().unique() || memory_.numel() < shape.numel()) {
+      memory_ = Tensor::empty({std::max(capacity, shape.numel())}, dtype_);
+    }
     return memory_.as_strided(shape, contiguous_strides(shape));
   }
 
@@ -63,6 +67,12 @@ inline int64_t fill_teacher_forcing(std::span<const int64_t> examples, int64_t l
   const auto said = [&](int64_t example) { return sequences.tokens(example).subspan(1); };
   fill_padded(examples, longest, pad, said, out, nullptr);
   return fill_padded(examples, longest, pad, read, in, lengths);
+}
+
+/// Random numbers of an example in an epoch, up to 2^bits of them.
+inline RandomStream random_of(uint64_t seed, int64_t epoch, int64_t example, int bits) {
+  const int64_t key[] = {static_cast<int64_t>(seed), epoch};
+  return RandomStream(RandomState{stable_hash(std::as_bytes(std::span(key))), static_cast<uint64_t>(example) << bits});
 }
 
 /// What loaders of all kinds of batches share: the plan of the epochs, where one stands in them, the thread that makes

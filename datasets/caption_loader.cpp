@@ -47,6 +47,8 @@ void in_threads(int threads, int64_t n, const F& f) {
   }
 }
 
+constexpr int kDrawBits = 8;  // of how many random numbers change a picture
+
 uint64_t hash_of(std::span<const int64_t> values, uint64_t seed) { return stable_hash(std::as_bytes(values), seed); }
 
 }  // namespace
@@ -156,17 +158,11 @@ struct CaptionLoader::State {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t caption = groups[static_cast<size_t>(examples[static_cast<size_t>(row)])].begin;
         const Image& picture = pictures->at(picture_number(caption), scratch);
-        RandomStream random = random_of(epoch, caption);
+        RandomStream random = random_of(options.loader.batches.seed, epoch, caption, kDrawBits);
         const ImageChange change = draw_change(options.augmentation, picture.height, picture.width, random);
         to_floats(picture, change, options.normalisation, out + row * elements);
       }
     });
-  }
-
-  /// Random numbers of a caption's picture: no epoch has 2^32 captions, no picture draws 256 times.
-  RandomStream random_of(int64_t epoch, int64_t caption) const {
-    const int64_t key[] = {static_cast<int64_t>(options.loader.batches.seed), epoch};
-    return RandomStream(RandomState{hash_of(key, 0), static_cast<uint64_t>(caption) << 8});
   }
 
   int64_t most_rows() const { return batches.plan().most_examples() * options.captions_per_picture; }

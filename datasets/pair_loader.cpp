@@ -30,20 +30,49 @@ std::vector<int64_t> steps(const Sequences& targets) {
 }  // namespace
 
 struct PairLoader::State {
-  State(SequencePairs pairs, const LoaderOptions& options)
+  State(SequencePairs pairs, const LoaderOptions& options, PairReadings how)
       : data(std::move(pairs)),
         pad(options.pad),
+        seed(options.batches.seed),
+        readings(std::move(how)),
         batches(BatchPlan(data.source.lengths(), steps(data.target), options.batches), data.fingerprint(), options,
-                [this](PairSlot& slot, std::span<const int64_t> examples, int64_t) { fill(slot, examples); }) {}
+                [this](PairSlot& slot, std::span<const int64_t> examples, int64_t epoch) {
+                  PairBatch& batch = slot.batch;
+                  batch.examples.reserve(static_cast<size_t>(batches.plan().most_examples()));
+                  batch.examples.assign(examples.begin(), examples.end());
+                  if (!readings.source && !readings.target) return fill(slot, data, examples);
+                  read(examples, epoch);
+                  fill(slot, as_read, rows_read);
+                }) {}
 
-  void fill(PairSlot& slot, std::span<const int64_t> examples) const {
+  /// Pairs of a batch as they are read in this epoch.
+  void read(std::span<const int64_t> examples, int64_t epoch) {
+    constexpr int kDrawBits = 24;
+    as_read.clear();
+    rows_read.clear();
+    for (const int64_t example : examples) {
+      RandomStream random = random_of(seed, epoch, example, kDrawBits);
+      const auto add = [&](const Reading& reading, std::span<const int64_t> tokens, Sequences& to) {
+        if (!reading) return to.add(tokens);
+        scratch.clear();
+        reading(tokens, random, scratch);
+        to.add(scratch);
+      };
+      add(readings.source, data.source.tokens(example), as_read.source);
+      add(readings.target, data.target.tokens(example), as_read.target);
+      rows_read.push_back(static_cast<int64_t>(rows_read.size()));
+    }
+  }
+
+  /// Puts these pairs into the batch.
+  void fill(PairSlot& slot, const SequencePairs& pairs, std::span<const int64_t> examples) const {
     PairBatch& batch = slot.batch;
     const auto rows = static_cast<int64_t>(examples.size());
     int64_t source_length = 0;
     int64_t target_length = 0;
     for (int64_t example : examples) {
-      source_length = std::max(source_length, data.source.length(example));
-      target_length = std::max(target_length, data.target.length(example) - 1);
+      source_length = std::max(source_length, pairs.source.length(example));
+      target_length = std::max(target_length, pairs.target.length(example) - 1);
     }
     const int64_t most_tokens = batches.plan().most_tokens();
     const int64_t most_rows = batches.plan().most_examples();
@@ -52,23 +81,27 @@ struct PairLoader::State {
     batch.target_in = slot.target_in.view({rows, target_length}, most_tokens, batch.target_in);
     batch.target_out = slot.target_out.view({rows, target_length}, most_tokens, batch.target_out);
     batch.target_lengths = slot.target_lengths.view({rows}, most_rows, batch.target_lengths);
-    batch.examples.reserve(static_cast<size_t>(most_rows));
-    batch.examples.assign(examples.begin(), examples.end());
     batch.source_tokens = fill_padded(
-        examples, source_length, pad, [this](int64_t example) { return data.source.tokens(example); },
+        examples, source_length, pad, [&](int64_t example) { return pairs.source.tokens(example); },
         batch.source.data<int64_t>(), batch.source_lengths.data<int64_t>());
     batch.target_tokens =
-        fill_teacher_forcing(examples, target_length, pad, data.target, batch.target_in.data<int64_t>(),
+        fill_teacher_forcing(examples, target_length, pad, pairs.target, batch.target_in.data<int64_t>(),
                              batch.target_out.data<int64_t>(), batch.target_lengths.data<int64_t>());
   }
 
   const SequencePairs data;
   const int64_t pad;
+  const uint64_t seed;
+  const PairReadings readings;
+  // Of the thread that makes batches.
+  SequencePairs as_read;
+  std::vector<int64_t> rows_read;
+  std::vector<int64_t> scratch;
   BatchSource<PairSlot> batches;
 };
 
-PairLoader::PairLoader(SequencePairs data, const LoaderOptions& options)
-    : state_(std::make_unique<State>(std::move(data), options)) {}
+PairLoader::PairLoader(SequencePairs data, const LoaderOptions& options, PairReadings readings)
+    : state_(std::make_unique<State>(std::move(data), options, std::move(readings))) {}
 
 PairLoader::~PairLoader() = default;
 PairLoader::PairLoader(PairLoader&&) noexcept = default;

@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "datasets/loader.h"
 #include "datasets/sequences.h"
+#include "framework/random.h"
 #include "framework/tensor.h"
 
 namespace attune {
@@ -23,13 +26,22 @@ struct PairBatch {
   int64_t target_tokens = 0;      ///< the same of target_out
 };
 
+/// Appends what tokens are read as this time, a function of tokens and random numbers alone: BpeDropout.
+using Reading = std::function<void(std::span<const int64_t> tokens, RandomStream& random, std::vector<int64_t>& read)>;
+
+/// Of sources and targets; none: as they are.
+struct PairReadings {
+  Reading source;
+  Reading target;
+};
+
 /// Padded batches of sequence pairs, epoch after epoch; all that Loader says holds here too. A batch keeps
-/// BatchOptions::max_tokens on either side.
+/// BatchOptions::max_tokens on either side; where readings make sequences longer, it may be as much longer.
 class PairLoader {
  public:
   /// Targets are whole: <bos> ... <eos>. Throws ValueError for unusable options or no data (see BatchPlan) and for a
-  /// target without tokens, by its number.
-  PairLoader(SequencePairs data, const LoaderOptions& options);
+  /// target without tokens, by its number. Readings differ from epoch to epoch.
+  PairLoader(SequencePairs data, const LoaderOptions& options, PairReadings readings = {});
   ~PairLoader();
   PairLoader(PairLoader&&) noexcept;
   PairLoader& operator=(PairLoader&&) noexcept;

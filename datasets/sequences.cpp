@@ -15,6 +15,11 @@ void Sequences::add(std::span<const int64_t> tokens) {
   begins_.push_back(static_cast<int64_t>(tokens_.size()));
 }
 
+void Sequences::clear() {
+  tokens_.clear();
+  begins_.resize(1);
+}
+
 uint64_t Sequences::fingerprint(uint64_t seed) const {
   const uint64_t hash = stable_hash(std::as_bytes(std::span(tokens_)), seed);
   return stable_hash(std::as_bytes(std::span(begins_)), hash);

@@ -19,6 +19,7 @@ class Sequences {
   int64_t token_count() const { return static_cast<int64_t>(tokens_.size()); }
 
   void add(std::span<const int64_t> tokens);
+  void clear();
 
   /// Equal for equal sequences in equal order, on every machine. `seed` chains calls.
   uint64_t fingerprint(uint64_t seed = 0) const;
@@ -60,6 +61,10 @@ struct SequencePairs {
   void add(std::span<const int64_t> source_tokens, std::span<const int64_t> target_tokens) {
     source.add(source_tokens);
     target.add(target_tokens);
+  }
+  void clear() {
+    source.clear();
+    target.clear();
   }
   uint64_t fingerprint() const { return target.fingerprint(source.fingerprint()); }
 };

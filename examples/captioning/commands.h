@@ -19,8 +19,8 @@ struct TrainOptions : CommonTrainOptions {
 
 /// How the best caption is looked for.
 struct SearchOptions {
-  int64_t beam = 3;           ///< 1: greedy
-  double length_penalty = 1;  ///< exponent, 0: none
+  int64_t beam = 5;             ///< 1: greedy
+  double length_penalty = 0.4;  ///< exponent, 0: none; what is best for BLEU of Flickr8k's dev pictures
 };
 
 struct EvalOptions : SearchOptions {

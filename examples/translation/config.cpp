@@ -110,6 +110,7 @@ Settings settings_of(Config& config) {
       {"text", "lower_case", SwitchSetting{&text.lower_case}},
       {"text", "normalize", SwitchSetting{&text.normalize}},
       {"text", "tokenize", SwitchSetting{&text.tokenize}},
+      {"text", "dropout", NumberSetting{&text.dropout, 0, 1}},
       {"text", "max_length", WholeSetting{&text.max_length, 2, 65536}},
       {"text", "overlong", TextSetting{&text.overlong, {"leave-out", "truncate", "error"}}},
       {"model", "kind", TextSetting{&model.kind, {"transformer", "recurrent"}}},
@@ -165,6 +166,10 @@ void check(const Config& config, const std::string& origin) {
                        origin);
   require<FormatError>(config.text.codec == "words" || config.text.vocabulary > 0,
                        "{}: text.vocabulary is 0, expected the number of {} pieces", origin, config.text.codec);
+  require<FormatError>(
+      config.text.codec == "bpe" || config.text.dropout == 0,
+      "{}: text.dropout is {} and text.codec {}, expected bpe, whose merges are left out, or dropout 0", origin,
+      config.text.dropout, config.text.codec);
   require<FormatError>(training.max_tokens >= config.text.max_length,
                        "{}: training.max_tokens is {} and text.max_length {}, expected room for a sentence", origin,
                        training.max_tokens, config.text.max_length);

@@ -20,6 +20,7 @@ struct TextConfig {
   bool lower_case = false;
   bool normalize = false;              ///< punctuation becomes plain
   bool tokenize = false;               ///< Moses' tokens
+  double dropout = 0;                  ///< of merges of bpe while training, see BpeDropout
   int64_t max_length = 256;            ///< tokens of a side, <eos> included
   std::string overlong = "leave-out";  ///< pairs of the training data that are longer: leave-out, truncate or error
 

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "datasets/bpe_dropout.h"
 #include "examples/support/table.h"
 #include "framework/random.h"
 
@@ -15,6 +16,16 @@ std::unique_ptr<TranslationModel> seeded_model(const Config& config, const TextS
   auto model = make_model(config, sides);
   model->to(device);
   return model;
+}
+
+/// Never longer than the model may be given.
+Reading reading_of(const TextConfig& text, const TextCodec& codec) {
+  if (text.dropout == 0) return {};
+  return [dropout = BpeDropout(codec, text.dropout), most = static_cast<size_t>(text.max_length)](
+             std::span<const int64_t> tokens, RandomStream& random, std::vector<int64_t>& read) {
+    dropout(tokens, random, read);
+    if (read.size() > most) read.assign(tokens.begin(), tokens.end());
+  };
 }
 
 }  // namespace
@@ -39,7 +50,9 @@ Trainer::Trainer(std::unique_ptr<TranslationModel> model, const Config& config, 
              .ignore_index = TextCodec::kPad,
              .reduction = Reduction::kSum}),
       train_(data.train,
-             {.batches = {.max_examples = 0, .max_tokens = config.training.max_tokens, .seed = config.run.seed}}),
+             {.batches = {.max_examples = 0, .max_tokens = config.training.max_tokens, .seed = config.run.seed}},
+             {.source = reading_of(config.text, *sides_.source.codec),
+              .target = reading_of(config.text, *sides_.target.codec)}),
       validate_(config, sides_, data.val) {}
 
 TextTrainer::Learned Trainer::learn_batch() {

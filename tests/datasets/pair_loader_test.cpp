@@ -96,6 +96,51 @@ TEST_CASE("pair loader: little padding, similar lengths on both sides", "[datase
   CHECK(real / padded > 0.975);
 }
 
+TEST_CASE("pair loader: readings are drawn anew in every epoch, and again where another loader stood",
+          "[datasets][loader][translation]") {
+  const int prefetch = GENERATE(0, 2);
+  const SequencePairs data = some_pairs(60);
+  // Every token once, some of the sources' twice.
+  const PairReadings readings{.source =
+                                  [](std::span<const int64_t> tokens, RandomStream& random, Ids& read) {
+                                    for (const int64_t token : tokens)
+                                      read.insert(read.end(), 1 + random.below(2), token);
+                                  },
+                              .target = {}};
+  const LoaderOptions options{.batches = {.max_examples = 0, .max_tokens = 100, .seed = 4}, .prefetch = prefetch};
+  const auto epoch = [&](PairLoader& loader) {
+    std::vector<Ids> rows(static_cast<size_t>(data.size()));
+    while (const PairBatch* batch = loader.next()) {
+      int64_t tokens = 0;
+      for (size_t row = 0; row < batch->examples.size(); ++row) {
+        const int64_t example = batch->examples[row], at = static_cast<int64_t>(row);
+        const auto length = static_cast<int64_t>(batch->source_lengths.select(0, at).item());
+        Ids& drawn = rows[static_cast<size_t>(example)];
+        drawn = batch->source.select(0, at).slice(0, 0, length).to_vector<int64_t>();
+        tokens += length;
+        Ids once = drawn;
+        once.erase(std::unique(once.begin(), once.end()), once.end());
+        Ids plain(data.source.tokens(example).begin(), data.source.tokens(example).end());
+        plain.erase(std::unique(plain.begin(), plain.end()), plain.end());
+        CHECK(once == plain);
+        const auto target = data.target.tokens(example);
+        CHECK(batch->target_out.select(0, at).slice(0, 0, std::ssize(target) - 1).to_vector<int64_t>() ==
+              Ids(target.begin() + 1, target.end()));
+      }
+      CHECK(batch->source_tokens == tokens);
+    }
+    return rows;
+  };
+  PairLoader loader(data, options, readings);
+  const std::vector<Ids> first = epoch(loader);
+  const DataPosition position = loader.position();
+  const std::vector<Ids> second = epoch(loader);
+  CHECK(first != second);
+  PairLoader other(data, options, readings);
+  other.seek(position);
+  CHECK(epoch(other) == second);
+}
+
 TEST_CASE("pair loader: goes on where another stood, and steady batches allocate nothing",
           "[datasets][loader][translation]") {
   const int prefetch = GENERATE(0, 2);

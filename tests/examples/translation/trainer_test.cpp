@@ -329,6 +329,10 @@ TEST_CASE("settings of a translation that do not fit each other are named", "[tr
   });
   refused("model.sharing is all and text.joint false", [](Config& c) { c.text.joint = false; });
   refused("text.vocabulary is 0, expected the number of bpe pieces", [](Config& c) { c.text.vocabulary = 0; });
+  refused("text.dropout is 0.1 and text.codec unigram, expected bpe", [](Config& c) {
+    c.text.codec = "unigram";
+    c.text.dropout = 0.1;
+  });
   refused("training.learning_rate is 0", [](Config& c) { c.training.learning_rate = 0; });
   refused("training.max_tokens is 100 and text.max_length 256", [](Config& c) { c.training.max_tokens = 100; });
   refused("training.average_last is 2 and training.average_best 3", [](Config& c) {
