@@ -22,6 +22,7 @@
 #include "autograd/variable.h"
 #include "datasets/batch_plan.h"
 #include "datasets/bilingual.h"
+#include "datasets/bpe_dropout.h"
 #include "datasets/caption_loader.h"
 #include "datasets/captions.h"
 #include "datasets/classification.h"
