@@ -53,6 +53,10 @@ const std::vector<Tensor>& StepGraphs::run(std::span<const Tensor> inputs, const
     step(found_);
     return found_;
   }
+  // Recorded steps read what parameters are rounded to where it lies.
+  for (const LeafRef& leaf : leaves_) {
+    if (leaf->rounded.value.defined()) leaf->as_bfloat16();
+  }
   // Computed before it is recorded: kernels are chosen, tables filled.
   const int64_t plain = mode_ == GraphMode::kOn ? 1 : 2;
   if (known_.size() >= kMostKnown) {
@@ -97,6 +101,7 @@ std::vector<const std::byte*> StepGraphs::addresses() const {
   for (const LeafRef& leaf : leaves_) {
     all.push_back(leaf->value.raw());
     all.push_back(leaf->grad.raw());
+    all.push_back(leaf->rounded.value.raw());
   }
   return all;
 }

@@ -3,6 +3,7 @@
 #include "autograd/saved_tensor.h"
 #include "autograd/tape.h"
 #include "framework/fail.h"
+#include "framework/kernels/copy.h"
 
 namespace attune {
 
@@ -27,6 +28,25 @@ Variable::Variable(Tensor value, bool requires_grad) {
   require<DTypeError>(is_floating(value.dtype()), "Variable: {} cannot require a gradient, only floating types can",
                       dtype_name(value.dtype()));
   leaf_ = LeafRef::make(std::move(value), true);
+}
+
+const Tensor& Leaf::as_bfloat16() {
+  Tensor& narrow = rounded.value;
+  if (narrow.defined() && rounded.from.raw() == value.raw() && rounded.version == value.version()) return narrow;
+  if (narrow.defined() && narrow.shape() == value.shape() && narrow.device() == value.device()) {
+    kernels::copy(value, narrow);
+  } else {
+    narrow = value.to(DType::kBFloat16);
+  }
+  rounded.from = value;
+  rounded.version = value.version();
+  return narrow;
+}
+
+Tensor Variable::value_as(DType dtype) const {
+  const Tensor& own = value();
+  if (!own.defined() || own.dtype() == dtype) return own;
+  return leaf_ && dtype == DType::kBFloat16 ? leaf_->as_bfloat16() : own.to(dtype);
 }
 
 void Variable::set_requires_grad(bool requires_grad) {

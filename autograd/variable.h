@@ -25,6 +25,16 @@ struct Leaf {
   uint64_t generation = 0;
   uint32_t slot = 0;
   std::atomic<uint32_t> references{0};
+
+  /// The value in bfloat16: rounded once, and again, in the same memory, when it has changed (Tensor::version()).
+  const Tensor& as_bfloat16();
+
+  /// What as_bfloat16() last gave: valid while `from` is still the value, in the version that was rounded.
+  struct Rounded {
+    Tensor from;
+    uint32_t version = 0;
+    Tensor value;
+  } rounded;
 };
 
 /// Counted handle to a Leaf.
@@ -70,6 +80,9 @@ class Variable {
   int64_t numel() const { return value().numel(); }
   DType dtype() const { return value().dtype(); }
   Device device() const { return value().device(); }
+  /// The value in another dtype, itself where it has that. bfloat16 of a leaf is rounded once and kept until the value
+  /// changes; an optimizer's step rounds its parameters again, all at once. One thread at a time.
+  Tensor value_as(DType dtype) const;
 
   bool is_leaf() const { return static_cast<bool>(leaf_); }
   /// True when a gradient flows to it: a leaf made so, or the result of an op on such.

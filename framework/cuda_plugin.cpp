@@ -123,6 +123,14 @@ std::string device_summary(Device device) {
                      properties.driver % 1000 / 10);
 }
 
+bool is_widened(const char* kernel, Device device, std::span<const DType> operands) {
+  if (device.is_cpu()) return true;
+  const auto widened = cuda_plugin().widened;
+  if (widened == nullptr) return false;
+  widened(kernel, operands);
+  return true;
+}
+
 AnyFunction find_cuda_kernel(const char* kernel, AnyFunction cpu) {
   // Asked for once and kept in a table that is read without a lock: a pair, once there, stays as it is.
   struct Pair {

@@ -2,7 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
+#include "framework/dtype.h"
 #include "framework/storage.h"
 
 namespace attune {
@@ -46,6 +48,9 @@ struct CudaPlugin {
   /// The CUDA function of a kernel, nullptr where there is none. `cpu`: its CPU function, which stands for it where
   /// "device memory" is the host's (an emulated device, for tests).
   AnyFunction (*find_kernel)(const char* name, AnyFunction cpu);
+  /// nullptr where kernels take bfloat16 themselves. Otherwise it is converted around them as on the CPU, and this sees
+  /// the dtypes of a kernel's operands before; of those that are not there, int64.
+  void (*widened)(const char* kernel, std::span<const DType> operands);
   /// nullptr where the device has no more memory.
   void* (*reserve)(size_t bytes, int device);
   void (*give_back)(void* block, int device) noexcept;

@@ -62,10 +62,12 @@ Variable GroupNorm::operator()(const Variable& x) const {
                       who("GroupNorm"), x.shape(), channels);
   if (x.numel() == 0) return x;
   const int64_t batch = x.dim(0);
-  const Variable grouped = reshape(x, {batch, -1, groups_, channels / groups_});  // [B, P, G, C / G]
+  const DType dtype = accumulation_dtype(x.dtype());
+  const Variable grouped = reshape(cast(x, dtype), {batch, -1, groups_, channels / groups_});  // [B, P, G, C / G]
   const Variable centred = grouped - mean(grouped, {1, 3}, true);
   const Variable variance = mean(square(centred), {1, 3}, true);
-  return reshape(centred / sqrt(variance + eps_), x.shape()) * weight_ + bias_;
+  const Variable normalised = reshape(centred / sqrt(variance + eps_), x.shape());
+  return cast(normalised * cast(weight_, dtype) + cast(bias_, dtype), x.dtype());
 }
 
 }  // namespace attune

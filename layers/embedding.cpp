@@ -38,7 +38,7 @@ Embedding::Embedding(const Variable& weight, EmbeddingOptions options) : options
 }
 
 Variable Embedding::operator()(const Tensor& ids) const {
-  return embedding(weight_, ids, options_.padding_index, factor_);
+  return in_precision(embedding(weight_, ids, options_.padding_index, factor_));
 }
 
 }  // namespace attune

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "autograd/ops/ops.h"
 #include "framework/edit_distance.h"
 #include "framework/fail.h"
 
@@ -103,6 +104,14 @@ void Module::load_state_dict(const StateDict& state) {
 
 void Module::train(bool training) {
   visit([training](const std::string&, Module& module) { module.training_ = training; });
+}
+
+void Module::set_precision(Precision precision) {
+  visit([precision](const std::string&, Module& module) { module.precision_ = precision; });
+}
+
+Variable Module::in_precision(const Variable& x) const {
+  return precision_ == Precision::kBFloat16 ? cast(x, DType::kBFloat16) : x;
 }
 
 void Module::to(DType dtype) {

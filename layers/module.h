@@ -14,6 +14,12 @@ namespace attune {
 /// Dotted names with their tensors, in declaration order.
 using StateDict = std::vector<std::pair<std::string, Tensor>>;
 
+/// What activations and products are in. Parameters, their gradients, statistics and losses stay what they are.
+enum class Precision : uint8_t {
+  kFull,      ///< the dtype of the parameters
+  kBFloat16,  ///< bfloat16: mixed precision
+};
+
 /// Base of all layers: owns children and parameters under names. Declaring is registering:
 ///
 ///     struct Head : Module {
@@ -47,6 +53,11 @@ class Module {
   void train(bool training = true);
   void eval() { train(false); }
   bool training() const { return training_; }
+
+  /// Of this module and all below it. It is where activations come about, in embeddings and encoders of pictures, that
+  /// the precision is chosen: every other layer computes in the dtype of what it is given.
+  void set_precision(Precision precision);
+  Precision precision() const { return precision_; }
 
   /// Converts every floating parameter, buffer and constant (float64 for gradient checks); gradients are forgotten. To
   /// be called before an optimizer is made.
@@ -88,6 +99,9 @@ class Module {
   /// Registers a tensor that follows to() and is neither saved nor trained: what the options determine.
   Variable constant(Tensor initial);
 
+  /// First activations, as precision() wants them.
+  Variable in_precision(const Variable& x) const;
+
  private:
   enum class Kind : uint8_t { kParameter, kBuffer, kConstant };
   struct Entry {
@@ -106,6 +120,7 @@ class Module {
   std::string name_;
   Module* parent_ = nullptr;
   bool training_ = true;
+  Precision precision_ = Precision::kFull;
   std::vector<Entry> entries_;
   std::vector<std::unique_ptr<Module>> children_;
 };

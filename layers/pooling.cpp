@@ -42,7 +42,8 @@ AttentionResult AttentionPooling::operator()(const Variable& x, const AttentionM
   if (x.dim(2) != dim) [[unlikely]] {
     fail<ShapeError>("{}: x is {}, expected [B, S, {}]", who("AttentionPooling"), x.shape(), dim);
   }
-  const Variable q = expand(reshape(query_, {1, 1, heads_, dim / heads_}), {batch, 1, heads_, dim / heads_});
+  const Variable q =
+      expand(reshape(parameter_for(x, query_), {1, 1, heads_, dim / heads_}), {batch, 1, heads_, dim / heads_});
   const Variable keys = reshape(x, {batch, x.dim(1), heads_, dim / heads_});
   AttentionResult result = core_(q, keys, keys, mask, want_weights);
   result.output = reshape(result.output, {batch, dim});

@@ -35,6 +35,8 @@ double unit_roundoff(DType dtype) {
   }
 }
 
+DType coarser(DType a, DType b) { return unit_roundoff(a) < unit_roundoff(b) ? b : a; }
+
 double largest(const Tensor& x) {
   double most = 0;
   const Tensor wide = x.to(Device::cpu()).to(DType::kFloat64).contiguous();
@@ -45,7 +47,21 @@ double largest(const Tensor& x) {
   return most;
 }
 
-/// Counts roundings, and sees how large gradients become on their way.
+/// How many roundings there were, and how large gradients became on their way.
+struct Roundings {
+  int64_t of_sums = 0;
+  int64_t of_results = 0;
+  double largest_gradient = 0;
+
+  /// Relative to the scale of a gradient.
+  double bound(DType dtype) const {
+    const DType arithmetic = dtype == DType::kBFloat16 ? DType::kFloat32 : dtype;
+    return gamma(static_cast<double>(of_sums), unit_roundoff(arithmetic)) +
+           gamma(static_cast<double>(of_results), unit_roundoff(dtype));
+  }
+};
+
+/// Counts them.
 class RoundingCounter : public TapeHook {
  public:
   void computed(const char*, std::span<const Variable* const> inputs, std::span<const Tensor* const> outputs) override {
@@ -62,35 +78,31 @@ class RoundingCounter : public TapeHook {
     }
     for (const Tensor* y : outputs) measure(*y);
     if (view) return;  // computes nothing
-    sums_ += 2 * longest;
-    roundings_ += 2;
+    found_.of_sums += 2 * longest;
+    found_.of_results += 2;
   }
 
   void backward(BackwardStep& step) override {
     for (int i = 0; i < step.outputs(); ++i) {
-      if (step.dy(i).defined()) largest_ = std::max(largest_, largest(step.dy(i)));
+      if (step.dy(i).defined()) found_.largest_gradient = std::max(found_.largest_gradient, largest(step.dy(i)));
     }
     step.run();
   }
 
-  /// Relative to the scale of a gradient.
-  double bound(DType dtype) const {
-    const DType arithmetic = dtype == DType::kBFloat16 ? DType::kFloat32 : dtype;
-    return gamma(static_cast<double>(sums_), unit_roundoff(arithmetic)) +
-           gamma(static_cast<double>(roundings_), unit_roundoff(dtype));
-  }
-  double largest_gradient() const { return largest_; }
+  const Roundings& found() const { return found_; }
 
  private:
-  int64_t sums_ = 0;
-  int64_t roundings_ = 0;
-  double largest_ = 0;
+  Roundings found_;
 };
 
-std::vector<Tensor> gradients(const GradcheckSubject& subject, OutputWeights& weights) {
+/// coarsest: the dtype of the largest rounding errors, among what goes in and what comes out.
+std::vector<Tensor> gradients(const GradcheckSubject& subject, OutputWeights& weights, DType& coarsest) {
   Tape::current().clear();
+  coarsest = DType::kFloat64;
+  for (const auto& [name, leaf] : subject.leaves) coarsest = coarser(coarsest, leaf.dtype());
   for (const auto& named : subject.leaves) Variable(named.second).zero_grad();
   const std::vector<Variable> outputs = subject.f();
+  for (const Variable& y : outputs) coarsest = coarser(coarsest, y.dtype());
   std::vector<double> unused;
   weights.apply(outputs, unused);
   const Variable root = weights.record(outputs);
@@ -115,7 +127,7 @@ Values differences(const std::vector<Tensor>& got, const std::vector<Tensor>& wa
 /// By how much the difference between subject and reference changes when the operands of both move by a few units in
 /// their last place: rounding errors change like dice, and jump at kinks; what is wrong stays wrong by the same.
 Values noise_of_difference(const GradcheckSubject& reference, const GradcheckSubject& subject, OutputWeights& weights,
-                           const Values& at_rest, uint64_t seed) {
+                           const Values& at_rest, uint64_t seed, DType dtype) {
   std::vector<Tensor> values;
   Values most;
   for (size_t i = 0; i < at_rest.size(); ++i) {
@@ -131,12 +143,13 @@ Values noise_of_difference(const GradcheckSubject& reference, const GradcheckSub
   for (int k = 0; k < kRoundings; ++k) {
     for (size_t i = 0; i < values.size(); ++i) {
       Tensor moved = values[i].clone();
-      const double step = kUlps * unit_roundoff(subject.leaves[i].second.dtype());
+      const double step = kUlps * unit_roundoff(dtype);
       for (int64_t j = 0; j < moved.numel(); ++j) moved.data<double>()[j] *= 1 + step * (2 * random.uniform() - 1);
       set(i, moved);
     }
-    const std::vector<Tensor> wanted = gradients(reference, weights);
-    const Values moved = differences(gradients(subject, weights), wanted);
+    DType unused{};
+    const std::vector<Tensor> wanted = gradients(reference, weights, unused);
+    const Values moved = differences(gradients(subject, weights, unused), wanted);
     for (size_t i = 0; i < most.size(); ++i) {
       for (size_t j = 0; j < most[i].size(); ++j)
         most[i][j] = std::max(most[i][j], std::abs(moved[i][j] - at_rest[i][j]));
@@ -169,17 +182,16 @@ GradcheckReport gradcheck_against_float64(const GradcheckSubject& reference, con
                                           const GradcheckOptions& options) {
   check_subjects(reference, subject);
   OutputWeights weights(options.seed, DType::kFloat64);
+  DType dtype{};
   std::vector<Tensor> wanted;
-  double bound = 0;
-  double scale = 0;
-  const DType dtype = subject.leaves.front().second.dtype();
+  Roundings roundings;
   {
     RoundingCounter counter;
-    wanted = gradients(reference, weights);
-    bound = counter.bound(dtype);
-    scale = counter.largest_gradient();
+    wanted = gradients(reference, weights, dtype);
+    roundings = counter.found();
   }
-  const std::vector<Tensor> got = gradients(subject, weights);
+  const std::vector<Tensor> got = gradients(subject, weights, dtype);
+  const double bound = roundings.bound(dtype);
   const Values difference = differences(got, wanted);
 
   std::vector<Tally> tallies;
@@ -191,7 +203,7 @@ GradcheckReport gradcheck_against_float64(const GradcheckSubject& reference, con
   Values noise;
   GradcheckReport report;
   for (size_t i = 0; i < wanted.size(); ++i) {
-    const double size = std::max({scale, largest(wanted[i]), std::numeric_limits<double>::min()});
+    const double size = std::max({roundings.largest_gradient, largest(wanted[i]), std::numeric_limits<double>::min()});
     for (int64_t j = 0; j < wanted[i].numel(); ++j) {
       if (tallies[i].is_defined_zero(j)) continue;
       const auto index = static_cast<size_t>(j);
@@ -199,7 +211,7 @@ GradcheckReport gradcheck_against_float64(const GradcheckSubject& reference, con
       double tolerance = bound * size;
       Finding finding{GradientVerdict::kOk, wanted[i].data<double>()[j], 0};
       if (!(apart <= tolerance)) {
-        if (noise.empty()) noise = noise_of_difference(reference, subject, weights, difference, options.seed);
+        if (noise.empty()) noise = noise_of_difference(reference, subject, weights, difference, options.seed, dtype);
         finding.error = noise[i][index];
         const double explained = 4 * finding.error;
         if (!(apart <= tolerance + explained)) {

@@ -25,6 +25,7 @@ void check(const char* op, const Variable& q, const Variable& k, const Variable&
 }  // namespace
 
 Variable additive_scores(const Variable& q, const Variable& k, const Variable& v) {
+  if (is_rounded_for(q, v)) return additive_scores(q, k, parameter_for(q, v));
   check("additive_scores", q, k, v);
   const Tensor query = q.value().contiguous(), key = k.value().contiguous(), vector = v.value().contiguous();
   Tensor y = Tensor::empty({q.dim(0), q.dim(1), q.dim(2), k.dim(2)}, q.dtype(), q.device());
@@ -44,6 +45,7 @@ Variable additive_scores(const Variable& q, const Variable& k, const Variable& v
 }
 
 Variable additive_scores_composed(const Variable& q, const Variable& k, const Variable& v) {
+  if (is_rounded_for(q, v)) return additive_scores_composed(q, k, parameter_for(q, v));
   check("additive_scores_composed", q, k, v);
   const Variable inside = reshape(q, {q.dim(0), q.dim(1), q.dim(2), 1, q.dim(3)}) +
                           reshape(k, {k.dim(0), k.dim(1), 1, k.dim(2), k.dim(3)});  // [B, H, T, S, A]

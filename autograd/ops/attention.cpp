@@ -233,6 +233,7 @@ struct PackedKeys {
 
 AttentionResult attention(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask,
                           const Variable& bias, const AttentionOptions& options) {
+  if (is_rounded_for(q, bias)) return attention(q, k, v, mask, parameter_for(q, bias), options);
   if (needs_composed(options, mask, {&q, &k, &v, &bias})) return attention_composed(q, k, v, mask, bias, options);
   return run("attention", {&q, &k, &v, &bias}, q.value(), k.value(), v.value(), mask, bias, options, Separate());
 }
@@ -241,6 +242,7 @@ AttentionResult attention_packed(const Variable& qkv, const MaskSpec& mask, cons
                                  const AttentionOptions& options) {
   require<ShapeError>(qkv.rank() == 5 && qkv.dim(2) == 3,
                       "attention_packed: qkv has shape {}, expected [B, T, 3, H, K]", qkv.shape());
+  if (is_rounded_for(qkv, bias)) return attention_packed(qkv, mask, parameter_for(qkv, bias), options);
   if (needs_composed(options, mask, {&qkv, &bias})) {
     return attention_composed(select(qkv, 2, 0), select(qkv, 2, 1), select(qkv, 2, 2), mask, bias, options);
   }
@@ -253,6 +255,7 @@ AttentionResult attention_packed_kv(const Variable& q, const Variable& kv, const
                                     const AttentionOptions& options) {
   require<ShapeError>(kv.rank() == 5 && kv.dim(2) == 2,
                       "attention_packed_kv: kv has shape {}, expected [B, S, 2, H, K]", kv.shape());
+  if (is_rounded_for(q, bias)) return attention_packed_kv(q, kv, mask, parameter_for(q, bias), options);
   if (needs_composed(options, mask, {&q, &kv, &bias})) {
     return attention_composed(q, select(kv, 2, 0), select(kv, 2, 1), mask, bias, options);
   }
@@ -302,7 +305,7 @@ AttentionResult attention_composed(const Variable& q, const Variable& k, const V
                                    const Variable& bias, const AttentionOptions& options) {
   if (q.dtype() == DType::kBFloat16) {
     // Scores and softmax are float32 whatever the operands are.
-    const auto wide = [](const Variable& x) { return x.defined() ? cast(x, DType::kFloat32) : x; };
+    const auto wide = [](const Variable& x) { return x.defined() ? cast(x, accumulation_dtype(x.dtype())) : x; };
     const AttentionResult result = attention_composed(wide(q), wide(k), wide(v), mask, wide(bias), options);
     return {cast(result.output, q.dtype()),
             result.weights.defined() ? cast(result.weights, q.dtype()) : result.weights};

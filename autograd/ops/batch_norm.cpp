@@ -35,6 +35,7 @@ Tensor normalised_by(const Tensor& x, const Tensor& stats, const Tensor& gain, c
 }  // namespace
 
 BatchNormResult batch_norm(const Variable& x, const Variable& gain, const Variable& shift, double eps) {
+  if (is_rounded_for(x, gain)) return batch_norm(x, parameter_for(x, gain), parameter_for(x, shift), eps);
   check_batch_norm("batch_norm", x, gain, shift, eps);
   const Tensor in = x.value().contiguous();
   const Tensor scale = gain.value().contiguous();
@@ -63,6 +64,9 @@ BatchNormResult batch_norm(const Variable& x, const Variable& gain, const Variab
 
 Variable batch_norm_by(const Variable& x, const Tensor& mean, const Tensor& variance, const Variable& gain,
                        const Variable& shift, double eps) {
+  if (is_rounded_for(x, gain)) {
+    return batch_norm_by(x, mean, variance, parameter_for(x, gain), parameter_for(x, shift), eps);
+  }
   check_batch_norm("batch_norm_by", x, gain, shift, eps);
   const Shape wanted{x.dim(-1)};
   require<ShapeError>(mean.shape() == wanted && variance.shape() == wanted,

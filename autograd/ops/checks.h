@@ -27,10 +27,20 @@ inline void check_probability(const char* op, double p) {
   require<ValueError>(p >= 0 && p < 1, "{}: the dropout probability is {}, expected 0 <= p < 1", op, p);
 }
 
+/// Whether an op on x rounds this parameter, see parameter_for().
+inline bool is_rounded_for(const Variable& x, const Variable& parameter) {
+  return x.dtype() == DType::kBFloat16 && parameter.defined() && parameter.dtype() == DType::kFloat32;
+}
+
 inline void check_same_dtype(const char* op, const Variable& a, const char* a_name, const Variable& b,
                              const char* b_name) {
   require<DTypeError>(a.dtype() == b.dtype(), "{}: {} is {} and {} is {}; convert one with cast()", op, a_name,
                       dtype_name(a.dtype()), b_name, dtype_name(b.dtype()));
+}
+
+/// The same for a parameter, which may also be float32 beside a bfloat16 x.
+inline void check_parameter_dtype(const char* op, const Variable& x, const Variable& parameter, const char* name) {
+  if (parameter.defined() && !is_rounded_for(x, parameter)) check_same_dtype(op, x, "x", parameter, name);
 }
 
 /// Sums `full` over the axes along which `shape` was broadcast to reach it.

@@ -54,6 +54,7 @@ void check_channels(const char* op, const Variable& x, const Variable& weight, c
 
 Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias, const Conv2dOptions& options) {
   check_operand("conv2d", "x", x);
+  if (is_rounded_for(x, weight)) return conv2d(x, parameter_for(x, weight), parameter_for(x, bias), options);
   require<ShapeError>(x.rank() == 4, "conv2d: x has shape {}, expected [B, H, W, C]", x.shape());
   require<ShapeError>(weight.rank() == 4, "conv2d: weight has shape {}, expected [O, C / groups, KH, KW]",
                       weight.shape());
@@ -90,6 +91,7 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
 
 Variable conv1d(const Variable& x, const Variable& weight, const Variable& bias, const Conv1dOptions& options) {
   check_operand("conv1d", "x", x);
+  if (is_rounded_for(x, weight)) return conv1d(x, parameter_for(x, weight), parameter_for(x, bias), options);
   require<ShapeError>(x.rank() == 3, "conv1d: x has shape {}, expected [B, C, S]", x.shape());
   require<ShapeError>(weight.rank() == 3, "conv1d: weight has shape {}, expected [O, C / groups, K]", weight.shape());
   check_channels("conv1d", x, weight, bias, x.dim(1), options.groups);

@@ -3,6 +3,8 @@
 #include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
+#include "framework/kernels/accumulate.h"
+#include "framework/kernels/copy.h"
 
 namespace attune {
 namespace {
@@ -199,8 +201,18 @@ Variable cast(const Variable& x, DType dtype) {
   check_operand("cast", "x", x);
   require<DTypeError>(is_floating(dtype), "cast: {} asked for, expected a floating dtype", dtype_name(dtype));
   if (dtype == x.dtype()) return x;
-  return Tape::current().record("cast", x.value().to(dtype), {&x},
-                                [dtype = x.dtype()](Grads& g) { g.add(0, g.dy().to(dtype)); });
+  return Tape::current().record("cast", x.value_as(dtype), {&x}, [dtype = x.dtype()](Grads& g) {
+    GradTarget dx = g.target(0);
+    if (dx.accumulate) {
+      kernels::accumulate(g.dy().to(dtype), dx.tensor);
+    } else {
+      kernels::copy(g.dy(), dx.tensor);
+    }
+  });
+}
+
+Variable parameter_for(const Variable& x, const Variable& parameter) {
+  return is_rounded_for(x, parameter) ? cast(parameter, DType::kBFloat16) : parameter;
 }
 
 Variable to_device(const Variable& x, Device device) {

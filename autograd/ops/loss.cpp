@@ -100,7 +100,8 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   require<ShapeError>(!bias.defined() || bias.shape() == Shape{weight.dim(0)}, "{}: bias has shape {}, expected [{}]",
                       kOp, bias.shape(), weight.dim(0));
   check_targets_shape(kOp, x.shape(), targets);
-  check_same_dtype(kOp, x, "x", weight, "weight");
+  check_parameter_dtype(kOp, x, weight, "weight");
+  check_parameter_dtype(kOp, x, bias, "bias");
   const int64_t classes = weight.dim(0);
   const int64_t width = weight.dim(1);
   const int64_t rows = targets.numel();
@@ -109,16 +110,16 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   const double scale = scale_of(options.reduction, count);
   const CrossEntropySpec spec{options.label_smoothing, options.ignore_index};
   const Tensor in = x.value().contiguous().view({rows, width});
-  const Tensor w = weight.value().contiguous();
-  const Tensor b = bias.value().contiguous();
+  const Tensor w = weight.value_as(in.dtype()).contiguous();
+  const Tensor b = bias.value_as(in.dtype()).contiguous();
 
   const bool wants_x = grad_enabled() && x.requires_grad();
   const bool wants_weight = grad_enabled() && weight.requires_grad();
   const bool wants_bias = grad_enabled() && bias.defined() && bias.requires_grad();
   Tensor losses = Tensor::empty({rows}, accumulation_dtype(in.dtype()), in.device());
   Tensor dx = wants_x ? Tensor::empty_like(in) : Tensor();
-  Tensor dweight = wants_weight ? Tensor::empty_like(w) : Tensor();
-  Tensor dbias = wants_bias ? Tensor::empty({classes}, in.dtype(), in.device()) : Tensor();
+  Tensor dweight = wants_weight ? Tensor::empty(w.shape(), weight.dtype(), in.device()) : Tensor();
+  Tensor dbias = wants_bias ? Tensor::empty({classes}, bias.dtype(), in.device()) : Tensor();
   if (rows == 0) {
     if (wants_weight) kernels::fill(dweight, 0);
     if (wants_bias) kernels::fill(dbias, 0);

@@ -90,7 +90,8 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
   require<ShapeError>(!bias.defined() || bias.shape() == Shape{weight.dim(0)},
                       "linear: bias has shape {}, expected [{}] for weight {}", bias.shape(), weight.dim(0),
                       weight.shape());
-  check_same_dtype("linear", x, "x", weight, "weight");
+  check_parameter_dtype("linear", x, weight, "weight");
+  check_parameter_dtype("linear", x, bias, "bias");
   check_probability("linear", dropout);
   const Tensor in = x.value().contiguous();
   Shape shape = in.shape();
@@ -102,13 +103,14 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
   const bool keeps_z = activation != Activation::kNone && activation != Activation::kRelu;
   Tensor z;
   if (keeps_z && grad_enabled()) z = Tensor::empty_like(y);
-  const Tensor w = weight.value().contiguous();
-  kernels::linear(in, w, bias.value().contiguous(), activation, spec, z, y);
+  const Tensor w = weight.value_as(in.dtype()).contiguous();
+  kernels::linear(in, w, bias.value_as(in.dtype()).contiguous(), activation, spec, z, y);
   SavedTensor kept_y;
   if (activation == Activation::kRelu) kept_y = SavedTensor(y);
   return Tape::current().record(
       "linear", std::move(y), {&x, &weight, &bias},
-      [in = SavedTensor(in), weight = SavedTensor(w), kept_y, z, activation, spec](Grads& g) {
+      [in = SavedTensor(in), weight = SavedTensor(w), given = SavedTensor(weight.value()), kept_y, z, activation,
+       spec](Grads& g) {
         // z = x W^T + b, y = dropout(activation(z))
         // dz = dy activation'(z), db = sum dz, dx = dz W, dW = dz^T x
         GradTarget dbias;
@@ -116,6 +118,7 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
         Tensor dz;
         if (activation != Activation::kNone || spec.probability > 0) dz = Tensor::empty_like(g.dy());
         kernels::linear_backward(g.dy(), z, kept_y.get(), activation, spec, dz, dbias.tensor, dbias.accumulate);
+        given.get();  // of which `weights` may be a rounded copy
         const Tensor& weights = weight.get();
         const Tensor& x_in = in.get();
         Shape leading = x_in.shape();

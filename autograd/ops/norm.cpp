@@ -15,6 +15,8 @@ void check_affine(const char* op, const Variable& x, const Variable& gain, const
                       x.shape());
   require<ShapeError>(!shift.defined() || shift.shape() == wanted, "{}: shift has shape {}, expected {} for x {}", op,
                       shift.shape(), wanted, x.shape());
+  check_parameter_dtype(op, x, gain, "gain");
+  check_parameter_dtype(op, x, shift, "shift");
   require<ValueError>(eps > 0, "{}: eps is {}, expected a positive number", op, eps);
 }
 
@@ -40,11 +42,12 @@ struct AffineTargets {
 Variable layer_norm(const Variable& x, const Variable& gain, const Variable& shift, double eps) {
   check_affine("layer_norm", x, gain, shift, eps);
   const Tensor in = x.value().contiguous();
-  const Tensor scale = gain.value().contiguous();
+  const Tensor scale = gain.value_as(in.dtype()).contiguous();
   Tensor y = Tensor::empty_like(in);
   Tensor stats = Tensor::empty(rows_of(in, 2), accumulation_dtype(in.dtype()), in.device());
   Tensor no_sum;
-  kernels::add_layer_norm(in, Tensor(), DropoutSpec(), scale, shift.value().contiguous(), eps, no_sum, y, stats);
+  kernels::add_layer_norm(in, Tensor(), DropoutSpec(), scale, shift.value_as(in.dtype()).contiguous(), eps, no_sum, y,
+                          stats);
   return Tape::current().record("layer_norm", std::move(y), {&x, &gain, &shift},
                                 [in = SavedTensor(in), stats, gain = SavedTensor(scale)](Grads& g) {
                                   AffineTargets to(g, 1, 2);
@@ -64,14 +67,14 @@ std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& 
                       x.shape(), branch.shape());
   check_probability("add_layer_norm", dropout);
   const Tensor in = x.value().contiguous();
-  const Tensor scale = gain.value().contiguous();
+  const Tensor scale = gain.value_as(in.dtype()).contiguous();
   const Tensor added = branch.value().contiguous();
   DropoutSpec spec;
   if (dropout > 0) spec = {dropout, stream.reserve(in.numel())};
   Tensor sum = Tensor::empty_like(in);
   Tensor y = Tensor::empty_like(in);
   Tensor stats = Tensor::empty(rows_of(in, 2), accumulation_dtype(in.dtype()), in.device());
-  kernels::add_layer_norm(in, added, spec, scale, shift.value().contiguous(), eps, sum, y, stats);
+  kernels::add_layer_norm(in, added, spec, scale, shift.value_as(in.dtype()).contiguous(), eps, sum, y, stats);
   const SavedTensor kept(sum);
   return Tape::current().record_pair("add_layer_norm", std::move(sum), std::move(y), {&x, &branch, &gain, &shift},
                                      [kept, stats, gain = SavedTensor(scale), spec](Grads& g) {
@@ -103,7 +106,7 @@ std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& 
 Variable rms_norm(const Variable& x, const Variable& gain, double eps) {
   check_affine("rms_norm", x, gain, Variable(), eps);
   const Tensor in = x.value().contiguous();
-  const Tensor scale = gain.value().contiguous();
+  const Tensor scale = gain.value_as(in.dtype()).contiguous();
   Tensor y = Tensor::empty_like(in);
   Tensor rstd = Tensor::empty(rows_of(in, 1), accumulation_dtype(in.dtype()), in.device());
   kernels::rms_norm(in, scale, eps, y, rstd);

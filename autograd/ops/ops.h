@@ -1,9 +1,11 @@
 #pragma once
 
 // Every differentiable operation. Letters: B batch, T target length, S source length, D model, H heads, K head size,
-// V vocabulary. Shape errors are ShapeErrors that name the op, the argument and both shapes. Each function has a row in
-// tests/ops/cases.cpp; a test fails if one has not. Masks, indices and lengths may be on any device: those on the CPU
-// are checked there, so that no other device is waited for.
+// V vocabulary. Weights, biases, gains and the like may be float32 beside a bfloat16 x (mixed precision: Micikevicius
+// et al., 2018): products are of bfloat16, gradients of parameters are float32. Shape errors are ShapeErrors that name
+// the op, the argument and both shapes. Each function has a row in tests/ops/cases.cpp; a test fails if one has not.
+// Masks, indices and lengths may be on any device: those on the CPU are checked there, so that no other device is
+// waited for.
 
 #include <cstdint>
 #include <initializer_list>
@@ -63,8 +65,11 @@ Variable clamp(const Variable& x, double low, double high);
 /// the result nor a gradient.
 Variable where(const Tensor& condition, const Variable& a, const Variable& b);
 
-/// Another floating dtype; the gradient is converted back.
+/// Another floating dtype; the gradient is converted back. What a leaf is rounded to is kept, see Variable::value_as().
 Variable cast(const Variable& x, DType dtype);
+/// A parameter for an op on x, which wants one dtype: a float32 one is rounded to bfloat16 where x is bfloat16, all
+/// others are as they are. Its gradient is float32. Ops that know which operand is a parameter need no such help.
+Variable parameter_for(const Variable& x, const Variable& parameter);
 /// The same on another device; the gradient is brought back.
 Variable to_device(const Variable& x, Device device);
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <numeric>
 #include <utility>
+#include <vector>
 
 #include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
@@ -132,20 +133,20 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
                     std::span<const RecurrentParameters> directions, const Tensor& given_lengths,
                     const Variable& input_gates);
 
-// States add up over many steps: bfloat16 is widened for the whole layer, not at every step.
+// States add up over many steps: bfloat16 is widened for the whole layer, not at every step. Parameters and states may
+// be float32 already; last states come in the dtype of the first ones.
 RecurrentResult run_wide(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
                          std::span<const RecurrentParameters> directions, const Tensor& lengths,
                          const Variable& input_gates) {
   const auto to = [](const Variable& v, DType dtype) { return v.defined() ? cast(v, dtype) : v; };
-  const auto wide = [&](const Variable& v) { return to(v, DType::kFloat32); };
-  std::array<RecurrentParameters, 2> parameters;
-  for (size_t i = 0; i < directions.size(); ++i) {
-    const RecurrentParameters& p = directions[i];
-    parameters[i] = {wide(p.weight_ih), wide(p.weight_hh), wide(p.bias_ih), wide(p.bias_hh)};
+  const auto wide = [&](const Variable& v) { return to(v, accumulation_dtype(v.dtype())); };
+  const auto dtype_of = [&](const Variable& state) { return state.defined() ? state.dtype() : x.dtype(); };
+  std::vector<RecurrentParameters> parameters;
+  for (const RecurrentParameters& p : directions) {
+    parameters.push_back({wide(p.weight_ih), wide(p.weight_hh), wide(p.bias_ih), wide(p.bias_hh)});
   }
-  const RecurrentResult result =
-      run(op, cell, wide(x), wide(h0), wide(c0), {parameters.data(), directions.size()}, lengths, wide(input_gates));
-  return {to(result.output, x.dtype()), to(result.hidden, x.dtype()), to(result.cell, x.dtype())};
+  const RecurrentResult result = run(op, cell, wide(x), wide(h0), wide(c0), parameters, lengths, wide(input_gates));
+  return {to(result.output, x.dtype()), to(result.hidden, dtype_of(h0)), to(result.cell, dtype_of(c0))};
 }
 
 RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
@@ -153,9 +154,9 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
                     const Variable& input_gates) {
   const bool has_cells = cell == RecurrentCell::kLstm;
   const int64_t blocks = has_cells ? 4 : 3;
+  if (x.dtype() == DType::kBFloat16) return run_wide(op, cell, x, h0, c0, directions, given_lengths, input_gates);
   const RecurrentSizes sizes = check(op, blocks, x, h0, c0, directions);
   check_gates(op, blocks, input_gates, x, sizes);
-  if (x.dtype() == DType::kBFloat16) return run_wide(op, cell, x, h0, c0, directions, given_lengths, input_gates);
   const PackedSequences sequences = arrange(op, given_lengths, sizes);
   const DType dtype = x.dtype();
   const Device device = x.device();

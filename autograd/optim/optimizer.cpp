@@ -187,6 +187,23 @@ Tensor Optimizer::report_of_ranges(double scale, double limit) const {
   return report;
 }
 
+/// What forward passes have rounded to bfloat16 changes with the values: all of it at once, in memory that stays.
+void Optimizer::round_again(size_t index) {
+  Flat& flat = flats_[index];
+  const auto wants = [&](const Entry& entry) {
+    return entry.flat == index && entry.leaf->rounded.value.defined() && entry.leaf->value.raw() == entry.value.raw();
+  };
+  if (std::none_of(entries_.begin(), entries_.end(), wants)) return;
+  if (!flat.rounded.defined()) {
+    flat.rounded = Tensor::empty(flat.value.shape(), DType::kBFloat16, flat.value.device());
+  }
+  kernels::copy(flat.value, flat.rounded);
+  for (Entry& entry : entries_) {
+    if (!wants(entry)) continue;
+    entry.leaf->rounded = {entry.value, entry.value.version(), piece(flat.rounded, entry)};
+  }
+}
+
 double Optimizer::gradient_norm() {
   collect_ranges();
   return norm_of(report_of_ranges(1, 1).to(Device::cpu()));
@@ -216,10 +233,12 @@ double Optimizer::step(const StepOptions& options) {
   GradientTransform transform{.scale = options.gradient_scale};
   const double norm = options.clip_norm > 0 ? clip(options, transform) : 0;
   if (options.clip_value > 0) transform.limit = options.clip_value;
-  for (Flat& flat : flats_) {
+  for (size_t i = 0; i < flats_.size(); ++i) {
+    Flat& flat = flats_[i];
     if (flat.ranges.empty()) continue;
     update(flat, transform);
     flat.value.bump_version();
+    round_again(i);
   }
   for (Entry& entry : entries_) {
     entry.stepped = entry.trains();

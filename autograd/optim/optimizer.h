@@ -99,6 +99,7 @@ class Optimizer {
     Tensor gradient;
     std::vector<Tensor> moments;
     std::vector<FlatRange> ranges;
+    Tensor rounded;  ///< the values in bfloat16, once a parameter was asked for in that (Variable::value_as)
   };
 
   struct Common {
@@ -136,6 +137,7 @@ class Optimizer {
   Tensor report_of_ranges(double scale, double limit) const;
   double clip(const StepOptions& options, GradientTransform& transform);
   [[noreturn]] void fail_not_finite(const Tensor& report) const;
+  void round_again(size_t index);
   Tensor piece(const Tensor& flat, const Entry& entry) const;
 
   const char* who_;

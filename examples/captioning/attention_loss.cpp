@@ -8,6 +8,9 @@
 namespace attune::examples::captioning {
 namespace {
 
+/// Losses are float32: of bfloat16 they are widened.
+Variable widened(const Variable& x) { return cast(x, accumulation_dtype(x.dtype())); }
+
 /// [B, T], with dtype and device of `like`: 1 for the words of each caption, 0 behind.
 Tensor words_of(const Tensor& lengths, int64_t steps, const Variable& like) {
   const std::vector<int64_t> counts = lengths.to_vector<int64_t>();
@@ -25,20 +28,21 @@ Tensor words_of(const Tensor& lengths, int64_t steps, const Variable& like) {
 }  // namespace
 
 Variable without_padding(const Variable& weights, const Tensor& lengths) {
-  const Tensor words = words_of(lengths, weights.dim(2), weights);
-  return weights * Variable(words.unsqueeze(1).unsqueeze(3));
+  const Variable wide = widened(weights);
+  const Tensor words = words_of(lengths, wide.dim(2), wide);
+  return wide * Variable(words.unsqueeze(1).unsqueeze(3));
 }
 
 Variable log_likelihood(const Variable& logits, const Tensor& targets, const Tensor& lengths) {
-  const Variable chosen = gather(log_softmax(logits), 2, targets.unsqueeze(2));  // [B, T, 1]
-  const Tensor words = words_of(lengths, targets.dim(1), logits);
+  const Variable chosen = gather(log_softmax(widened(logits)), 2, targets.unsqueeze(2));  // [B, T, 1]
+  const Tensor words = words_of(lengths, targets.dim(1), chosen);
   return sum(chosen * Variable(words.unsqueeze(2)), {1, 2});
 }
 
 Variable word_likelihood(const Variable& logits, const Tensor& picture_of, const Tensor& targets,
                          const Tensor& lengths) {
-  const Variable of_captions = index_select(log_softmax(logits), 0, picture_of);  // [B, V]
-  const Tensor words = words_of(lengths, targets.dim(1), logits);
+  const Variable of_captions = index_select(log_softmax(widened(logits)), 0, picture_of);  // [B, V]
+  const Tensor words = words_of(lengths, targets.dim(1), of_captions);
   return sum(gather(of_captions, 1, targets) * Variable(words));
 }
 

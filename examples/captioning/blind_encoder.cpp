@@ -13,7 +13,8 @@ BlindEncoder::BlindEncoder(int64_t size, int64_t dim, RegionGrid grid) : size_(s
 EncoderOutput BlindEncoder::operator()(const Tensor& pictures) {
   check_pictures(*this, "BlindEncoder", pictures, size_);
   const Shape shape{pictures.dim(0), grid_.count(), dim_};
-  return {.states = Variable(Tensor::zeros(shape, pictures.dtype(), pictures.device())), .lengths = {}};
+  const Variable zeros(Tensor::zeros(shape, pictures.dtype(), pictures.device()));
+  return {.states = in_precision(zeros), .lengths = {}};
 }
 
 }  // namespace attune::examples::captioning

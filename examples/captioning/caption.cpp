@@ -133,7 +133,7 @@ std::vector<NamedPicture> embedded_scenes(int64_t size) {
 
 int caption(const CaptionOptions& options) {
   const Snapshot snapshot = load_snapshot(options.checkpoint);
-  snapshot.model->to(options.device);
+  place(*snapshot.model, options.placement);
   const RunConfig& run = snapshot.config.run;
   const Captioner captioner(parts_of(snapshot), search_settings(options));
   Answers answers(options, captioner, options.images.size() != 1);

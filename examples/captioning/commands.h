@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "examples/support/graphs.h"
+#include "examples/support/placement.h"
 #include "examples/support/train_options.h"
-#include "framework/device.h"
 
 namespace attune::examples::captioning {
 
@@ -30,7 +30,7 @@ struct EvalOptions : SearchOptions {
   std::optional<std::string> blind;   ///< checkpoint of an image-blind model, for the table
   std::optional<std::string> output;  ///< file for the model's captions
   bool json = false;
-  Device device;
+  Placement placement;
 };
 
 struct CaptionOptions : SearchOptions {
@@ -39,10 +39,10 @@ struct CaptionOptions : SearchOptions {
   std::optional<std::string> html;  ///< file for the page of what words looked at
   std::optional<std::string> png;   ///< folder for pictures of the same
   bool json = false;
-  Device device;
+  Placement placement;
 };
 
-// How each is asked for on the command line, but --threads and --device.
+// How each is asked for on the command line, but --threads, --device and, of a trained model, --precision.
 
 void add_options(CLI::App& app, TrainOptions& options);
 void add_options(CLI::App& app, EvalOptions& options);

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "examples/support/placement.h"
 #include "examples/support/program.h"
 #include "framework/fail.h"
 #include "layers/attention/choice.h"
@@ -159,6 +160,7 @@ Settings settings_of(Config& config) {
                                       {"run", "image_size", WholeSetting{&run.image_size, 1, 4096}},
                                       {"run", "seed", SeedSetting{&run.seed}},
                                       {"run", "threads", WholeSetting{&run.threads, 0, 1024}},
+                                      {"run", "precision", TextSetting{&run.precision, precision_names()}},
                                       {"run", "steps", WholeSetting{&run.steps, 0}},
                                   });
   return Settings("attune-captioning", std::move(settings));

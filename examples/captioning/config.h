@@ -87,8 +87,9 @@ struct RunConfig {
   int64_t scenes = 2000;     ///< embedded scenes to learn from
   int64_t image_size = 128;  ///< height and width of the pictures as the model sees them
   uint64_t seed = 1;
-  int64_t threads = 0;  ///< sums are split by threads, so results depend on their number
-  int64_t steps = 0;    ///< planned when the run began
+  int64_t threads = 0;                ///< sums are split by threads, so results depend on their number
+  std::string precision = "float32";  ///< one of precision_names(), of activations and products
+  int64_t steps = 0;                  ///< planned when the run began
 
   bool operator==(const RunConfig&) const = default;
 };

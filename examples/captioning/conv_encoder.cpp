@@ -50,7 +50,7 @@ ConvEncoder::ConvEncoder(const ConvEncoderOptions& options)
 
 EncoderOutput ConvEncoder::operator()(const Tensor& pictures) {
   check_pictures(*this, "ConvEncoder", pictures, size_);
-  Variable x = relu(stem_norm_(stem_(Variable(pictures))));
+  Variable x = relu(stem_norm_(stem_(in_precision(Variable(pictures)))));
   for (const std::vector<ResidualBlock*>& stage : stages_) {
     x = halve_(x);
     for (const ResidualBlock* block : stage) x = (*block)(x);

@@ -76,7 +76,7 @@ TestSet load_test_set(const EvalOptions& options, const RunConfig& run) {
 std::optional<Snapshot> load_blind(const EvalOptions& options, const RunConfig& run) {
   if (!options.blind) return {};
   Snapshot blind = load_snapshot(*options.blind);
-  blind.model->to(options.device);
+  place(*blind.model, options.placement);
   const std::string& path = *options.blind;
   if (!blind.config.model.blind) {
     throw UsageError(
@@ -285,7 +285,7 @@ class Evaluation {
 
 int evaluate(const EvalOptions& options) {
   const Snapshot snapshot = load_snapshot(options.checkpoint);
-  snapshot.model->to(options.device);
+  place(*snapshot.model, options.placement);
   const Evaluation evaluation(options, snapshot);
   evaluation.print();
   if (options.json) fmt::print("{}\n", evaluation.to_json());

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "examples/captioning/commands.h"
-#include "framework/device.h"
 #include "framework/version.h"
 
 int main(int argc, char** argv) {
@@ -26,15 +25,18 @@ int main(int argc, char** argv) {
   captioning::add_options(*eval_app, evaluation);
   add_threads_option(*eval_app, shared);
   add_device_option(*eval_app, shared);
+  add_precision_option(*eval_app, shared);
 
   captioning::CaptionOptions writing;
   CLI::App* caption_app = app.add_subcommand("caption", "Write captions for pictures");
   captioning::add_options(*caption_app, writing);
   add_threads_option(*caption_app, shared);
   add_device_option(*caption_app, shared);
+  add_precision_option(*caption_app, shared);
 
   return run_program(app, argc, argv, shared, [&] {
-    training.device = evaluation.device = writing.device = attune::parse_device(shared.device);
+    evaluation.placement = writing.placement = placement_of(shared);
+    training.device = evaluation.placement.device;
     training.graphs = graph_mode(graphs, training.device);
     if (train_app->parsed()) return captioning::train(training);
     return eval_app->parsed() ? captioning::evaluate(evaluation) : captioning::caption(writing);

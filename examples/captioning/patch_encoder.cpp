@@ -39,7 +39,7 @@ PatchEncoder::PatchEncoder(const PatchEncoderOptions& options) : size_(options.s
 }
 
 Variable PatchEncoder::embedded(const Tensor& pictures) const {
-  Variable x(pictures);
+  Variable x = in_precision(Variable(pictures));
   for (const Halving& halving : halvings_) x = relu((*halving.norm)((*halving.conv)(x)));
   return (*patches_)(x);  // [B, side, side, D]
 }

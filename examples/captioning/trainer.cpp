@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "examples/support/placement.h"
 #include "examples/support/saved_parts.h"
 #include "examples/support/table.h"
 #include "framework/random.h"
@@ -16,7 +17,7 @@ namespace {
 std::unique_ptr<CaptioningModel> seeded_model(const Config& config, const TextCodec& codec, Device device) {
   manual_seed(config.run.seed);
   auto model = make_model(config, codec);
-  model->to(device);
+  place(*model, {device, parse_precision(config.run.precision)});
   return model;
 }
 

@@ -45,8 +45,8 @@ struct EmbeddingParts {
 EmbeddingParts embedding_parts(const Options& o) {
   const NamedTextPositions named = text_positions(o);
   EmbeddingParts parts;
-  parts.options = {.positions = named.positions, .max_length = 8, .dropout = o.number("dropout")};
-  parts.code = fmt::format("{{.positions = {}, .max_length = 8, .dropout = {}}}", named.code, o.number("dropout"));
+  parts.options = {.positions = named.positions, .max_length = 40, .dropout = o.number("dropout")};
+  parts.code = fmt::format("{{.positions = {}, .max_length = 40, .dropout = {}}}", named.code, o.number("dropout"));
   return parts;
 }
 

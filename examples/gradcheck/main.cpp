@@ -117,7 +117,8 @@ int check(const Request& request, uint64_t seed) {
   std::optional<FaultInjection> injection;
   if (!request.fault.empty()) injection.emplace(find_fault(request.fault));
   RunSettings settings;
-  settings.dtype = parse_dtype(request.dtype);
+  settings.mixed = request.dtype == "mixed";
+  settings.dtype = settings.mixed ? DType::kBFloat16 : parse_dtype(request.dtype);
   settings.device = request.device;
   const auto start = std::chrono::steady_clock::now();
   std::vector<CaseResult> results;
@@ -188,8 +189,8 @@ int main(int argc, char** argv) {
   app.add_flag("--all", request.all, "Check every layer");
   app.add_option("--layer", request.layer, "Check one layer, every element")->type_name("NAME");
   app.add_option("--options", request.options, "Its options; random ones where this is not given")->type_name("JSON");
-  app.add_option("--dtype", request.dtype, "float64, float32 or bfloat16")
-      ->check(CLI::IsMember({"float64", "float32", "bfloat16"}))
+  app.add_option("--dtype", request.dtype, "float64, float32, bfloat16 or mixed: bfloat16 beside float32 parameters")
+      ->check(CLI::IsMember({"float64", "float32", "bfloat16", "mixed"}))
       ->type_name("DTYPE")
       ->capture_default_str();
   add_device_option(app, shared);

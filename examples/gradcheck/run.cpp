@@ -27,10 +27,12 @@ void add_parameters(const Module& module, NamedLeaves& leaves) {
 
 /// Another dtype or device, with values that float64 holds too.
 void convert(BuiltCase& built, const RunSettings& settings) {
-  built.made.module->to(settings.dtype);
-  built.made.module->to(settings.device);
-  for (auto& [name, leaf] : built.leaves) {
-    leaf.leaf()->value = leaf.value().to(settings.dtype).to(settings.device);
+  Module& module = *built.made.module;
+  module.to(settings.mixed ? DType::kFloat32 : settings.dtype);
+  module.to(settings.device);
+  if (settings.mixed) module.set_precision(Precision::kBFloat16);
+  for (Variable& input : built.inputs) {
+    input.leaf()->value = input.value().to(settings.dtype).to(settings.device);
   }
 }
 

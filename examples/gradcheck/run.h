@@ -11,6 +11,7 @@ namespace attune::examples {
 
 struct RunSettings {
   DType dtype = DType::kFloat64;  ///< float64: judged by numeric derivatives; others: by the gradients of float64
+  bool mixed = false;             ///< dtype bfloat16: parameters stay float32
   Device device = Device::cpu();
   int64_t max_elements = 0;  ///< per input and parameter; 0: all
   double seconds = 0;        ///< per case; 0: no limit

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "examples/support/graphs.h"
+#include "examples/support/placement.h"
 #include "examples/support/train_options.h"
-#include "framework/device.h"
 
 namespace attune::examples {
 
@@ -20,7 +20,7 @@ struct EvalOptions {
   std::string checkpoint;
   std::string data;  ///< empty: the test part of the embedded reviews
   bool json = false;
-  Device device;
+  Placement placement;
 };
 
 struct PredictOptions {
@@ -28,7 +28,7 @@ struct PredictOptions {
   std::optional<std::string> text;  ///< without: lines of standard input
   std::optional<std::string> html;  ///< file for the page of the weights
   bool json = false;
-  Device device;
+  Placement placement;
 };
 
 // Each returns the exit status, and throws as run_program() expects.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "examples/support/placement.h"
 #include "examples/support/program.h"
 #include "framework/fail.h"
 
@@ -78,6 +79,7 @@ Settings settings_of(Config& config) {
           {"run", "dev", TextSetting{&config.run.dev}},
           {"run", "seed", SeedSetting{&config.run.seed}},
           {"run", "threads", WholeSetting{&config.run.threads, 0, 1024}},
+          {"run", "precision", TextSetting{&config.run.precision, precision_names()}},
           {"run", "steps", WholeSetting{&config.run.steps, 0}},
       });
 }

@@ -63,8 +63,9 @@ struct RunConfig {
   std::string data;  ///< path; empty: the embedded reviews
   std::string dev;   ///< path; empty: a part of the data
   uint64_t seed = 1;
-  int64_t threads = 0;  ///< sums are split by threads, so results depend on their number
-  int64_t steps = 0;    ///< planned when the run began
+  int64_t threads = 0;                ///< sums are split by threads, so results depend on their number
+  std::string precision = "float32";  ///< one of precision_names(), of activations and products
+  int64_t steps = 0;                  ///< planned when the run began
 
   bool operator==(const RunConfig&) const = default;
 };

@@ -9,7 +9,7 @@ namespace attune::examples {
 
 int evaluate(const EvalOptions& options) {
   const Snapshot snapshot = load_snapshot(options.checkpoint);
-  snapshot.model->to(options.device);
+  place(*snapshot.model, options.placement);
   if (options.data.empty() && !snapshot.config.run.data.empty()) {
     throw UsageError(fmt::format("--data is missing: {} was trained on {}, not on the embedded reviews",
                                  options.checkpoint, snapshot.config.run.data));

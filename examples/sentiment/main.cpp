@@ -6,7 +6,6 @@
 #include "examples/sentiment/commands.h"
 #include "examples/sentiment/config.h"
 #include "examples/support/model_options.h"
-#include "framework/device.h"
 #include "framework/version.h"
 
 namespace attune::examples {
@@ -48,6 +47,7 @@ int main(int argc, char** argv) {
   eval_app->add_flag("--json", evaluation.json, "Print the result as a JSON object at the end");
   add_threads_option(*eval_app, shared);
   add_device_option(*eval_app, shared);
+  add_precision_option(*eval_app, shared);
 
   PredictOptions prediction;
   CLI::App* predict_app = app.add_subcommand("predict", "Say what texts are, and which words were looked at");
@@ -60,9 +60,11 @@ int main(int argc, char** argv) {
   predict_app->add_flag("--json", prediction.json, "Print a JSON object for each text");
   add_threads_option(*predict_app, shared);
   add_device_option(*predict_app, shared);
+  add_precision_option(*predict_app, shared);
 
   return run_program(app, argc, argv, shared, [&] {
-    training.device = evaluation.device = prediction.device = attune::parse_device(shared.device);
+    evaluation.placement = prediction.placement = placement_of(shared);
+    training.device = evaluation.placement.device;
     training.graphs = graph_mode(graphs, training.device);
     if (train_app->parsed()) return train(training);
     return eval_app->parsed() ? evaluate(evaluation) : predict(prediction);

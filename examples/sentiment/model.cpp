@@ -71,7 +71,8 @@ Variable Classifier::pooled(const Variable& x, const Tensor& lengths, const Atte
 Variable Classifier::operator()(const Tensor& tokens, const Tensor& lengths) const {
   const AttentionMask mask = AttentionMask::padding(lengths);
   const Variable x = encoder_(embed_dropout_(embedded(tokens)), mask);  // [B, T, D]
-  return head_(head_dropout_(pooled(x, lengths, mask)));
+  const Variable features = head_dropout_(pooled(x, lengths, mask));    // [B, D]
+  return head_(cast(features, accumulation_dtype(features.dtype())));   // few products: bfloat16 is widened
 }
 
 SentimentModel::SentimentModel(const ModelConfig& config, int64_t vocabulary, int64_t max_length) {

@@ -46,7 +46,7 @@ void show(const Prediction& prediction, bool json) {
 
 int predict(const PredictOptions& options) {
   const Snapshot snapshot = load_snapshot(options.checkpoint);
-  snapshot.model->to(options.device);
+  place(*snapshot.model, options.placement);
   std::vector<AttentionExample> examples;
   const auto answer = [&](const std::string& text, const std::string& origin) {
     Prediction prediction = classify(snapshot, text, origin);

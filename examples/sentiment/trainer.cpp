@@ -10,6 +10,7 @@
 #include "autograd/ops/ops.h"
 #include "autograd/optim/schedule.h"
 #include "examples/sentiment/corpus.h"
+#include "examples/support/placement.h"
 #include "examples/support/table.h"
 #include "framework/fail.h"
 
@@ -21,7 +22,7 @@ using Json = nlohmann::ordered_json;
 std::unique_ptr<SentimentModel> make_model(const Config& config, const Vocabulary& vocabulary, Device device) {
   manual_seed(config.run.seed);
   auto model = std::make_unique<SentimentModel>(config.model, vocabulary.size(), config.text.max_length);
-  model->to(device);
+  place(*model, {device, parse_precision(config.run.precision)});
   return model;
 }
 

@@ -14,6 +14,7 @@
 #include <new>
 #include <system_error>
 
+#include "examples/support/placement.h"
 #include "framework/device.h"
 #include "framework/error.h"
 
@@ -106,6 +107,14 @@ void add_device_option(CLI::App& app, SharedOptions& options) {
             }
           },
           ""))
+      ->capture_default_str();
+}
+
+void add_precision_option(CLI::App& app, SharedOptions& options) {
+  app.add_option("--precision", options.precision,
+                 "float32, or bf16: activations and products in bfloat16, whatever the model was trained in")
+      ->type_name("NAME")
+      ->check(CLI::IsMember(precision_names()))
       ->capture_default_str();
 }
 

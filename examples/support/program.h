@@ -22,13 +22,15 @@ class UsageError : public std::runtime_error {
 
 /// Options that every program with computations has.
 struct SharedOptions {
-  std::optional<int> threads;  ///< --threads; applied by run_program()
-  uint64_t seed = 1;           ///< --seed
-  std::string device = "cpu";  ///< --device; run_program() fails where it cannot be used
+  std::optional<int> threads;         ///< --threads; applied by run_program()
+  uint64_t seed = 1;                  ///< --seed
+  std::string device = "cpu";         ///< --device; run_program() fails where it cannot be used
+  std::string precision = "float32";  ///< --precision
 };
 void add_threads_option(CLI::App& app, SharedOptions& options);
 void add_seed_option(CLI::App& app, SharedOptions& options);
 void add_device_option(CLI::App& app, SharedOptions& options);
+void add_precision_option(CLI::App& app, SharedOptions& options);
 
 /// For Option::check: a whole number between `low` and `high`, both included; the message says so.
 CLI::Validator whole_number(int64_t low, int64_t high = INT64_MAX);

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <string_view>
 
+#include "examples/support/placement.h"
+
 namespace attune::examples {
 
 std::optional<double> parse_duration(const std::string& text) {
@@ -55,6 +57,10 @@ void add_train_options(CLI::App& app, CommonTrainOptions& options, const TrainHe
   app.add_option("--threads", options.threads, "Threads to compute with (default: every core)")
       ->type_name("N")
       ->check(whole_number(1, 1024));
+  app.add_option("--precision", options.precision,
+                 "float32, or bf16: activations and products in bfloat16, beside float32 weights (default: float32)")
+      ->type_name("NAME")
+      ->check(CLI::IsMember(precision_names()));
   app.add_flag("--json", options.json, "Print the result as a JSON object at the end");
   app.footer(help.settings);
 }

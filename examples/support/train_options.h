@@ -20,11 +20,12 @@ struct CommonTrainOptions {
   bool resume = false;
   std::optional<uint64_t> seed;
   std::optional<int> threads;
+  std::optional<std::string> precision;
   std::vector<std::string> settings;
   bool json = false;
 };
 
-/// --out, --preset, --config, --set, --epochs, --budget, --resume, --seed, --threads and --json.
+/// --out, --preset, --config, --set, --epochs, --budget, --resume, --seed, --threads, --precision and --json.
 struct TrainHelp {
   std::vector<std::string> presets;
   std::string default_preset;  ///< "sst2 with --data, reviews without"
@@ -38,9 +39,9 @@ std::optional<double> parse_duration(const std::string& text);
 /// The configuration that a command line asks for, on top of a preset or, when a run is resumed, of the configuration
 /// `saved` with it. Throws UsageError for values that cannot be, and when what is asked for is not what was saved.
 ///
-/// Config: has run.seed, run.threads, run.steps and training.epochs; settings_of(config) are its Settings, and
-/// check(config, origin) throws where values do not fit each other. preset(): the configuration to begin with.
-/// own(config): sets what the program's own options ask for.
+/// Config: has run.seed, run.threads, run.precision, run.steps and training.epochs; settings_of(config) are its
+/// Settings, and check(config, origin) throws where values do not fit each other. Only the precision may be another
+/// than was saved. preset(): the configuration to begin with. own(config): sets what the program's own options ask for.
 template <class Config, class Preset, class Own>
 Config requested_config(const CommonTrainOptions& options, const std::optional<Config>& saved, const Preset& preset,
                         const Own& own) {
@@ -58,10 +59,12 @@ Config requested_config(const CommonTrainOptions& options, const std::optional<C
   if (options.epochs) config.training.epochs = *options.epochs;
   if (options.seed) config.run.seed = *options.seed;
   if (options.threads) config.run.threads = *options.threads;
+  if (options.precision) config.run.precision = *options.precision;
   own(config);
   check(config, options.config.value_or("settings"));
   if (saved) {
     Config kept = *saved;
+    kept.run.precision = config.run.precision;  // either goes on with what the other has learned
     require_same_settings(settings_of(config), settings_of(kept), options.out);
   }
   return config;

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "examples/support/graphs.h"
+#include "examples/support/placement.h"
 #include "examples/support/train_options.h"
-#include "framework/device.h"
 
 namespace attune::examples::translation {
 
@@ -33,7 +33,7 @@ struct EvalOptions : SearchOptions {
   std::vector<std::string> reference_files;  ///< translations of it
   std::optional<std::string> output;         ///< file for the model's translations
   bool json = false;
-  Device device;
+  Placement placement;
 };
 
 struct TranslateOptions : SearchOptions {
@@ -44,10 +44,10 @@ struct TranslateOptions : SearchOptions {
   uint64_t seed = 1;                ///< of the draws
   std::optional<std::string> html;  ///< file for the page of alignments
   bool json = false;
-  Device device;
+  Placement placement;
 };
 
-// How each is asked for on the command line, but --threads and --device.
+// How each is asked for on the command line, but --threads, --device and, of a trained model, --precision.
 
 void add_options(CLI::App& app, TrainOptions& options);
 void add_options(CLI::App& app, EvalOptions& options);

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "examples/support/placement.h"
 #include "examples/support/program.h"
 #include "framework/fail.h"
 #include "layers/attention/choice.h"
@@ -144,6 +145,7 @@ Settings settings_of(Config& config) {
                                       {"run", "target", TextSetting{&run.target}},
                                       {"run", "seed", SeedSetting{&run.seed}},
                                       {"run", "threads", WholeSetting{&run.threads, 0, 1024}},
+                                      {"run", "precision", TextSetting{&run.precision, precision_names()}},
                                       {"run", "steps", WholeSetting{&run.steps, 0}},
                                   });
   return Settings("attune-translation", std::move(settings));

@@ -69,8 +69,9 @@ struct RunConfig {
   std::string source;  ///< languages
   std::string target;
   uint64_t seed = 1;
-  int64_t threads = 0;  ///< sums are split by threads, so results depend on their number
-  int64_t steps = 0;    ///< planned when the run began
+  int64_t threads = 0;                ///< sums are split by threads, so results depend on their number
+  std::string precision = "float32";  ///< one of precision_names(), of activations and products
+  int64_t steps = 0;                  ///< planned when the run began
 
   bool operator==(const RunConfig&) const = default;
 };

@@ -199,7 +199,7 @@ std::string to_json(const Measured& scores, const TestSet& test) {
 
 int evaluate(const EvalOptions& options) {
   const Snapshot snapshot = load_snapshot(options.checkpoint);
-  snapshot.model->to(options.device);
+  place(*snapshot.model, options.placement);
   const TestSet test = load_test_set(options, snapshot.config);
   const Translator translator(parts_of(snapshot), search_settings(options));
   const Translated translated = translate_all(translator, test, options.truncate);

@@ -25,15 +25,18 @@ int main(int argc, char** argv) {
   translation::add_options(*eval_app, evaluation);
   add_threads_option(*eval_app, shared);
   add_device_option(*eval_app, shared);
+  add_precision_option(*eval_app, shared);
 
   translation::TranslateOptions translating;
   CLI::App* translate_app = app.add_subcommand("translate", "Translate standard input, line by line");
   translation::add_options(*translate_app, translating);
   add_threads_option(*translate_app, shared);
   add_device_option(*translate_app, shared);
+  add_precision_option(*translate_app, shared);
 
   return run_program(app, argc, argv, shared, [&] {
-    training.device = evaluation.device = translating.device = attune::parse_device(shared.device);
+    evaluation.placement = translating.placement = placement_of(shared);
+    training.device = evaluation.placement.device;
     training.graphs = graph_mode(graphs, training.device);
     if (train_app->parsed()) return translation::train(training);
     return eval_app->parsed() ? translation::evaluate(evaluation) : translation::translate(translating);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "datasets/bpe_dropout.h"
+#include "examples/support/placement.h"
 #include "examples/support/table.h"
 #include "framework/random.h"
 
@@ -14,7 +15,7 @@ namespace {
 std::unique_ptr<TranslationModel> seeded_model(const Config& config, const TextSides& sides, Device device) {
   manual_seed(config.run.seed);
   auto model = make_model(config, sides);
-  model->to(device);
+  place(*model, {device, parse_precision(config.run.precision)});
   return model;
 }
 

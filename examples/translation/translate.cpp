@@ -85,7 +85,7 @@ int translate(const TranslateOptions& options) {
     throw UsageError(fmt::format("--nbest is {}, but --beam keeps only {}", options.nbest, options.beam));
   }
   const Snapshot snapshot = load_snapshot(options.checkpoint);
-  snapshot.model->to(options.device);
+  place(*snapshot.model, options.placement);
   SearchSettings settings = search_settings(options);
   settings.best = options.nbest;
   if (options.sample) settings.temperature = options.temperature;

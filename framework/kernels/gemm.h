@@ -15,7 +15,7 @@ struct MatmulOptions {
 };
 
 /// c = alpha op(a) op(b) (+ c). a [..., M, K], b [..., K, N], c [..., M, N] contiguous; leading axes of a and b equal
-/// to c's (expanded, stride 0, where they broadcast). float32 or float64.
+/// to c's (expanded, stride 0, where they broadcast). One dtype, but c may be float32 beside bfloat16 a and b.
 ATTUNE_WIDE_KERNEL(matmul, const Tensor& a, const Tensor& b, const MatmulOptions& options, Tensor& c);
 
 }  // namespace attune

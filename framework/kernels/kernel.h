@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <span>
 #include <tuple>
 #include <type_traits>
 
@@ -13,6 +15,10 @@ namespace attune {
 /// The CUDA function of the kernel whose CPU function is `cpu`. Throws DeviceError naming the kernel where the backend
 /// has none.
 void (*find_cuda_kernel(const char* kernel, void (*cpu)()))();
+
+/// Whether bfloat16 operands of these dtypes are converted around the kernel of `device`: on the CPU, and where the
+/// CPU's kernels stand for another device's.
+bool is_widened(const char* kernel, Device device, std::span<const DType> operands);
 
 /// x in float32 where it is bfloat16; otherwise x itself.
 Tensor widen(const Tensor& x);
@@ -33,8 +39,10 @@ struct Kernel {
     void (*function)(Params...) = cpu;
     if (!device.is_cpu()) [[unlikely]] {
       function = reinterpret_cast<void (*)(Params...)>(find_cuda_kernel(name, reinterpret_cast<void (*)()>(cpu)));
-    } else if (widens && (is_bfloat16(params) || ...)) [[unlikely]] {
-      return run_wide(params...);
+    }
+    if (widens && (is_bfloat16(params) || ...)) [[unlikely]] {
+      const std::array operands{dtype_of(params)...};
+      if (is_widened(name, device, operands)) return run_wide(function, params...);
     }
     function(params...);
   }
@@ -50,9 +58,17 @@ struct Kernel {
   }
 
   template <class P>
+  static DType dtype_of(const P& param) {
+    if constexpr (std::is_same_v<P, Tensor>) {
+      if (param.defined()) return param.dtype();
+    }
+    return DType::kInt64;
+  }
+
+  template <class P>
   static constexpr bool kIsTensor = std::is_same_v<std::remove_cvref_t<P>, Tensor>;
 
-  [[gnu::noinline]] void run_wide(Params... params) const {
+  [[gnu::noinline]] void run_wide(void (*function)(Params...), Params... params) const {
     // Outputs are converted too: a kernel may add to them.
     std::tuple<std::conditional_t<kIsTensor<Params>, Tensor, Params>...> wide{[&]() -> decltype(auto) {
       if constexpr (kIsTensor<Params>) {
@@ -61,7 +77,7 @@ struct Kernel {
         return static_cast<Params>(params);
       }
     }()...};
-    std::apply([&](auto&... operands) { cpu(operands...); }, wide);
+    std::apply([&](auto&... operands) { function(operands...); }, wide);
     std::apply(
         [&](auto&... operands) {
           const auto give_back = []<class P>(auto& from, P& to) {

@@ -31,7 +31,7 @@ AdditiveScore::AdditiveScore(ScoreSizes sizes, AdditiveScoreOptions options)
 
 Variable AdditiveScore::queries(const Variable& q) const {
   const Variable projected = w_(q);
-  return b_.defined() ? projected + reshape(b_, {b_.dim(0), 1, b_.dim(1)}) : projected;
+  return b_.defined() ? projected + parameter_for(q, reshape(b_, {b_.dim(0), 1, b_.dim(1)})) : projected;
 }
 
 Variable AdditiveScore::energy(const Variable& queries, const Variable& keys) const {
@@ -63,11 +63,11 @@ KerasConcatScore::KerasConcatScore(ScoreSizes sizes) : Score(sizes) {
 }
 
 Variable KerasConcatScore::prepare(const Variable& k) const {
-  return heads_first(k) * reshape(scale_, {sizes().heads, 1, 1});
+  return heads_first(k) * parameter_for(k, reshape(scale_, {sizes().heads, 1, 1}));
 }
 
 Variable KerasConcatScore::score(const Variable& q, const Variable& keys) const {
-  return additive_scores(heads_first(q) * reshape(scale_, {sizes().heads, 1, 1}), keys,
+  return additive_scores(heads_first(q) * parameter_for(q, reshape(scale_, {sizes().heads, 1, 1})), keys,
                          expand(reshape(weight_, {sizes().heads, 1}), {sizes().heads, sizes().key}));
 }
 

@@ -34,7 +34,7 @@ Tensor allowed_keys(const LoweredMask& mask, const Shape& scores) {
 }
 
 Variable biased(const Variable& scores, const LoweredMask& mask) {
-  return mask.bias.defined() ? scores + mask.bias : scores;
+  return mask.bias.defined() ? scores + parameter_for(scores, mask.bias) : scores;
 }
 
 }  // namespace attune

@@ -164,7 +164,7 @@ AttentionRecorder::~AttentionRecorder() {
 
 void AttentionRecorder::add(const AttentionCore& core, const Tensor& weights) {
   for (const auto& [known, path] : cores_) {
-    if (known == &core) records_.push_back({path, weights});
+    if (known == &core) records_.push_back({path, weights.to(accumulation_dtype(weights.dtype()))});
   }
 }
 

@@ -38,11 +38,13 @@ Variable HeadLinear::operator()(const Variable& x) const {
     fail<ShapeError>("{}: x is {}, expected [B, N, {}, {}]", who("HeadLinear"), x.shape(), weight_.dim(0),
                      weight_.dim(2));
   }
-  return by_head(x, weight_, bias_);
+  return by_head(x, parameter_for(x, weight_), parameter_for(x, bias_));
 }
 
 Variable HeadLinear::part(const Variable& x, int64_t out, int64_t begin, int64_t end) const {
-  return by_head(x, slice(slice(weight_, 1, 0, out), 2, begin, end), bias_.defined() ? slice(bias_, 1, 0, out) : bias_);
+  const Variable bias = parameter_for(x, bias_);
+  return by_head(x, slice(slice(parameter_for(x, weight_), 1, 0, out), 2, begin, end),
+                 bias.defined() ? slice(bias, 1, 0, out) : bias);
 }
 
 }  // namespace attune

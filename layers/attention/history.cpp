@@ -34,11 +34,15 @@ Variable HistoryAttention::align(const Variable& q, const AttentionMemory& memor
   std::vector<Variable> rows;
   for (int64_t t = 0; t < shape[2]; ++t) {
     const auto row = [t](const Variable& x) { return x.dim(-2) == 1 ? x : slice(x, -2, t, t + 1); };
-    const Variable keys = state.carried.defined() ? memory.prepared + features(state.carried) : memory.prepared;
+    const Variable& prepared = memory.prepared;
+    const Variable keys =
+        state.carried.defined() ? prepared + parameter_for(prepared, features(state.carried)) : prepared;
     Variable scores = score_.energy(row(queries), keys);  // [B, H, 1, S]
-    if (mask.bias.defined()) scores = scores + row(mask.bias);
+    if (mask.bias.defined()) scores = scores + parameter_for(scores, row(mask.bias));
     rows.push_back(masked_softmax(scores, allowed.slice(2, t, t + 1)));
-    state.carried = after(state.carried, select(rows.back(), 2, 0));
+    // Weights add up over many queries: bfloat16 is widened.
+    const Variable latest = select(rows.back(), 2, 0);
+    state.carried = after(state.carried, cast(latest, accumulation_dtype(latest.dtype())));
   }
   return rows.size() == 1 ? rows.front() : concat(rows, 2);
 }
@@ -60,7 +64,8 @@ Variable LocationAwareAttention::features(const Variable& carried) const {
   const Variable padded = concat({edge, carried, edge}, 2);
   const Tensor indices = around_keys(keys, width).to(carried.device());
   const Variable windows = reshape(index_select(padded, 2, indices), {batch, heads, keys, width});
-  return matmul(matmul(windows, filters_), features_, false, true);  // [B, H, S, A]
+  const DType dtype = carried.dtype();
+  return matmul(matmul(windows, cast(filters_, dtype)), cast(features_, dtype), false, true);  // [B, H, S, A]
 }
 
 Variable LocationAwareAttention::after(const Variable&, const Variable& weights) const { return weights; }
@@ -72,7 +77,7 @@ CoverageAttention::CoverageAttention(const HistoryAttentionOptions& options) : H
 
 Variable CoverageAttention::features(const Variable& carried) const {
   return reshape(carried, {carried.dim(0), carried.dim(1), carried.dim(2), 1}) *
-         reshape(w_coverage_, {sizes().heads, 1, sizes().hidden});
+         reshape(cast(w_coverage_, carried.dtype()), {sizes().heads, 1, sizes().hidden});
 }
 
 Variable CoverageAttention::after(const Variable& carried, const Variable& weights) const {

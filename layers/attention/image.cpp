@@ -55,13 +55,15 @@ Variable ImageAttention::align(const Variable& q, const AttentionMemory& memory,
   const Variable scores = biased(score_(q, memory.prepared), mask);
   const Variable alpha = masked_softmax(scores, allowed_keys(mask, scores.shape()));
   if (options_.kind == ImageAttentionKind::kSoft || alpha.dim(3) == 0) return alpha;
-  const Tensor index = choose(alpha.value(), training());
-  const Variable choice(one_hot(index, alpha.value()));
+  // Logarithms add up over many queries: bfloat16 is widened.
+  const Variable p = cast(alpha, accumulation_dtype(alpha.dtype()));
+  const Tensor index = choose(p.value(), training());
+  const Variable choice(one_hot(index, p.value()));
   // A query without keys has chosen nothing: its factor is 0.
-  const Variable chosen = log_of(gather(alpha, 3, index)) * sum(choice, {-1}, true);
+  const Variable chosen = log_of(gather(p, 3, index)) * sum(choice, {-1}, true);
   add_to(state.log_probability, sum(chosen, {2, 3}));
-  add_to(state.entropy, -sum(alpha * log_of(alpha), {2, 3}));
-  return choice;
+  add_to(state.entropy, -sum(p * log_of(p), {2, 3}));
+  return cast(choice, alpha.dtype());
 }
 
 AttentionResult ImageAttention::attend_next(const Variable& q, const AttentionMemory& memory, AttentionState& state,
@@ -90,9 +92,11 @@ Variable ReinforceLoss::operator()(const Variable& log_likelihood, const Attenti
   const int64_t batch = state.entropy.dim(0);
   require<ShapeError>(log_likelihood.shape() == Shape{batch}, "{}: log_likelihood is {}, expected [{}]",
                       who("ReinforceLoss"), log_likelihood.shape(), batch);
-  const Variable advantage = log_likelihood.detach() - Variable(baseline_.value().to(log_likelihood.dtype()));
-  const Variable bound = log_likelihood + advantage * sum(state.log_probability, {1}) * options_.reward +
-                         sum(state.entropy, {1}) * options_.entropy;
+  const DType dtype = accumulation_dtype(log_likelihood.dtype());
+  const Variable likelihood = cast(log_likelihood, dtype);
+  const Variable advantage = likelihood.detach() - Variable(baseline_.value().to(dtype));
+  const Variable bound = likelihood + advantage * sum(cast(state.log_probability, dtype), {1}) * options_.reward +
+                         sum(cast(state.entropy, dtype), {1}) * options_.entropy;
   if (training()) {
     const NoGrad no_grad;
     const double after = options_.decay * baseline() + (1 - options_.decay) * mean(log_likelihood).item();

@@ -78,8 +78,8 @@ AttentionResult Linformer::attend(const Variable& q, const Variable& k, const Va
     if (chosen.defined()) rows = where(chosen, rows, Variable(Tensor::zeros({1}, x.dtype(), x.device())));
     return ungrouped(matmul(e, rows));  // [B, P, Hkv or H, K]
   };
-  const Variable e = columns(e_);
-  const Variable f = columns(f_);
+  const Variable e = columns(parameter_for(k, e_));
+  const Variable f = columns(parameter_for(v, f_));
   MaskSpec drawn;
   if (chosen.defined() || full[3] < options_.keys) {
     const Tensor given = chosen.defined() ? chosen : Tensor::full({1, 1, 1, full[3], 1}, 1, DType::kBool);

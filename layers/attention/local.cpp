@@ -35,9 +35,10 @@ LocalAttention::LocalAttention(std::unique_ptr<Score> score, LocalAttentionOptio
 
 Variable LocalAttention::predicted(const Variable& q, const LoweredMask& mask, int64_t keys) const {
   const Variable hidden = permute(tanh((*w_)(q)), {0, 2, 1, 3});  // [B, T, H, hidden]
-  const Variable share = sigmoid((*v_)(hidden));                  // [B, H, T, 1]
+  const Variable logits = (*v_)(hidden);
+  const Variable share = sigmoid(cast(logits, accumulation_dtype(q.dtype())));  // [B, H, T, 1]
   if (!mask.spec.lengths.defined()) return share * static_cast<double>(keys);
-  return share * Variable(mask.spec.lengths.to(q.dtype()).to(q.device()).view({q.dim(0), 1, 1, 1}));
+  return share * Variable(mask.spec.lengths.to(share.dtype()).to(q.device()).view({q.dim(0), 1, 1, 1}));
 }
 
 Variable LocalAttention::align(const Variable& q, const AttentionMemory& memory, AttentionState& state,
@@ -52,13 +53,14 @@ Variable LocalAttention::align(const Variable& q, const AttentionMemory& memory,
         .bias = {}};
     return masked_softmax(scores, both(allowed, allowed_keys(window, shape)));
   }
-  const Variable at(positions(shape[3], q.dtype(), q.device()));
+  const DType dtype = accumulation_dtype(q.dtype());  // positions are more than bfloat16 can count
+  const Variable at(positions(shape[3], dtype, q.device()));
   const Variable squares = square(at - predicted(q, mask, shape[3]));  // [B, H, T, S]
   Tensor near = Tensor::empty(shape, DType::kBool, q.device());
-  kernels::prefers_first(Tensor::full({1}, reach * reach, q.dtype(), q.device()), squares.value(), false, near);
+  kernels::prefers_first(Tensor::full({1}, reach * reach, dtype, q.device()), squares.value(), false, near);
   const Tensor inside = both(allowed.to(q.device()), near);
   // exp(-d^2 / (2 (D / 2)^2))
-  const Variable weights = masked_softmax(scores, inside) * exp(squares * (-2 / (reach * reach)));
+  const Variable weights = masked_softmax(scores, inside) * cast(exp(squares * (-2 / (reach * reach))), q.dtype());
   return where(inside, weights, Variable(Tensor::zeros({1}, q.dtype(), q.device())));
 }
 

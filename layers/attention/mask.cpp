@@ -205,7 +205,10 @@ AttentionMask operator&(const AttentionMask& a, const AttentionMask& b) {
   both.blocks_ = a.blocks_;
   both.blocks_.insert(both.blocks_.end(), b.blocks_.begin(), b.blocks_.end());
   both.where_ = a.where_ & b.where_;
-  both.bias_ = a.bias_.defined() && b.bias_.defined() ? add(a.bias_, b.bias_) : a.bias_.defined() ? a.bias_ : b.bias_;
+  both.bias_ = a.bias_.defined() && b.bias_.defined()
+                   ? add(parameter_for(b.bias_, a.bias_), parameter_for(a.bias_, b.bias_))
+               : a.bias_.defined() ? a.bias_
+                                   : b.bias_;
   return both;
 }
 

@@ -29,17 +29,20 @@ Variable MonotonicAttention::stopping(const Variable& energies) const {
 
 Variable MonotonicAttention::align(const Variable& q, const AttentionMemory& memory, AttentionState& state,
                                    const LoweredMask& mask) {
+  // Probabilities are multiplied over many keys and queries: bfloat16 is widened.
+  const Variable scores = biased(score_(q, memory.prepared), mask);
+  const DType dtype = accumulation_dtype(scores.dtype());
   const Variable energies =
-      biased(score_(q, memory.prepared), mask) + reshape(offset_, {offset_.dim(0), 1, 1});  // [B, H, T, S]
+      cast(scores, dtype) + reshape(cast(offset_, dtype), {offset_.dim(0), 1, 1});  // [B, H, T, S]
   const Shape& shape = energies.shape();
   if (!state.carried.defined()) {
-    Tensor first = Tensor::zeros({shape[0], shape[1], shape[3]}, q.dtype(), q.device());
+    Tensor first = Tensor::zeros({shape[0], shape[1], shape[3]}, dtype, q.device());
     if (shape[3] > 0) first.slice(2, 0, 1).fill_(1);
     state.carried = Variable(first);
   }
   auto [weights, last] = monotonic_alignment(stopping(energies), state.carried, allowed_keys(mask, shape));
   state.carried = std::move(last);
-  return weights;
+  return cast(weights, q.dtype());
 }
 
 }  // namespace attune

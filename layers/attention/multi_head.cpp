@@ -183,8 +183,8 @@ AttentionResult MultiHeadAttention::attend(const Heads& heads, const AttentionMa
   Variable keys = k;
   Variable values = v;
   if (bias_k_.defined()) {
-    keys = concat({keys, expand(reshape(bias_k_, {1, 1, key_heads_, width}), one)}, 1);
-    values = concat({values, expand(reshape(bias_v_, {1, 1, key_heads_, width}), one)}, 1);
+    keys = concat({keys, expand(reshape(parameter_for(k, bias_k_), {1, 1, key_heads_, width}), one)}, 1);
+    values = concat({values, expand(reshape(parameter_for(v, bias_v_), {1, 1, key_heads_, width}), one)}, 1);
   }
   if (add_zero_attn_) {
     const Variable zeros(Tensor::zeros(one, q.dtype(), q.device()));

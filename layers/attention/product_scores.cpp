@@ -44,7 +44,7 @@ CosineScore::CosineScore(ScoreSizes sizes, CosineScoreOptions options) : Score(s
 Variable CosineScore::prepare(const Variable& k) const { return heads_first(unit(k)); }
 
 Variable CosineScore::score(const Variable& q, const Variable& keys) const {
-  return products(unit(q), keys) * over_heads(exp(log_beta_));
+  return products(unit(q), keys) * parameter_for(q, over_heads(exp(log_beta_)));
 }
 
 KerasDotScore::KerasDotScore(ScoreSizes sizes) : Score(sizes) {
@@ -53,7 +53,7 @@ KerasDotScore::KerasDotScore(ScoreSizes sizes) : Score(sizes) {
 }
 
 Variable KerasDotScore::score(const Variable& q, const Variable& keys) const {
-  return products(q, keys) * over_heads(scale_);
+  return products(q, keys) * parameter_for(q, over_heads(scale_));
 }
 
 }  // namespace attune

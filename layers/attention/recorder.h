@@ -23,7 +23,7 @@ class AttentionRecorder {
  public:
   struct Record {
     std::string path;  ///< of the layer that holds the attention, from the recorder's module: "encoder.block0.attn"
-    Tensor weights;    ///< [B, H, T, S]
+    Tensor weights;    ///< [B, H, T, S]; float32 of bfloat16
   };
 
   /// Throws ValueError when a recorder is there already.

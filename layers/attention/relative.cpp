@@ -24,7 +24,7 @@ Tensor distances(int64_t queries, int64_t keys, int64_t first, int64_t farthest)
 /// x [B, H, T, N] by [T, ., .], the same for all samples and heads: [B, H, T, N'].
 Variable by_query(const Variable& x, const Variable& table, bool transpose_table) {
   const Variable rows = reshape(permute(x, {2, 0, 1, 3}), {x.dim(2), x.dim(0) * x.dim(1), x.dim(3)});
-  const Variable y = matmul(rows, table, false, transpose_table);
+  const Variable y = matmul(rows, parameter_for(x, table), false, transpose_table);
   return permute(reshape(y, {x.dim(2), x.dim(0), x.dim(1), y.dim(2)}), {1, 2, 0, 3});
 }
 
@@ -68,7 +68,7 @@ AttentionResult RelativeAttention::attend_from(int64_t first, const Variable& q,
   const Variable products = reshape(matmul(grouped(q, key_heads), grouped(k, key_heads), false, true), full);
   const Variable relative = by_query(permute(q, {0, 2, 1, 3}), embedding(key_, ids), true);
   Variable scores = add(products, relative) * (1 / std::sqrt(static_cast<double>(q.dim(3))));
-  if (mask.bias.defined()) scores = add(scores, mask.bias);
+  if (mask.bias.defined()) scores = add(scores, parameter_for(scores, mask.bias));
   const Variable weights = masked_softmax(scores, allowed_keys(mask.spec, full[0], full[1], full[2], full[3]));
   const Variable dropped = training() && options_.dropout > 0 ? dropout(weights, options_.dropout) : weights;
   AttentionResult result;

@@ -98,10 +98,12 @@ RecurrentTextDecoder::State RecurrentTextDecoder::first_state(const Reading& rea
   const int64_t batch = reading.summary.dim(0), hidden = rnn_.hidden_size(), layers = rnn_.options().layers;
   const Variable all = first_(reading.summary);  // [B, (states) layers H]
   const Variable states = permute(reshape(all, {batch, all.dim(1) / hidden, hidden}), {1, 0, 2});
+  // States add up over many steps: bfloat16 is widened.
+  const Variable wide = cast(states, accumulation_dtype(states.dtype()));
   State state;
-  state.hidden = slice(states, 0, 0, layers);
-  if (states.dim(0) > layers) state.cell = slice(states, 0, layers, 2 * layers);
-  state.top = reshape(select(state.hidden, 0, layers - 1), {batch, 1, hidden});
+  state.hidden = slice(wide, 0, 0, layers);
+  if (states.dim(0) > layers) state.cell = slice(wide, 0, layers, 2 * layers);
+  state.top = reshape(select(cast(state.hidden, states.dtype()), 0, layers - 1), {batch, 1, hidden});
   if (feeds_features()) {
     const Shape fed{batch, 1, feature_.weight().dim(0)};
     state.fed = Variable(Tensor::zeros(fed, all.dtype(), all.device()));

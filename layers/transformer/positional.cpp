@@ -37,7 +37,7 @@ Variable add_positions(const Module& module, const char* layer, const Variable& 
     fail<ShapeError>("{}: positions {} ... {} asked for, expected 0 ... {} (max_length {})", module.who(layer), offset,
                      offset + x.dim(1) - 1, table.dim(0) - 1, table.dim(0));
   }
-  return add(x, slice(table, 0, offset, offset + x.dim(1)));
+  return add(x, parameter_for(x, slice(table, 0, offset, offset + x.dim(1))));
 }
 
 }  // namespace

@@ -116,6 +116,28 @@ TEST_CASE("steps recorded as graphs are the steps that are not", "[graphs][cuda]
   }
 }
 
+TEST_CASE("steps in mixed precision are recorded, and see weights that others have changed",
+          "[graphs][cuda][precision]") {
+  const Device cuda = cuda_or_skip();
+  const auto train = [](Training& training) {
+    training.model.set_precision(Precision::kBFloat16);
+    for (int step = 0; step < 9; ++step) {
+      training.step();
+      if (step != 5) continue;
+      for (const auto& [name, weight] : training.model.named_parameters()) {
+        Tensor(weight.value()).copy_(random_tensor(weight.shape(), DType::kFloat32, 9));
+      }
+    }
+  };
+  Training plain(cuda, GraphMode::kOff);
+  train(plain);
+  Training recorded(cuda, GraphMode::kOn);
+  train(recorded);
+  CHECK(recorded.graphs->size() > 0);
+  CHECK(recorded.refusals.empty());
+  check_same(recorded, plain);
+}
+
 TEST_CASE("nobody else is given the memory of recorded steps", "[graphs][cuda][memory]") {
   const Device cuda = cuda_or_skip();
   Training plain(cuda, GraphMode::kOff);

@@ -1,7 +1,8 @@
 // A CUDA backend for machines without a GPU: "device" memory is the host's, and the kernels are the CPU's. With it the
 // whole way of a CUDA tensor is tested but for the kernels themselves: opening the backend, the allocator, copies, that
-// every op allocates where its operands are, and that nobody but kernels touches device memory, which is not accessible
-// outside of them. ATTUNE_EMULATED=interface, driver, kernel or capture makes it fail as a real one may.
+// every op allocates where its operands are, that nobody but kernels touches device memory, which is not accessible
+// outside of them, and that kernels get bfloat16 and float32 side by side only where CUDA's take it.
+// ATTUNE_EMULATED=interface, driver, kernel or capture makes it fail as a real one may.
 
 #include <sys/mman.h>
 
@@ -11,10 +12,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -202,6 +205,41 @@ AnyFunction find_kernel(const char* name, AnyFunction cpu) {
   return cpu;
 }
 
+/// Operands, by their place, that a kernel takes in float32 beside bfloat16: statistics, losses, tables, gradients of
+/// parameters. CUDA's kernels read and write the bytes as what they expect.
+struct Mixed {
+  std::string_view kernel;
+  uint32_t places;  ///< a bit each
+};
+constexpr uint32_t at(std::initializer_list<int> places) {
+  uint32_t bits = 0;
+  for (const int place : places) bits |= uint32_t{1} << place;
+  return bits;
+}
+constexpr Mixed kMixed[] = {
+    {"matmul", at({3})},           {"linear_backward", at({6})},
+    {"add_layer_norm", at({8})},   {"add_layer_norm_backward", at({3, 8, 10})},
+    {"rms_norm", at({4})},         {"rms_norm_backward", at({2, 5})},
+    {"attention", at({6})},        {"attention_backward", at({7})},
+    {"cross_entropy", at({3, 4})}, {"cross_entropy_backward", at({3})},
+    {"rotary", at({1, 2})},        {"batch_statistics", at({2})},
+    {"batch_norm", at({1})},       {"batch_norm_backward", at({2})},
+};
+
+void widened(const char* kernel, std::span<const attune::DType> operands) {
+  uint32_t places = 0;
+  for (const Mixed& mixed : kMixed) {
+    if (mixed.kernel == kernel) places = mixed.places;
+  }
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const bool other = attune::is_floating(operands[i]) && operands[i] != attune::DType::kBFloat16;
+    if (other && (places >> i & 1u) == 0) {
+      throw attune::DTypeError(std::string(kernel) + ": operand " + std::to_string(i) +
+                               " is not bfloat16 as the others, which the CUDA kernel does not take");
+    }
+  }
+}
+
 void* reserve(size_t bytes, int) { return memory().take(bytes); }
 void give_back(void* block, int) noexcept { memory().give_back(static_cast<std::byte*>(block)); }
 
@@ -245,9 +283,9 @@ void replay(StepGraph* graph, uint64_t draws) {
 void drop(StepGraph* graph) noexcept { delete graph; }
 
 constexpr CudaPlugin plugin_of(const char* interface) {
-  return {interface,   device_count,    properties,    find_kernel, reserve,    give_back,
-          to_device,   to_host,         begin_to_host, end_to_host, abandon,    begin_capture,
-          end_capture, abandon_capture, replay,        drop,        synchronize};
+  return {interface,     device_count, properties,      find_kernel,   widened,     reserve,
+          give_back,     to_device,    to_host,         begin_to_host, end_to_host, abandon,
+          begin_capture, end_capture,  abandon_capture, replay,        drop,        synchronize};
 }
 constexpr CudaPlugin kPlugin = plugin_of(ATTUNE_CUDA_INTERFACE);
 constexpr CudaPlugin kOther = plugin_of("another");

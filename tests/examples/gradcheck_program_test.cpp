@@ -8,6 +8,7 @@
 
 #include "examples/gradcheck/run.h"
 #include "framework/version.h"
+#include "tests/support/devices.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
 
@@ -16,6 +17,7 @@ namespace {
 
 using Catch::Matchers::ContainsSubstring;
 using Json = nlohmann::json;
+using testing::EmulatedDevice;
 using testing::Finished;
 using testing::read_bytes;
 using testing::run;
@@ -149,6 +151,16 @@ TEST_CASE("attune-gradcheck judges bfloat16 by float64", "[program][gradcheck]")
   const Finished good = run(kProgram, {"--layer", "MultiHeadAttention", "--dtype", "bfloat16"});
   INFO(good.out);
   CHECK(good.status == 0);
+}
+
+// Every layer takes bfloat16 beside its float32 parameters, and hands no kernel a mix that CUDA's would not take.
+TEST_CASE("attune-gradcheck judges mixed precision by float64", "[program][gradcheck]") {
+  const EmulatedDevice emulated;
+  for (const char* device : {"cpu", "cuda"}) {
+    const Finished good = run(kProgram, {"--all", "--dtype", "mixed", "--device", device, "--seconds", "0.5"});
+    INFO(good.out << good.err);
+    CHECK(good.status == 0);
+  }
 }
 
 TEST_CASE("attune-gradcheck stays within its time", "[program][gradcheck]") {

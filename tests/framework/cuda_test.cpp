@@ -113,24 +113,32 @@ TEST_CASE("a program trains on a CUDA device, and what it learnt is used on the 
             .status == 0);
 }
 
-TEST_CASE("translation is learnt and done on a CUDA device", "[device]") {
+TEST_CASE("translation is learnt and done on a CUDA device, in bfloat16 too", "[device]") {
   const EmulatedDevice emulated;
   const TemporaryDirectory directory;
-  const std::string data = write_pairs(directory, "data", 40);
+  const std::string data = write_pairs(directory, "data", 40), out = directory / "run";
   const Finished trained =
-      run("attune-translation", small_translation_training(data, directory / "run", {"--device", "cuda"}));
+      run("attune-translation", small_translation_training(data, out, {"--device", "cuda", "--precision", "bf16"}));
   INFO(trained.err);
   REQUIRE(trained.status == 0);
-  std::vector<std::string> results;
-  for (const char* device : {"cuda", "cpu"}) {
-    const Finished finished =
-        run("attune-translation", {"translate", "--checkpoint", directory / "run/best.h5", "--device", device},
-            "the cat sleeps .\n");
-    INFO(finished.err);
-    CHECK(finished.status == 0);
-    results.push_back(finished.out);
+  CHECK(read_bytes(out + "/config.json").find("\"precision\": \"bf16\"") != std::string::npos);
+  for (const char* precision : {"float32", "bf16"}) {
+    std::vector<std::string> results;
+    for (const char* device : {"cuda", "cpu"}) {
+      const Finished finished =
+          run("attune-translation",
+              {"translate", "--checkpoint", out + "/best.h5", "--device", device, "--precision", precision},
+              "the cat sleeps .\n");
+      INFO(finished.err);
+      CHECK(finished.status == 0);
+      results.push_back(finished.out);
+    }
+    CHECK(results[0] == results[1]);
   }
-  CHECK(results[0] == results[1]);
+  // Where and in what it goes on is open; what else it is asked for is not.
+  CHECK(run("attune-translation", {"train", "--resume", "--out", out, "--precision", "float32"}).status == 0);
+  CHECK(run("attune-translation", {"train", "--resume", "--out", out, "--seed", "9"}).status == 2);
+  CHECK(run("attune-translation", {"train", "--out", out, "--precision", "fp16"}).status == 2);
 }
 
 TEST_CASE("captions are learnt and written on a CUDA device", "[device]") {

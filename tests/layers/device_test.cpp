@@ -41,10 +41,11 @@ struct Trained {
 };
 
 // A few steps of learning to repeat what is read, with padding, dropout, clipping and weight decay.
-Trained train(Device device, DType dtype) {
+Trained train(Device device, DType dtype, Precision precision) {
   manual_seed(3);
   Tagger model;
   model.to(dtype);
+  model.set_precision(precision);
   model.to(device);
   AdamW optimizer(model.named_parameters(), {.learning_rate = 0.01});
   std::vector<int64_t> ids;
@@ -65,9 +66,16 @@ Trained train(Device device, DType dtype) {
 
 TEST_CASE("training on a CUDA device is training on the CPU", "[layers][cuda]") {
   const Device cuda = cuda_or_skip();
-  for (const auto& [dtype, tolerance] : {std::pair(DType::kFloat64, 1e-9), std::pair(DType::kFloat32, 2e-4)}) {
-    const Trained near = train(Device::cpu(), dtype);
-    const Trained far = train(cuda, dtype);
+  const struct {
+    DType dtype;
+    Precision precision;
+    double tolerance;
+  } cases[] = {{DType::kFloat64, Precision::kFull, 1e-9},
+               {DType::kFloat32, Precision::kFull, 2e-4},
+               {DType::kFloat32, Precision::kBFloat16, 4e-2}};
+  for (const auto& [dtype, precision, tolerance] : cases) {
+    const Trained near = train(Device::cpu(), dtype, precision);
+    const Trained far = train(cuda, dtype, precision);
     CHECK(near.losses.back() < near.losses.front());
     for (size_t i = 0; i < near.losses.size(); ++i) {
       CHECK(std::abs(near.losses[i] - far.losses[i]) <= tolerance * std::abs(near.losses[i]));

@@ -140,7 +140,6 @@ TEST_CASE("CUDA agrees with the CPU at sizes beyond one block", "[ops][cuda][siz
   for (const Problem& problem : problems()) {
     for (const auto& [dtype, tolerance] :
          {std::pair(DType::kFloat64, 1e-10), std::pair(DType::kFloat32, 2e-5), std::pair(DType::kBFloat16, 3e-2)}) {
-      if (dtype == DType::kBFloat16 && is_emulated(cuda)) continue;
       INFO(problem.name << ", " << dtype_name(dtype));
       const std::vector<Tensor> near = results(problem, dtype, Device::cpu());
       const std::vector<Tensor> far = results(problem, dtype, cuda);

@@ -86,6 +86,7 @@ void add_elementwise_cases(std::vector<OpCase>& cases) {
                    {x},
                    [](Vars v) { return Outputs{cast(cast(v[0], DType::kFloat32), v[0].dtype())}; },
                    /*numeric=*/false});
+  row("parameter_for", "of the same dtype", {x, {{3}}}, [](Vars v) { return v[0] * parameter_for(v[0], v[1]); });
   row("to_device", "where it is", {x}, [](Vars v) { return to_device(v[0], v[0].device()) * 2; });
   row("to_device", "to the CPU", {x}, [](Vars v) { return to_device(v[0] * v[0], Device::cpu()); });
   row("cast", "to its own dtype", {x}, [](Vars v) { return cast(v[0], v[0].dtype()) * 2; });

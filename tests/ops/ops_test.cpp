@@ -305,7 +305,6 @@ TEST_CASE("CUDA agrees with the CPU", "[ops][cuda]") {
     INFO(row.op << ": " << row.what);
     for (const auto& [dtype, tolerance] :
          {std::pair(DType::kFloat64, 1e-10), std::pair(DType::kFloat32, 1e-5), std::pair(DType::kBFloat16, 2e-2)}) {
-      if (dtype == DType::kBFloat16 && is_emulated(cuda)) continue;  // the CPU's kernels leave it to their callers
       INFO(dtype_name(dtype));
       std::vector<Tensor> near, far;
       for (const Tensor& x : operands(row)) {

@@ -48,4 +48,16 @@ __global__ void add_parts(const C* parts, int64_t count, int64_t columns, int64_
   to[j] = store<T>(total);
 }
 
+/// The same, written or added to the gradient of a parameter, which is of T or of what T is computed in.
+template <class T>
+void add_parts_to(const Context& c, const char* who, const Compute<T>* parts, int64_t count, int64_t columns,
+                  int64_t step, bool accumulate, Tensor& to) {
+  using C = Compute<T>;
+  if (to.dtype() == kDTypeOf<C>) {
+    launch(c, who, add_parts<C, C>, thread_each(columns), parts, count, columns, step, accumulate, data<C>(to));
+  } else {
+    launch(c, who, add_parts<T, C>, thread_each(columns), parts, count, columns, step, accumulate, data<T>(to));
+  }
+}
+
 }  // namespace attune::cuda

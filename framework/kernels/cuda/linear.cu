@@ -149,7 +149,7 @@ void linear_backward(const Tensor& dy, const Tensor& z, const Tensor& y, Activat
     C* out = scratch.data<C>();
     launch(c, "linear", sum_rows<T>, Grid{tiles * parts, 256}, dz.defined() ? data<T>(dz) : data<T>(dy), rows, n, tiles,
            parts, out);
-    launch(c, "linear", add_parts<T, C>, thread_each(n), out, parts, n, n, accumulate, data<T>(dbias));
+    add_parts_to<T>(c, "linear", out, parts, n, n, accumulate, dbias);
   });
 }
 

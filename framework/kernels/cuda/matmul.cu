@@ -11,8 +11,8 @@ namespace attune::cuda {
 namespace {
 
 /// c = alpha a b where a zero in a contributes nothing, if *wanted. A thread for every element: it is slow, and wanted
-/// only where b is not finite.
-template <class T>
+/// only where b is not finite. Y: of c.
+template <class T, class Y>
 __global__ void multiply_exactly(const int* wanted, Product p) {
   using C = Compute<T>;
   if (*wanted == 0) return;
@@ -28,7 +28,7 @@ __global__ void multiply_exactly(const int* wanted, Product p) {
     const C factor = load(a[k * p.a.columns]);
     if (factor != C(0)) sum += factor * load(b[k * p.b.rows]);
   }
-  static_cast<T*>(p.c)[batch * p.c_batch + i * p.n + j] = store<T>(sum * static_cast<C>(p.alpha));
+  static_cast<Y*>(p.c)[batch * p.c_batch + i * p.n + j] = store<Y>(sum * static_cast<C>(p.alpha));
 }
 
 template <class T>
@@ -59,8 +59,8 @@ struct Operand {
   }
 };
 
-template <class T>
-void multiply_all(const Context& c, const Tensor& a, const Tensor& b, const MatmulOptions& options, Product p, T* out) {
+template <class T, class Y>
+void multiply_all(const Context& c, const Tensor& a, const Tensor& b, const MatmulOptions& options, Product p, Y* out) {
   const Operand left(c, a, options.transpose_a);
   const Operand right(c, b, options.transpose_b);
   p.a = left.matrix;
@@ -97,30 +97,39 @@ void multiply_all(const Context& c, const Tensor& a, const Tensor& b, const Matm
     multiply(c, "matmul", one);
     if (!options.exact_zeros) continue;
     const NonFinite<T> odd(c, "matmul", {&b});
-    launch(c, "matmul", multiply_exactly<T>, thread_each(p.m * p.n * p.batches), odd.word(), one);
+    launch(c, "matmul", multiply_exactly<T, Y>, thread_each(p.m * p.n * p.batches), odd.word(), one);
   }
+}
+
+template <class T, class Y>
+void multiply_into(const Tensor& a, const Tensor& b, const MatmulOptions& options, Product p, Tensor& y) {
+  const Context& c = context(y);
+  // What is computed again (see multiply_exactly) cannot be added in place.
+  const bool apart = options.accumulate && options.exact_zeros;
+  p.accumulate = options.accumulate && !apart;
+  const Scratch scratch = apart ? Scratch(c, static_cast<size_t>(y.numel()) * sizeof(Y)) : Scratch();
+  multiply_all<T, Y>(c, a, b, options, p, apart ? scratch.data<Y>() : data<Y>(y));
+  if (apart) launch(c, "matmul", add_to<Y>, thread_each(y.numel()), scratch.data<Y>(), data<Y>(y), y.numel());
 }
 
 }  // namespace
 
 void matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options, Tensor& y) {
   if (y.numel() == 0) return;
-  const Context& c = context(y);
   const int last = y.rank() - 1;
   Product p;
-  p.dtype = y.dtype();
+  p.dtype = a.dtype();
+  p.wide_c = y.dtype() != a.dtype();
   p.m = y.shape()[last - 1];
   p.n = y.shape()[last];
   p.k = a.shape()[options.transpose_a ? last - 1 : last];
   p.alpha = options.alpha;
-  const size_t bytes = static_cast<size_t>(y.numel()) * dtype_size(y.dtype());
-  visit_stored(y.dtype(), "matmul", [&]<class T>(T) {
-    // What is computed again (see multiply_exactly) cannot be added in place.
-    const bool apart = options.accumulate && options.exact_zeros;
-    p.accumulate = options.accumulate && !apart;
-    const Scratch scratch = apart ? Scratch(c, bytes) : Scratch();
-    multiply_all<T>(c, a, b, options, p, apart ? scratch.data<T>() : data<T>(y));
-    if (apart) launch(c, "matmul", add_to<T>, thread_each(y.numel()), scratch.data<T>(), data<T>(y), y.numel());
+  visit_stored(a.dtype(), "matmul", [&]<class T>(T) {
+    if (p.wide_c) {
+      multiply_into<T, Compute<T>>(a, b, options, p, y);
+    } else {
+      multiply_into<T, T>(a, b, options, p, y);
+    }
   });
 }
 

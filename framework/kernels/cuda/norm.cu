@@ -161,8 +161,7 @@ void run_backward(const Context& c, const char* who, const Backward<T>& a, Tenso
   launch(c, who, column_sums<kCentred, T>, Grid{tiles * parts, 256}, a, tiles, parts, out);
   const auto collect = [&](Tensor* to, bool accumulate, int64_t which) {
     if (to == nullptr) return;
-    launch(c, who, add_parts<T, C>, thread_each(a.width), out + which * a.width, parts, a.width, 2 * a.width,
-           accumulate, data<T>(*to));
+    add_parts_to<T>(c, who, out + which * a.width, parts, a.width, 2 * a.width, accumulate, *to);
   };
   collect(dgain, accumulate_gain, 0);
   collect(dshift, accumulate_shift, 1);

@@ -19,11 +19,12 @@ struct Key {
   int64_t m, n, k, batches;
   int64_t a_step, b_step, c_step, a_batch, b_batch, c_batch;
   int64_t device;
-  int32_t dtype, a_transposed, b_transposed, epilogue, accumulate, alignment;
+  int16_t dtype, c_dtype;
+  int32_t a_transposed, b_transposed, epilogue, accumulate, alignment;
 
   bool operator==(const Key& other) const { return std::memcmp(this, &other, sizeof(Key)) == 0; }
 };
-static_assert(sizeof(Key) == 11 * 8 + 6 * 4);
+static_assert(sizeof(Key) == 11 * 8 + 2 * 2 + 5 * 4);
 
 struct HashKey {
   size_t operator()(const Key& key) const {
@@ -60,6 +61,8 @@ cudaDataType_t element_type(DType dtype) {
       return CUDA_R_32F;
   }
 }
+
+DType c_dtype(const Product& p) { return p.wide_c ? DType::kFloat32 : p.dtype; }
 
 template <class T>
 void set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t what, const T& value) {
@@ -102,7 +105,7 @@ std::unique_ptr<Plan> make_plan(const Context& context, const Key& key, const Pr
                                   : layout(type, key.n, key.k, key.b_step, key.batches, key.b_batch);
   plan->b = key.a_transposed != 0 ? layout(type, key.m, key.k, key.a_step, key.batches, key.a_batch)
                                   : layout(type, key.k, key.m, key.a_step, key.batches, key.a_batch);
-  plan->c = layout(type, key.n, key.m, key.c_step, key.batches, key.c_batch);
+  plan->c = layout(element_type(c_dtype(p)), key.n, key.m, key.c_step, key.batches, key.c_batch);
 
   cublasLtMatmulPreference_t made = nullptr;
   ATTUNE_CUDA(cublasLtMatmulPreferenceCreate(&made));
@@ -142,7 +145,7 @@ Plans& plans() {
 /// The product of nothing: c = 0, or as it was; with a bias, cuBLAS has nothing to add it to.
 void clear(const Context& context, const Product& p) {
   if (p.accumulate) return;
-  const size_t element = dtype_size(p.dtype);
+  const size_t element = dtype_size(c_dtype(p));
   const int64_t step = p.c_rows > 0 ? p.c_rows : p.n;
   for (int64_t i = 0; i < p.batches; ++i) {
     ATTUNE_CUDA(cudaMemset2DAsync(static_cast<std::byte*>(p.c) + static_cast<size_t>(i * p.c_batch) * element,
@@ -198,7 +201,8 @@ bool try_multiply(const Context& context, const char* who, const Product& p) {
   key.b_batch = p.b.batch;
   key.c_batch = p.c_batch;
   key.device = context.device;
-  key.dtype = static_cast<int32_t>(p.dtype);
+  key.dtype = static_cast<int16_t>(p.dtype);
+  key.c_dtype = static_cast<int16_t>(c_dtype(p));
   key.epilogue = static_cast<int32_t>(epilogue_of(p));
   key.accumulate = p.accumulate ? 1 : 0;
   key.alignment = static_cast<int32_t>(addresses & (~addresses + 1));

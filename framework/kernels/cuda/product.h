@@ -17,6 +17,7 @@ struct Matrix {
 /// float32 (not TF32).
 struct Product {
   DType dtype = DType::kFloat32;
+  bool wide_c = false;  ///< c is float32 beside bfloat16 a and b; without a bias
   int64_t m = 0;
   int64_t n = 0;
   int64_t k = 0;

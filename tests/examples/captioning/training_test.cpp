@@ -375,8 +375,9 @@ TEST_CASE("a training of captions leaves weights, settings and a log", "[program
 
 TEST_CASE("a captioning run that was interrupted ends like one left alone", "[program][captioning]") {
   testing::check_interrupted_run(kProgram, [](const std::string& out) {
-    return small_training(out, {"--set", "training.save_every=0", "--set", "training.evaluate_every=2", "--set",
-                                "training.average_decay=0.9", "--set", "model.attention=hard-image"});
+    return small_training(out,
+                          {"--set", "training.save_every=0", "--set", "training.evaluate_every=2", "--set",
+                           "training.average_decay=0.9", "--set", "model.attention=hard-image", "--precision", "bf16"});
   });
 }
 
