@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "framework/kernels/cpu/accumulate.h"
 #include "framework/kernels/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -31,6 +32,9 @@ namespace attune::cpu {
 HWY_EXPORT(add_float);
 HWY_EXPORT(add_double);
 
+void add_to(const float* from, float* to, int64_t n) { HWY_DYNAMIC_DISPATCH(add_float)(from, to, n); }
+void add_to(const double* from, double* to, int64_t n) { HWY_DYNAMIC_DISPATCH(add_double)(from, to, n); }
+
 void accumulate(const Tensor& x, Tensor& y) {
   const Tensor from = x.contiguous();
   constexpr int64_t kGrain = 16384;
@@ -45,13 +49,8 @@ void accumulate(const Tensor& x, Tensor& y) {
   visit_floating(y.dtype(), "accumulate", [&]<class T>(T) {
     const T* a = from.data<T>();
     T* b = y.data<T>();
-    parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end, int64_t) {
-      if constexpr (std::is_same_v<T, float>) {
-        HWY_DYNAMIC_DISPATCH(add_float)(a + begin, b + begin, end - begin);
-      } else {
-        HWY_DYNAMIC_DISPATCH(add_double)(a + begin, b + begin, end - begin);
-      }
-    });
+    parallel_for(y.numel(), kGrain,
+                 [&](int64_t begin, int64_t end, int64_t) { add_to(a + begin, b + begin, end - begin); });
   });
 }
 

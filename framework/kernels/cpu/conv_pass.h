@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "framework/kernels/cpu/accumulate.h"
 #include "framework/kernels/cpu/conv_windows.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/tensor.h"
@@ -85,8 +86,7 @@ template <class T>
 void add_shares(T* to, const T* shares, int64_t count, int64_t size) {
   parallel_for(size, 16384, [&](int64_t begin, int64_t end, int64_t) {
     for (int64_t share = 0; share < count; ++share) {
-      const T* from = shares + share * size;
-      for (int64_t i = begin; i < end; ++i) to[i] += from[i];
+      add_to(shares + share * size + begin, to + begin, end - begin);
     }
   });
 }

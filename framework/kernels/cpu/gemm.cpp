@@ -7,7 +7,6 @@
 #include <type_traits>
 
 #include "framework/kernels/cpu/parallel.h"
-#include "framework/storage.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "framework/kernels/cpu/gemm.cpp"
@@ -346,14 +345,6 @@ T run_largest_column(const T* packed, int64_t k, int64_t n) {
   return std::sqrt(hn::GetLane(hn::MaxOfLanes(d, largest)));
 }
 
-// to += from
-template <class T>
-void add_to(const T* HWY_RESTRICT from, T* HWY_RESTRICT to, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) to[i] += from[i];
-}
-
-void add_float(const float* from, float* to, int64_t n) { add_to(from, to, n); }
-void add_double(const double* from, double* to, int64_t n) { add_to(from, to, n); }
 void gemm_float(const Product<float>& p) { run_gemm(p); }
 void gemm_double(const Product<double>& p) { run_gemm(p); }
 void few_rows_float(const Product<float>& p) { run_few_rows(p); }
@@ -370,8 +361,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace attune::cpu {
 
-HWY_EXPORT(add_float);
-HWY_EXPORT(add_double);
 HWY_EXPORT(gemm_float);
 HWY_EXPORT(gemm_double);
 HWY_EXPORT(few_rows_float);
@@ -383,6 +372,9 @@ HWY_EXPORT(largest_double);
 
 void gemm(const Product<float>& product) { HWY_DYNAMIC_DISPATCH(gemm_float)(product); }
 void gemm(const Product<double>& product) { HWY_DYNAMIC_DISPATCH(gemm_double)(product); }
+
+void gemm_few_rows(const Product<float>& product) { HWY_DYNAMIC_DISPATCH(few_rows_float)(product); }
+void gemm_few_rows(const Product<double>& product) { HWY_DYNAMIC_DISPATCH(few_rows_double)(product); }
 
 bool pack(const Operand<float>& b, int64_t k, int64_t n, float* out) {
   return HWY_DYNAMIC_DISPATCH(pack_float)(b, k, n, out);
@@ -397,113 +389,6 @@ float largest_column(const float* packed, int64_t k, int64_t n) {
 double largest_column(const double* packed, int64_t k, int64_t n) {
   return HWY_DYNAMIC_DISPATCH(largest_double)(packed, k, n);
 }
-
-namespace {
-
-// Below some 100 k multiplications a hand-off costs more than it saves.
-constexpr int64_t kWork = 100'000;
-
-int64_t grain_of(int64_t work) { return std::max<int64_t>(1, kWork / std::max<int64_t>(work, 1)); }
-
-template <class T>
-void split_rows(const Product<T>& p) {
-  parallel_for(p.m, grain_of(p.n * p.k), [&](int64_t begin, int64_t end, int64_t) {
-    Product<T> part = p;
-    part.m = end - begin;
-    part.a = p.a.at(begin, 0);
-    part.c = p.c + begin * p.ldc;
-    struct Shifted {
-      RowEpilogue epilogue;
-      int64_t begin;
-    } shifted{p.epilogue, begin};
-    if (p.epilogue.run != nullptr) {
-      part.epilogue = {[](void* raw, int64_t from, int64_t to) {
-                         const auto& s = *static_cast<Shifted*>(raw);
-                         s.epilogue.run(s.epilogue.context, s.begin + from, s.begin + to);
-                       },
-                       &shifted};
-    }
-    gemm(part);
-  });
-}
-
-/// run(part) for ranges of columns.
-template <class T, class Run>
-void split_columns(const Product<T>& p, Run&& run) {
-  constexpr int64_t kStep = 64;
-  parallel_for((p.n + kStep - 1) / kStep, grain_of(p.m * p.k * kStep), [&](int64_t begin, int64_t end, int64_t) {
-    Product<T> part = p;
-    const int64_t j = begin * kStep;
-    part.n = std::min(end * kStep, p.n) - j;
-    part.b = p.b.at(0, j);
-    part.c = p.c + j;
-    if (p.bias != nullptr) part.bias = p.bias + j;
-    run(part);
-  });
-}
-
-void few_rows(const Product<float>& p) { HWY_DYNAMIC_DISPATCH(few_rows_float)(p); }
-void few_rows(const Product<double>& p) { HWY_DYNAMIC_DISPATCH(few_rows_double)(p); }
-
-// A long sum with a small result, the gradient of a weight: slices of the sum, added in order. Every thread then reads
-// rows that it wrote itself a moment ago, and nothing is packed twice. How many slices there are depends on the product
-// alone, and so do the sums.
-template <class T>
-void split_depth(const Product<T>& p, int64_t slices) {
-  const int64_t size = p.m * p.n;
-  const StorageRef memory = StorageRef::allocate(static_cast<size_t>((slices - 1) * size) * sizeof(T), Device::cpu());
-  T* partial = reinterpret_cast<T*>(memory->data);
-  parallel_for(slices, 1, [&](int64_t begin, int64_t end, int64_t) {
-    for (int64_t slice = begin; slice < end; ++slice) {
-      const int64_t from = p.k * slice / slices;
-      Product<T> part = p;
-      part.k = p.k * (slice + 1) / slices - from;
-      part.a = p.a.at(0, from);
-      part.b = p.b.at(from, 0);
-      if (slice > 0) {
-        part.c = partial + (slice - 1) * size;
-        part.ldc = p.n;
-        part.accumulate = false;
-      }
-      gemm(part);
-    }
-  });
-  parallel_for(p.m, std::max<int64_t>(1, 16384 / p.n), [&](int64_t begin, int64_t end, int64_t) {
-    for (int64_t slice = 0; slice + 1 < slices; ++slice) {
-      for (int64_t i = begin; i < end; ++i) {
-        const T* from = partial + slice * size + i * p.n;
-        if constexpr (sizeof(T) == 4) {
-          HWY_DYNAMIC_DISPATCH(add_float)(from, p.c + i * p.ldc, p.n);
-        } else {
-          HWY_DYNAMIC_DISPATCH(add_double)(from, p.c + i * p.ldc, p.n);
-        }
-      }
-    }
-  });
-}
-
-template <class T>
-void split(const Product<T>& p) {
-  constexpr int64_t kSlice = 1024;
-  const bool plain = p.bias == nullptr && !p.relu && p.epilogue.run == nullptr;
-  constexpr int64_t kFewRows = 64;  // of C, up to which packing B costs more than it saves
-  const int64_t slices = std::min<int64_t>(p.k / kSlice / 2 * 2, 16);
-  if (plain && slices >= 2 && p.k >= 2 * std::max(p.m, p.n)) {
-    split_depth(p, slices);
-  } else if (p.m <= kFewRows && p.b.col != 1 && !p.exact_zeros) {
-    split_columns(p, [](const Product<T>& part) { few_rows(part); });
-    if (p.epilogue.run != nullptr) p.epilogue.run(p.epilogue.context, 0, p.m);
-  } else if (p.n > p.m && p.epilogue.run == nullptr) {
-    split_columns(p, [](const Product<T>& part) { gemm(part); });
-  } else {
-    split_rows(p);
-  }
-}
-
-}  // namespace
-
-void parallel_gemm(const Product<float>& product) { split(product); }
-void parallel_gemm(const Product<double>& product) { split(product); }
 
 }  // namespace attune::cpu
 #endif

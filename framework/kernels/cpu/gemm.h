@@ -67,7 +67,12 @@ constexpr int64_t packed_columns(int64_t n) { return (n + 15) / 16 * 16; }
 void gemm(const Product<float>& product);
 void gemm(const Product<double>& product);
 
-/// The same split over the pool: rows of C, columns where there are more of them, or slices of a long sum. Every
+/// The same for few rows of C, which packing B would not be worth: B, whose columns are contiguous, is read where it
+/// lies. No exact_zeros, packed or epilogue.
+void gemm_few_rows(const Product<float>& product);
+void gemm_few_rows(const Product<double>& product);
+
+/// gemm() split over the pool: rows of C, columns where there are more of them, or slices of a long sum. Every
 /// element is computed in the same order whatever the number of threads.
 void parallel_gemm(const Product<float>& product);
 void parallel_gemm(const Product<double>& product);
