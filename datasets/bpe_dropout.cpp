@@ -4,14 +4,12 @@
 #include <cstddef>
 #include <string>
 
+#include "datasets/subwords.h"
 #include "datasets/utf8.h"
 #include "framework/fail.h"
 
 namespace attune {
 namespace {
-
-/// SentencePiece's mark of a space before a word, U+2581.
-constexpr const char* kSpace = "\xE2\x96\x81";
 
 uint64_t pair_of(int64_t left, int64_t right) {
   return static_cast<uint64_t>(left) << 32 | static_cast<uint64_t>(right);
@@ -28,7 +26,7 @@ BpeDropout::BpeDropout(const TextCodec& codec, double probability) : probability
     const auto found = ids.find(text);
     return found == ids.end() ? -1 : found->second;
   };
-  space_ = id_of(kSpace);
+  space_ = id_of(kSpaceMark);
   for (int64_t id = 0; id < codec.size(); ++id) {
     std::vector<int64_t>& characters = characters_.emplace_back();
     const std::string text = codec.token(id);

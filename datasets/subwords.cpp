@@ -12,8 +12,6 @@
 namespace attune {
 namespace {
 
-/// SentencePiece's mark of a space before a piece, U+2581.
-constexpr std::string_view kSpace = "\xE2\x96\x81";
 constexpr std::string_view kHeader = "attune subwords\n";
 
 /// What SentencePiece says, without the place in its sources that stands before it in brackets.
@@ -79,7 +77,7 @@ class SubwordCodec : public TextCodec {
     int64_t word = -1;
     for (int64_t id : ids) {
       const bool special = id == kPad || id == kBegin || id == kEnd;
-      if (!special && (word < 0 || token(id).starts_with(kSpace))) ++word;
+      if (!special && (word < 0 || token(id).starts_with(kSpaceMark))) ++word;
       words.push_back(special ? -1 : word);
     }
     return words;
