@@ -37,13 +37,21 @@ struct PairLoader::State {
         readings(std::move(how)),
         batches(BatchPlan(data.source.lengths(), steps(data.target), options.batches), data.fingerprint(), options,
                 [this](PairSlot& slot, std::span<const int64_t> examples, int64_t epoch) {
-                  PairBatch& batch = slot.batch;
-                  batch.examples.reserve(static_cast<size_t>(batches.plan().most_examples()));
-                  batch.examples.assign(examples.begin(), examples.end());
-                  if (!readings.source && !readings.target) return fill(slot, data, examples);
+                  repeat(examples, slot.batch.examples);
+                  if (!readings.source && !readings.target) return fill(slot, data, slot.batch.examples);
                   read(examples, epoch);
-                  fill(slot, as_read, rows_read);
-                }) {}
+                  repeat(rows_read, rows_repeated);
+                  fill(slot, as_read, rows_repeated);
+                }) {
+    require<ValueError>(readings.repeats >= 1, "loader: pairs are repeated {} times, expected 1 or more",
+                        readings.repeats);
+  }
+
+  void repeat(std::span<const int64_t> once, std::vector<int64_t>& all) const {
+    all.reserve(static_cast<size_t>(batches.plan().most_examples() * readings.repeats));
+    all.clear();
+    for (int64_t i = 0; i < readings.repeats; ++i) all.insert(all.end(), once.begin(), once.end());
+  }
 
   /// Pairs of a batch as they are read in this epoch.
   void read(std::span<const int64_t> examples, int64_t epoch) {
@@ -74,8 +82,8 @@ struct PairLoader::State {
       source_length = std::max(source_length, pairs.source.length(example));
       target_length = std::max(target_length, pairs.target.length(example) - 1);
     }
-    const int64_t most_tokens = batches.plan().most_tokens();
-    const int64_t most_rows = batches.plan().most_examples();
+    const int64_t most_tokens = batches.plan().most_tokens() * readings.repeats;
+    const int64_t most_rows = batches.plan().most_examples() * readings.repeats;
     batch.source = slot.source.view({rows, source_length}, most_tokens, batch.source);
     batch.source_lengths = slot.source_lengths.view({rows}, most_rows, batch.source_lengths);
     batch.target_in = slot.target_in.view({rows, target_length}, most_tokens, batch.target_in);
@@ -96,6 +104,7 @@ struct PairLoader::State {
   // Of the thread that makes batches.
   SequencePairs as_read;
   std::vector<int64_t> rows_read;
+  std::vector<int64_t> rows_repeated;
   std::vector<int64_t> scratch;
   BatchSource<PairSlot> batches;
 };

@@ -29,10 +29,13 @@ struct PairBatch {
 /// Appends what tokens are read as this time, a function of tokens and random numbers alone: BpeDropout.
 using Reading = std::function<void(std::span<const int64_t> tokens, RandomStream& random, std::vector<int64_t>& read)>;
 
-/// Of sources and targets; none: as they are.
+/// How the pairs of a batch are read; without readings as they are.
 struct PairReadings {
   Reading source;
   Reading target;
+  /// Times that a batch has its pairs, all of them once and then again, each time read as the first: for two draws of
+  /// dropout. Examples and counts of tokens are those of all rows; BatchOptions are of pairs.
+  int64_t repeats = 1;
 };
 
 /// Padded batches of sequence pairs, epoch after epoch; all that Loader says holds here too. A batch keeps
@@ -40,7 +43,7 @@ struct PairReadings {
 class PairLoader {
  public:
   /// Targets are whole: <bos> ... <eos>. Throws ValueError for unusable options or no data (see BatchPlan) and for a
-  /// target without tokens, by its number. Readings differ from epoch to epoch.
+  /// target without tokens, by its number, and for less than 1 repeat. Readings differ from epoch to epoch.
   PairLoader(SequencePairs data, const LoaderOptions& options, PairReadings readings = {});
   ~PairLoader();
   PairLoader(PairLoader&&) noexcept;

@@ -1,5 +1,7 @@
 #include "framework/kernels/loss.h"
 
+#include <cmath>
+
 #include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
@@ -12,26 +14,44 @@
 namespace attune {
 namespace {
 
-// Number of targets that count. Throws for one outside 0 ... classes - 1.
-int64_t count_targets(const char* op, const Tensor& targets, int64_t classes, int64_t ignore_index) {
+// Number of targets that count. Throws for one outside 0 ... classes - 1, and with r_drop for halves that differ.
+int64_t count_targets(const char* op, const Tensor& targets, int64_t classes, const CrossEntropyOptions& options) {
   require<DTypeError>(targets.dtype() == DType::kInt64, "{}: targets are {}, expected int64", op,
                       dtype_name(targets.dtype()));
   const Tensor host = targets.to(Device::cpu()).contiguous();
   const int64_t* target = host.data<int64_t>();
   int64_t count = 0;
   for (int64_t i = 0; i < targets.numel(); ++i) {
-    if (target[i] == ignore_index) continue;
+    if (target[i] == options.ignore_index) continue;
     require<ValueError>(target[i] >= 0 && target[i] < classes,
                         "{}: target {} at position {} is outside 0 ... {} (ignore_index is {})", op, target[i], i,
-                        classes - 1, ignore_index);
+                        classes - 1, options.ignore_index);
     ++count;
   }
+  if (options.r_drop == 0) return count;
+  require<ShapeError>(targets.rank() >= 1 && targets.dim(0) % 2 == 0,
+                      "{}: targets have shape {}, expected two halves of the first axis with r_drop", op,
+                      targets.shape());
+  const int64_t half = targets.numel() / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    require<ValueError>(target[i] == target[half + i],
+                        "{}: targets {} and {} at positions {} and {}, expected twice the same with r_drop", op,
+                        target[i], target[half + i], i, half + i);
+  }
   return count;
+}
+
+// Labels of all rows; with r_drop of the first half.
+Tensor labels_of(const Tensor& targets, Device device, const CrossEntropyOptions& options) {
+  const Tensor labels = targets.to(device).reshape({targets.numel()});
+  return options.r_drop == 0 ? labels : labels.slice(0, 0, labels.numel() / 2);
 }
 
 void check_options(const char* op, const CrossEntropyOptions& options) {
   require<ValueError>(options.label_smoothing >= 0 && options.label_smoothing < 1,
                       "{}: label smoothing is {}, expected 0 <= e < 1", op, options.label_smoothing);
+  require<ValueError>(options.r_drop >= 0 && std::isfinite(options.r_drop), "{}: r_drop is {}, expected 0 or more", op,
+                      options.r_drop);
 }
 
 void check_targets_shape(const char* op, const Shape& x, const Tensor& targets) {
@@ -40,6 +60,17 @@ void check_targets_shape(const char* op, const Shape& x, const Tensor& targets) 
   wanted.erase(wanted.rank() - 1);
   require<ShapeError>(targets.shape() == wanted, "{}: targets have shape {}, expected {} for {}", op, targets.shape(),
                       wanted, x);
+}
+
+CrossEntropySpec spec_of(const CrossEntropyOptions& options) {
+  return {options.label_smoothing, options.ignore_index, options.r_drop};
+}
+
+// divergence: undefined without r_drop.
+void losses_of(const Tensor& logits, const Tensor& labels, const CrossEntropySpec& spec, Tensor& losses, Tensor& lse,
+               Tensor& divergence) {
+  kernels::cross_entropy(logits, labels, spec, losses, lse);
+  if (divergence.defined()) kernels::paired_divergence(logits, labels, spec, lse, divergence, losses);
 }
 
 double scale_of(Reduction reduction, int64_t count) {
@@ -73,22 +104,24 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, const Cros
   check_options("cross_entropy", options);
   check_targets_shape("cross_entropy", logits.shape(), targets);
   const int64_t classes = logits.dim(-1);
-  const int64_t count = count_targets("cross_entropy", targets, classes, options.ignore_index);
-  const Tensor labels = targets.to(logits.device()).contiguous();
-  const Tensor x = logits.value().contiguous().view({labels.numel(), classes});
-  const CrossEntropySpec spec{options.label_smoothing, options.ignore_index};
-  Tensor losses = Tensor::empty({labels.numel()}, accumulation_dtype(x.dtype()), x.device());
+  const int64_t count = count_targets("cross_entropy", targets, classes, options);
+  const Tensor labels = labels_of(targets, logits.device(), options);
+  const Tensor x = logits.value().contiguous().view({targets.numel(), classes});
+  const CrossEntropySpec spec = spec_of(options);
+  Tensor losses = Tensor::empty({targets.numel()}, accumulation_dtype(x.dtype()), x.device());
   Tensor lse = Tensor::empty_like(losses);
-  kernels::cross_entropy(x, labels, spec, losses, lse);
+  Tensor divergence = options.r_drop == 0 ? Tensor() : Tensor::empty_like(losses);
+  losses_of(x, labels, spec, losses, lse, divergence);
   const double scale = scale_of(options.reduction, count);
-  return Tape::current().record(
-      "cross_entropy", scaled_sum(losses, scale), {&logits},
-      [x = SavedTensor(x), shape = logits.shape(), labels = SavedTensor(labels), lse, spec, scale](Grads& g) {
-        Tensor dx = Tensor::empty_like(x.get());
-        const bool here = dx.device().is_cpu();
-        kernels::cross_entropy_backward(x.get(), labels.get(), spec, lse, here ? scale * g.dy().item() : scale, dx);
-        g.add(0, (here ? dx : scaled_by(dx, g.dy())).view(shape));
-      });
+  return Tape::current().record("cross_entropy", scaled_sum(losses, scale), {&logits},
+                                [x = SavedTensor(x), shape = logits.shape(), labels = SavedTensor(labels), lse,
+                                 divergence, spec, scale](Grads& g) {
+                                  Tensor dx = Tensor::empty_like(x.get());
+                                  const bool here = dx.device().is_cpu();
+                                  kernels::cross_entropy_backward(x.get(), labels.get(), spec, lse, divergence,
+                                                                  here ? scale * g.dy().item() : scale, dx);
+                                  g.add(0, (here ? dx : scaled_by(dx, g.dy())).view(shape));
+                                });
 }
 
 Variable linear_cross_entropy(const Variable& x, const Variable& weight, const Variable& bias, const Tensor& targets,
@@ -105,10 +138,10 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   const int64_t classes = weight.dim(0);
   const int64_t width = weight.dim(1);
   const int64_t rows = targets.numel();
-  const int64_t count = count_targets(kOp, targets, classes, options.ignore_index);
-  const Tensor labels = targets.to(x.device()).reshape({rows});
+  const int64_t count = count_targets(kOp, targets, classes, options);
+  const Tensor labels = labels_of(targets, x.device(), options);
   const double scale = scale_of(options.reduction, count);
-  const CrossEntropySpec spec{options.label_smoothing, options.ignore_index};
+  const CrossEntropySpec spec = spec_of(options);
   const Tensor in = x.value().contiguous().view({rows, width});
   const Tensor w = weight.value_as(in.dtype()).contiguous();
   const Tensor b = bias.value_as(in.dtype()).contiguous();
@@ -124,28 +157,43 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
     if (wants_weight) kernels::fill(dweight, 0);
     if (wants_bias) kernels::fill(dbias, 0);
   }
-  // A block's logits stay in the second-level caches between the three products that use them.
-  const int64_t block = std::max<int64_t>(32, (int64_t{1} << 21) / std::max<int64_t>(classes, 1));
-  Tensor logits = Tensor::empty({std::min(block, rows), classes}, in.dtype(), in.device());
+  // A block's logits stay in the second-level caches between the three products that use them. Of two draws it has the
+  // same rows of both, one after the other.
+  const int64_t draws = options.r_drop == 0 ? 1 : 2;
+  const int64_t examples = rows / draws;
+  const int64_t block = std::max<int64_t>(32, (int64_t{1} << 21) / std::max<int64_t>(classes, 1)) / draws;
+  Tensor logits = Tensor::empty({draws * std::min(block, examples), classes}, in.dtype(), in.device());
   Tensor lse = Tensor::empty({logits.dim(0)}, accumulation_dtype(in.dtype()), in.device());
-  for (int64_t begin = 0; begin < rows; begin += block) {
-    const int64_t end = std::min(rows, begin + block);
-    const Tensor part = in.slice(0, begin, end);
+  Tensor divergence = draws == 1 ? Tensor() : Tensor::empty_like(lse);
+  for (int64_t begin = 0; begin < examples; begin += block) {
+    const int64_t end = std::min(examples, begin + block);
+    const int64_t size = end - begin;
+    const auto of_draw = [&](const Tensor& all, int64_t draw) {
+      return all.slice(0, draw * examples + begin, draw * examples + end);
+    };
     const Tensor part_labels = labels.slice(0, begin, end);
-    Tensor z = logits.slice(0, 0, end - begin);
-    Tensor part_losses = losses.slice(0, begin, end);
-    Tensor part_lse = lse.slice(0, 0, end - begin);
-    Tensor none;
-    kernels::linear(part, w, b, Activation::kNone, DropoutSpec(), none, z);
-    kernels::cross_entropy(z, part_labels, spec, part_losses, part_lse);
-    if (!wants_x && !wants_weight && !wants_bias) continue;
-    kernels::cross_entropy_backward(z, part_labels, spec, part_lse, scale, z);
-    if (wants_x) {
-      Tensor part_dx = dx.slice(0, begin, end);
-      kernels::matmul(z, w, {}, part_dx);
+    Tensor z = logits.slice(0, 0, draws * size);
+    Tensor part_losses = losses.slice(0, draws * begin, draws * end);
+    Tensor part_lse = lse.slice(0, 0, draws * size);
+    Tensor part_divergence = draws == 1 ? Tensor() : divergence.slice(0, 0, draws * size);
+    for (int64_t draw = 0; draw < draws; ++draw) {
+      Tensor none;
+      Tensor drawn = z.slice(0, draw * size, (draw + 1) * size);
+      kernels::linear(of_draw(in, draw), w, b, Activation::kNone, DropoutSpec(), none, drawn);
     }
-    if (wants_weight) {
-      kernels::matmul(z, part, {.transpose_a = true, .accumulate = begin > 0, .exact_zeros = true}, dweight);
+    losses_of(z, part_labels, spec, part_losses, part_lse, part_divergence);
+    if (!wants_x && !wants_weight && !wants_bias) continue;
+    kernels::cross_entropy_backward(z, part_labels, spec, part_lse, part_divergence, scale, z);
+    for (int64_t draw = 0; draw < draws; ++draw) {
+      const Tensor dz = z.slice(0, draw * size, (draw + 1) * size);
+      if (wants_x) {
+        Tensor part_dx = of_draw(dx, draw);
+        kernels::matmul(dz, w, {}, part_dx);
+      }
+      if (wants_weight) {
+        const bool more = begin > 0 || draw > 0;
+        kernels::matmul(dz, of_draw(in, draw), {.transpose_a = true, .accumulate = more, .exact_zeros = true}, dweight);
+      }
     }
     if (wants_bias) {
       Tensor no_dz;

@@ -144,10 +144,16 @@ struct CrossEntropyOptions {
   double label_smoothing = 0;   ///< epsilon: the target distribution is (1 - epsilon) one-hot + epsilon / V
   int64_t ignore_index = -100;  ///< targets that count neither in the loss nor in the mean
   Reduction reduction = Reduction::kMean;
+  /// Alpha of R-Drop (Liang et al., "R-Drop: Regularized Dropout for Neural Networks", 2021, equation 4). Above 0, the
+  /// first axis of logits and targets has all examples twice, the second half in the order of the first, as two draws
+  /// of dropout saw them, and each position's loss is its cross-entropy + alpha / 2 KL(its distribution || the
+  /// other's).
+  double r_drop = 0;
 };
 
 /// Softmax cross-entropy. logits [..., V], targets int64 [...] -> scalar. Mean over the targets that are not ignored; 0
-/// when there are none. Throws ValueError for a target outside 0 ... V - 1, naming its position.
+/// when there are none. Throws ValueError for a target outside 0 ... V - 1, naming its position, and with r_drop where
+/// the halves of the targets differ.
 Variable cross_entropy(const Variable& logits, const Tensor& targets, const CrossEntropyOptions& options = {});
 
 /// cross_entropy(linear(x, weight, bias), targets) in blocks of rows: the logits never leave the cache, and the

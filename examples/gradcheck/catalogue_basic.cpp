@@ -145,16 +145,6 @@ Case make_attention_pooling(const Options& o, const Draw& d) {
   return made;
 }
 
-/// Random targets, some of them ignored.
-Tensor random_targets(const Draw& d, int64_t ignored) {
-  Tensor targets = random_ids({d["B"], d["T"]}, d["V"], d.seed);
-  RandomStream random(d.seed + 1);
-  for (int64_t i = 0; i < targets.numel(); ++i) {
-    if (random.below(4) == 0) targets.data<int64_t>()[i] = ignored;
-  }
-  return targets;
-}
-
 struct Loss {
   CrossEntropyOptions options;
   std::string code;
@@ -162,22 +152,36 @@ struct Loss {
 Loss loss_options(const Options& o) {
   const bool sum = o.text("reduction") == "sum";
   const double smoothing = o.number("label_smoothing");
-  return {{smoothing, -100, sum ? Reduction::kSum : Reduction::kMean},
-          fmt::format("{{.label_smoothing = {}, .reduction = Reduction::{}}}", smoothing, sum ? "kSum" : "kMean")};
+  const double r_drop = o.number("r_drop");
+  return {{smoothing, -100, sum ? Reduction::kSum : Reduction::kMean, r_drop},
+          fmt::format("{{.label_smoothing = {}, .reduction = Reduction::{}, .r_drop = {}}}", smoothing,
+                      sum ? "kSum" : "kMean", r_drop)};
+}
+
+/// Random targets, some of them ignored; with R-Drop those of every example twice.
+Tensor random_targets(const Draw& d, const CrossEntropyOptions& options) {
+  Tensor targets = random_ids({d["B"], d["T"]}, d["V"], d.seed);
+  RandomStream random(d.seed + 1);
+  for (int64_t i = 0; i < targets.numel(); ++i) {
+    if (random.below(4) == 0) targets.data<int64_t>()[i] = options.ignore_index;
+  }
+  if (options.r_drop == 0) return targets;
+  return targets.view({1, d["B"], d["T"]}).expand({2, d["B"], d["T"]}).reshape({2 * d["B"], d["T"]});
 }
 
 Case make_cross_entropy(const Options& o, const Draw& d) {
   const Loss loss = loss_options(o);
-  const Tensor targets = random_targets(d, loss.options.ignore_index);
+  const Tensor targets = random_targets(d, loss.options);
   auto layer = std::make_unique<CrossEntropyLoss>(loss.options);
   Case made;
   made.call = [&module = *layer, targets](Inputs in) { return std::vector<Variable>{module(in[0], targets)}; };
   made.module = std::move(layer);
-  made.inputs.push_back({"x", "B T V", {d["B"], d["T"], d["V"]}});
+  const Shape logits{targets.dim(0), d["T"], d["V"]};
+  made.inputs.push_back({"x", loss.options.r_drop == 0 ? "B T V" : "2B T V", logits});
   made.declaration = fmt::format("CrossEntropyLoss layer({});", loss.code);
   made.body = returns("layer(x, targets)");
   made.constants.emplace_back("targets", targets);
-  made.zeros.push_back({"ignored targets", {}, {{"x", bool_tensor({d["B"], d["T"], d["V"]}, [&](auto i) {
+  made.zeros.push_back({"ignored targets", {}, {{"x", bool_tensor(logits, [&](auto i) {
                                                    return targets.data<int64_t>()[i[0] * d["T"] + i[1]] ==
                                                           loss.options.ignore_index;
                                                  })}}});
@@ -195,14 +199,14 @@ struct LossBehindHead : Module {
 
 Case make_linear_cross_entropy(const Options& o, const Draw& d) {
   const Loss loss = loss_options(o);
-  const Tensor targets = random_targets(d, loss.options.ignore_index);
+  const Tensor targets = random_targets(d, loss.options);
   auto layer = std::make_unique<LossBehindHead>(d["D"], d["V"], o.flag("bias"), loss.options);
   Case made;
   made.call = [&module = *layer, targets](Inputs in) {
     return std::vector<Variable>{module.loss(in[0], module.head, targets)};
   };
   made.module = std::move(layer);
-  made.inputs.push_back({"x", "B T D", {d["B"], d["T"], d["D"]}});
+  made.inputs.push_back({"x", loss.options.r_drop == 0 ? "B T D" : "2B T D", {targets.dim(0), d["T"], d["D"]}});
   made.declaration = fmt::format("Linear layer({}, {}, {{.bias = {}}});\n  CrossEntropyLoss loss({});", d["D"], d["V"],
                                  o.flag("bias"), loss.code);
   made.body = returns("loss(x, layer, targets)");
@@ -218,7 +222,8 @@ void add_basic_rows(std::vector<LayerRow>& rows) {
   const OptionRow bias = flag_option("bias", true);
   const OptionRow eps{"eps", 1e-5, {1e-5, 1e-3, 0.1}};
   const std::vector<OptionRow> loss = {{"label_smoothing", 0.0, {0.0, 0.1}},
-                                       {"reduction", std::string("mean"), {std::string("mean"), std::string("sum")}}};
+                                       {"reduction", std::string("mean"), {std::string("mean"), std::string("sum")}},
+                                       {"r_drop", 0.0, {0.0, 2.0}}};
   std::vector<OptionRow> head_loss = loss;
   head_loss.push_back(bias);
 

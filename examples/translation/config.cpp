@@ -134,6 +134,7 @@ Settings settings_of(Config& config) {
       {"model", "attention", TextSetting{&model.attention, attentions()}},
       {"model", "window", WholeSetting{&model.window, 1, 65536}},
       {"training", "max_tokens", WholeSetting{&training.max_tokens, 1}},
+      {"training", "r_drop", NumberSetting{&training.r_drop, 0, 1000}},
       {"training", "select", TextSetting{&training.select, {"bleu", "tokenised-bleu", "loss"}}},
       {"training", "sentences", WholeSetting{&training.sentences, 0}},
   };

@@ -57,6 +57,7 @@ struct ModelConfig {
 
 struct TrainingConfig : TextTrainingConfig {
   int64_t max_tokens = 4096;    ///< of a batch, on either side, padding included
+  double r_drop = 0;            ///< alpha of R-Drop, see CrossEntropyOptions; above 0 a batch is learned twice at once
   std::string select = "bleu";  ///< what decides which evaluation is best: bleu, tokenised-bleu or loss
   int64_t sentences = 0;        ///< of the validation data that are translated for BLEU; 0: all
 

@@ -49,11 +49,13 @@ Trainer::Trainer(std::unique_ptr<TranslationModel> model, const Config& config, 
       model_(std::move(model)),
       loss_({.label_smoothing = config.training.label_smoothing,
              .ignore_index = TextCodec::kPad,
-             .reduction = Reduction::kSum}),
+             .reduction = Reduction::kSum,
+             .r_drop = config.training.r_drop}),
       train_(data.train,
              {.batches = {.max_examples = 0, .max_tokens = config.training.max_tokens, .seed = config.run.seed}},
              {.source = reading_of(config.text, *sides_.source.codec),
-              .target = reading_of(config.text, *sides_.target.codec)}),
+              .target = reading_of(config.text, *sides_.target.codec),
+              .repeats = config.training.r_drop == 0 ? 1 : 2}),
       validate_(config, sides_, data.val) {}
 
 TextTrainer::Learned Trainer::learn_batch() {
@@ -65,7 +67,9 @@ TextTrainer::Learned Trainer::learn_batch() {
     loss.backward();
     results.push_back(loss.value());
   });
-  return {.loss = found[0], .tokens = batch.target_tokens, .units = batch.source_tokens + batch.target_tokens};
+  const int64_t repeats = config_.training.r_drop == 0 ? 1 : 2;
+  return {
+      .loss = found[0], .tokens = batch.target_tokens, .units = (batch.source_tokens + batch.target_tokens) / repeats};
 }
 
 std::string Trainer::description() const {

@@ -98,7 +98,7 @@ void measure_rows(DType dtype) {
     Tensor loss = Tensor::empty({rows}, accumulation_dtype(dtype), kCuda), lse = Tensor::empty_like(loss);
     moving(named("cross-entropy"), dtype, bytes, [&] { kernels::cross_entropy(x, targets, {}, loss, lse); });
     moving(named("cross-entropy backward"), dtype, 2 * bytes,
-           [&] { kernels::cross_entropy_backward(x, targets, {}, lse, 1, dx); });
+           [&] { kernels::cross_entropy_backward(x, targets, {}, lse, Tensor(), 1, dx); });
     Tensor columns = Tensor::empty({width}, dtype, kCuda), lines = Tensor::empty({rows, 1}, dtype, kCuda);
     moving(named("sum of columns"), dtype, bytes, [&] { kernels::sum_to(x, columns); });
     moving(named("sum of rows"), dtype, bytes, [&] { kernels::sum_to(x, lines); });

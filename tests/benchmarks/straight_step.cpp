@@ -180,7 +180,8 @@ struct StraightStep::Parts {
   void backward() {
     const int64_t rows = s.tokens();
     Tensor none;
-    kernels::cross_entropy_backward(logits, batch.labels, {}, lse, 1.0 / static_cast<double>(s.batch), dlogits);
+    kernels::cross_entropy_backward(logits, batch.labels, {}, lse, Tensor(), 1.0 / static_cast<double>(s.batch),
+                                    dlogits);
     head->backward(dlogits, pooled, logits, none, &dpooled, false, Activation::kNone, {});
     Tensor cube = g.view({s.batch, s.length, s.dim});
     kernels::masked_mean_backward(dpooled, batch.lengths, cube);

@@ -141,6 +141,41 @@ TEST_CASE("pair loader: readings are drawn anew in every epoch, and again where 
   CHECK(epoch(other) == second);
 }
 
+TEST_CASE("pair loader: a batch repeats its pairs as they were read the first time",
+          "[datasets][loader][translation]") {
+  const SequencePairs data = some_pairs(40);
+  const LoaderOptions options{.batches = {.max_examples = 0, .max_tokens = 100, .seed = 4}, .prefetch = 0};
+  const Reading drawn = GENERATE(Reading(), Reading([](auto tokens, RandomStream& random, Ids& read) {
+                                   for (const int64_t token : tokens)
+                                     read.insert(read.end(), 1 + random.below(2), token);
+                                 }));
+  PairLoader once(data, options, {.source = drawn, .target = {}});
+  PairLoader loader(data, options, {.source = drawn, .target = {}, .repeats = 3});
+  CHECK(loader.batches_per_epoch() == once.batches_per_epoch());
+  while (const PairBatch* batch = loader.next()) {
+    const PairBatch* wanted = once.next();
+    REQUIRE(wanted != nullptr);
+    const auto rows = std::ssize(wanted->examples);
+    REQUIRE(std::ssize(batch->examples) == 3 * rows);
+    CHECK(batch->source_tokens == 3 * wanted->source_tokens);
+    CHECK(batch->target_tokens == 3 * wanted->target_tokens);
+    for (int64_t time = 0; time < 3; ++time) {
+      const auto same = [&](const Tensor& all, const Tensor& part) {
+        return all.slice(0, time * rows, (time + 1) * rows).to_vector<int64_t>() == part.to_vector<int64_t>();
+      };
+      CHECK(std::equal(wanted->examples.begin(), wanted->examples.end(), batch->examples.begin() + time * rows));
+      CHECK(same(batch->source, wanted->source));
+      CHECK(same(batch->source_lengths, wanted->source_lengths));
+      CHECK(same(batch->target_in, wanted->target_in));
+      CHECK(same(batch->target_out, wanted->target_out));
+      CHECK(same(batch->target_lengths, wanted->target_lengths));
+    }
+  }
+  CHECK(once.next() == nullptr);
+  CHECK(error_text<ValueError>([&] { PairLoader(data, options, {.source = {}, .target = {}, .repeats = 0}); }) ==
+        "loader: pairs are repeated 0 times, expected 1 or more");
+}
+
 TEST_CASE("pair loader: goes on where another stood, and steady batches allocate nothing",
           "[datasets][loader][translation]") {
   const int prefetch = GENERATE(0, 2);

@@ -217,13 +217,21 @@ constexpr uint32_t at(std::initializer_list<int> places) {
   return bits;
 }
 constexpr Mixed kMixed[] = {
-    {"matmul", at({3})},           {"linear_backward", at({6})},
-    {"add_layer_norm", at({8})},   {"add_layer_norm_backward", at({3, 8, 10})},
-    {"rms_norm", at({4})},         {"rms_norm_backward", at({2, 5})},
-    {"attention", at({6})},        {"attention_backward", at({7})},
-    {"cross_entropy", at({3, 4})}, {"cross_entropy_backward", at({3})},
-    {"rotary", at({1, 2})},        {"batch_statistics", at({2})},
-    {"batch_norm", at({1})},       {"batch_norm_backward", at({2})},
+    {"matmul", at({3})},
+    {"linear_backward", at({6})},
+    {"add_layer_norm", at({8})},
+    {"add_layer_norm_backward", at({3, 8, 10})},
+    {"rms_norm", at({4})},
+    {"rms_norm_backward", at({2, 5})},
+    {"attention", at({6})},
+    {"attention_backward", at({7})},
+    {"cross_entropy", at({3, 4})},
+    {"cross_entropy_backward", at({3, 4})},
+    {"paired_divergence", at({3, 4, 5})},
+    {"rotary", at({1, 2})},
+    {"batch_statistics", at({2})},
+    {"batch_norm", at({1})},
+    {"batch_norm_backward", at({2})},
 };
 
 void widened(const char* kernel, std::span<const attune::DType> operands) {

@@ -141,6 +141,13 @@ const std::vector<OpError>& op_errors() {
     row("cross_entropy", [=] { cross_entropy(a, integers({0, 3})); }, {"3", "1"});
     row("cross_entropy", [=] { cross_entropy(a, integers({0})); }, {"[1]", "[2, 3]"});
     row("linear_cross_entropy", [=] { linear_cross_entropy(a, b, {}, integers({0, 4})); }, {"4", "1"});
+    row("cross_entropy", [=] { cross_entropy(a, integers({0, 1}), {.r_drop = -1}); }, {"r_drop", "-1"});
+    row("cross_entropy", [=] { cross_entropy(a, integers({0, 1}), {.r_drop = 1}); }, {"targets 0 and 1", "0 and 1"});
+    row("linear_cross_entropy",
+        [=] {
+          linear_cross_entropy(leaf({3, 3}), b, {}, integers({0, 0, 0}), {.r_drop = 1});
+        },
+        {"[3]", "halves"});
     const Variable picture = leaf({2, 5, 6, 4});
     const Variable window = leaf({8, 4, 3, 3});
     row("conv2d", [=] { conv2d(a, window, {}); }, {"[2, 3]", "[B, H, W, C]"});

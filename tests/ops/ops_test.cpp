@@ -1,6 +1,7 @@
 #include "autograd/ops/ops.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -378,6 +379,46 @@ TEST_CASE("masks, indices and lengths may be on another device", "[ops][cuda]") 
     INFO(i);
     CHECK(far[i].device() == cuda);
     CHECK(difference(far[i], near[i]) <= 1e-10);
+  }
+}
+
+// Over more than one block of logits, of which the last is shorter.
+TEST_CASE("R-Drop is cross-entropy and the divergence of two draws", "[ops]") {
+  constexpr int64_t kExamples = 150, kClasses = 9000;
+  const double alpha = GENERATE(0.5, 3.0);
+  const Reduction reduction = GENERATE(Reduction::kMean, Reduction::kSum);
+  RandomStream random(5);
+  const auto leaf = [&](const Shape& shape) { return Variable(random.normal(shape, 0, 1, DType::kFloat64), true); };
+  Variable x = leaf({2, kExamples, 2}), weight = leaf({kClasses, 2}), bias = leaf({kClasses});
+  Tensor targets = Tensor::empty({2, kExamples}, DType::kInt64);
+  for (int64_t i = 0; i < targets.numel(); ++i) {
+    const int64_t example = i % kExamples;
+    targets.data<int64_t>()[i] = example % 7 == 3 ? -100 : example * 50;
+  }
+  const auto found_of = [&](const Variable& loss) {
+    for (Variable* input : {&x, &weight, &bias}) input->zero_grad();
+    loss.backward();
+    return std::vector<Tensor>{loss.value().clone(), x.grad().clone(), weight.grad().clone(), bias.grad().clone()};
+  };
+  const CrossEntropyOptions options{.label_smoothing = 0.1, .reduction = reduction, .r_drop = alpha};
+  const Variable logits = linear(x, weight, bias);
+  const Variable log_p = log_softmax(logits);
+  const Variable first = select(log_p, 0, 0), second = select(log_p, 0, 1);
+  Tensor counts = Tensor::full({kExamples, 1}, 1, DType::kFloat64);
+  for (int64_t i = 3; i < kExamples; i += 7) counts.data<double>()[i] = 0;
+  // KL(p || q) + KL(q || p)
+  const Variable apart = sum((exp(first) - exp(second)) * (first - second) * Variable(counts));
+  const double counted = 2 * sum(Variable(counts)).value().item();
+  const Variable plain =
+      cross_entropy(linear(x, weight, bias), targets, {.label_smoothing = 0.1, .reduction = reduction});
+  const std::vector<Tensor> wanted =
+      found_of(plain + apart * (alpha / 2 / (reduction == Reduction::kMean ? counted : 1)));
+  const std::vector<Tensor> fused = found_of(linear_cross_entropy(x, weight, bias, targets, options));
+  const std::vector<Tensor> of_logits = found_of(cross_entropy(linear(x, weight, bias), targets, options));
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    INFO(i);
+    CHECK(difference(fused[i], wanted[i]) <= 1e-10);
+    CHECK(difference(of_logits[i], wanted[i]) <= 1e-10);
   }
 }
 

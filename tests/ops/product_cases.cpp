@@ -103,6 +103,13 @@ void add_product_cases(std::vector<OpCase>& cases) {
   row("cross_entropy", "all ignored", {{{2, 3}}}, [](Vars v) {
     return cross_entropy(v[0], near(v, integers({-100, -100}, {2})));
   });
+  // Two draws, examples in both halves; a wide row has more than one vector and a rest.
+  const Tensor twice = integers({1, -100, 4, 0, 1, -100, 4, 0}, {4, 2});
+  row("cross_entropy", "r_drop, mean with an ignored target", {{{4, 2, 5}}},
+      [=](Vars v) { return cross_entropy(v[0], near(v, twice), {.label_smoothing = 0.1, .r_drop = 3}); });
+  row("cross_entropy", "r_drop, wide rows", {{{4, 70}}}, [](Vars v) {
+    return cross_entropy(v[0], near(v, integers({69, 3, 69, 3}, {4})), {.reduction = Reduction::kSum, .r_drop = 0.5});
+  });
   row("cross_entropy", "no rows", {{{0, 3}}}, [](Vars v) { return cross_entropy(v[0], near(v, integers({}, {0}))); });
   row("linear_cross_entropy", "mean with an ignored target", {{{2, 2, 3}}, {{5, 3}}, {{5}}},
       [=](Vars v) { return linear_cross_entropy(v[0], v[1], v[2], near(v, targets)); });
@@ -112,6 +119,9 @@ void add_product_cases(std::vector<OpCase>& cases) {
   });
   row("linear_cross_entropy", "scaled result", {{{3, 4}}, {{6, 4}}, {{6}}}, [](Vars v) {
     return linear_cross_entropy(v[0], v[1], v[2], near(v, integers({5, 0, 2}, {3}))) * 2.5;
+  });
+  row("linear_cross_entropy", "r_drop", {{{4, 2, 3}}, {{70, 3}}, {{70}}}, [=](Vars v) {
+    return linear_cross_entropy(v[0], v[1], v[2], near(v, twice), {.label_smoothing = 0.1, .r_drop = 3});
   });
   row("linear_cross_entropy", "all ignored", {{{2, 3}}, {{4, 3}}, {{4}}}, [](Vars v) {
     return linear_cross_entropy(v[0], v[1], v[2], near(v, integers({-100, -100}, {2})));

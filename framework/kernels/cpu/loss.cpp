@@ -44,6 +44,70 @@ void backward_row(const T* x, int64_t n, int64_t target, double smoothing, T lse
   dx[target] -= scale * static_cast<T>(1 - smoothing);
 }
 
+/// KL(p || q) and KL(q || p) of softmax(x) and softmax(y).
+template <class T>
+void divergence_rows(const T* x, const T* y, int64_t n, T x_lse, T y_lse, T& p_q, T& q_p) {
+  const hn::ScalableTag<T> d;
+  const auto x_base = hn::Set(d, x_lse);
+  const auto y_base = hn::Set(d, y_lse);
+  auto forth = hn::Zero(d);
+  auto back = hn::Zero(d);
+  over_row<T>(n, [&](auto load, auto, auto valid) HWY_ATTR {
+    const auto log_p = hn::Sub(load(x), x_base);
+    const auto log_q = hn::Sub(load(y), y_base);
+    const auto ratio = hn::Sub(log_p, log_q);
+    forth = hn::Add(forth, valid(hn::Mul(Exp(d, log_p), ratio)));
+    back = hn::Sub(back, valid(hn::Mul(Exp(d, log_q), ratio)));
+  });
+  p_q = lane_sum<T>(forth);
+  q_p = lane_sum<T>(back);
+}
+
+/// What backward_row() has for both rows, and what their divergence adds.
+template <class T>
+void backward_rows(const T* x, const T* y, int64_t n, int64_t target, const CrossEntropySpec& spec, const T* lse,
+                   const T* divergence, int64_t other, T scale, T* dx, T* dy) {
+  const hn::ScalableTag<T> d;
+  const auto x_base = hn::Set(d, lse[0]);
+  const auto y_base = hn::Set(d, lse[other]);
+  const auto p_q = hn::Set(d, divergence[0]);
+  const auto q_p = hn::Set(d, divergence[other]);
+  const auto factor = hn::Set(d, scale);
+  const auto half = hn::Set(d, scale * static_cast<T>(spec.r_drop / 2));
+  const auto uniform = hn::Set(d, scale * static_cast<T>(spec.smoothing) / static_cast<T>(n));
+  over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
+    const auto log_p = hn::Sub(load(x), x_base);
+    const auto log_q = hn::Sub(load(y), y_base);
+    const auto p = Exp(d, log_p);
+    const auto q = Exp(d, log_q);
+    const auto ratio = hn::Sub(log_p, log_q);
+    const auto apart = hn::Sub(p, q);
+    const auto by_p = hn::MulAdd(p, hn::Sub(ratio, p_q), apart);
+    const auto by_q = hn::NegMulAdd(q, hn::Add(ratio, q_p), hn::Neg(apart));
+    store(hn::MulAdd(half, by_p, hn::MulSub(factor, p, uniform)), dx);
+    store(hn::MulAdd(half, by_q, hn::MulSub(factor, q, uniform)), dy);
+  });
+  const T at_target = scale * static_cast<T>(1 - spec.smoothing);
+  dx[target] -= at_target;
+  dy[target] -= at_target;
+}
+
+void divergence_float(const float* x, const float* y, int64_t n, float x_lse, float y_lse, float& p_q, float& q_p) {
+  divergence_rows(x, y, n, x_lse, y_lse, p_q, q_p);
+}
+void divergence_double(const double* x, const double* y, int64_t n, double x_lse, double y_lse, double& p_q,
+                       double& q_p) {
+  divergence_rows(x, y, n, x_lse, y_lse, p_q, q_p);
+}
+void pair_float(const float* x, const float* y, int64_t n, int64_t target, const CrossEntropySpec& spec,
+                const float* lse, const float* divergence, int64_t other, float scale, float* dx, float* dy) {
+  backward_rows(x, y, n, target, spec, lse, divergence, other, scale, dx, dy);
+}
+void pair_double(const double* x, const double* y, int64_t n, int64_t target, const CrossEntropySpec& spec,
+                 const double* lse, const double* divergence, int64_t other, double scale, double* dx, double* dy) {
+  backward_rows(x, y, n, target, spec, lse, divergence, other, scale, dx, dy);
+}
+
 void forward_float(const float* x, int64_t n, int64_t target, double smoothing, float& loss, float& lse) {
   forward_row(x, n, target, smoothing, loss, lse);
 }
@@ -69,6 +133,10 @@ HWY_EXPORT(forward_float);
 HWY_EXPORT(forward_double);
 HWY_EXPORT(backward_float);
 HWY_EXPORT(backward_double);
+HWY_EXPORT(divergence_float);
+HWY_EXPORT(divergence_double);
+HWY_EXPORT(pair_float);
+HWY_EXPORT(pair_double);
 
 namespace {
 int64_t row_grain(int64_t width) { return std::max<int64_t>(1, 4096 / std::max<int64_t>(width, 1)); }
@@ -77,6 +145,7 @@ int64_t row_grain(int64_t width) { return std::max<int64_t>(1, 4096 / std::max<i
 void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, Tensor& loss,
                    Tensor& lse) {
   const int64_t n = logits.shape()[1];
+  const int64_t labels = targets.numel();
   const int64_t* target = targets.data<int64_t>();
   visit_floating(logits.dtype(), "cross_entropy", [&]<class T>(T) {
     const T* x = logits.data<T>();
@@ -84,20 +153,86 @@ void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntro
     T* sums = lse.data<T>();
     parallel_for(logits.shape()[0], row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
       for (int64_t r = begin; r < end; ++r) {
-        if (target[r] == spec.ignore_index) {
+        const int64_t label = target[r < labels ? r : r - labels];
+        if (label == spec.ignore_index) {
           losses[r] = sums[r] = 0;
         } else if constexpr (sizeof(T) == 4) {
-          HWY_DYNAMIC_DISPATCH(forward_float)(x + r * n, n, target[r], spec.smoothing, losses[r], sums[r]);
+          HWY_DYNAMIC_DISPATCH(forward_float)(x + r * n, n, label, spec.smoothing, losses[r], sums[r]);
         } else {
-          HWY_DYNAMIC_DISPATCH(forward_double)(x + r * n, n, target[r], spec.smoothing, losses[r], sums[r]);
+          HWY_DYNAMIC_DISPATCH(forward_double)(x + r * n, n, label, spec.smoothing, losses[r], sums[r]);
         }
       }
     });
   });
 }
 
+void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, const Tensor& lse,
+                       Tensor& divergence, Tensor& loss) {
+  const int64_t n = logits.shape()[1];
+  const int64_t pairs = targets.numel();
+  const int64_t* target = targets.data<int64_t>();
+  visit_floating(logits.dtype(), "paired_divergence", [&]<class T>(T) {
+    const T* x = logits.data<T>();
+    const T* sums = lse.data<T>();
+    T* apart = divergence.data<T>();
+    T* losses = loss.data<T>();
+    const auto half = static_cast<T>(spec.r_drop / 2);
+    parallel_for(pairs, row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t s = r + pairs;
+        apart[r] = apart[s] = 0;
+        if (target[r] == spec.ignore_index) continue;
+        if constexpr (sizeof(T) == 4) {
+          HWY_DYNAMIC_DISPATCH(divergence_float)(x + r * n, x + s * n, n, sums[r], sums[s], apart[r], apart[s]);
+        } else {
+          HWY_DYNAMIC_DISPATCH(divergence_double)(x + r * n, x + s * n, n, sums[r], sums[s], apart[r], apart[s]);
+        }
+        losses[r] += half * apart[r];
+        losses[s] += half * apart[s];
+      }
+    });
+  });
+}
+
+namespace {
+
+template <class T>
+void backward_pairs(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, const Tensor& lse,
+                    const Tensor& divergence, double scale, Tensor& dlogits) {
+  const int64_t n = logits.shape()[1];
+  const int64_t pairs = targets.numel();
+  const int64_t* target = targets.data<int64_t>();
+  const T* x = logits.data<T>();
+  const T* sums = lse.data<T>();
+  const T* apart = divergence.data<T>();
+  T* dx = dlogits.data<T>();
+  const auto factor = static_cast<T>(scale);
+  parallel_for(pairs, row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t s = r + pairs;
+      if (target[r] == spec.ignore_index) {
+        std::fill(dx + r * n, dx + (r + 1) * n, T{0});
+        std::fill(dx + s * n, dx + (s + 1) * n, T{0});
+      } else if constexpr (sizeof(T) == 4) {
+        HWY_DYNAMIC_DISPATCH(pair_float)
+        (x + r * n, x + s * n, n, target[r], spec, sums + r, apart + r, pairs, factor, dx + r * n, dx + s * n);
+      } else {
+        HWY_DYNAMIC_DISPATCH(pair_double)
+        (x + r * n, x + s * n, n, target[r], spec, sums + r, apart + r, pairs, factor, dx + r * n, dx + s * n);
+      }
+    }
+  });
+}
+
+}  // namespace
+
 void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
-                            const Tensor& lse, double scale, Tensor& dlogits) {
+                            const Tensor& lse, const Tensor& divergence, double scale, Tensor& dlogits) {
+  if (divergence.defined()) {
+    visit_floating(logits.dtype(), "cross_entropy",
+                   [&]<class T>(T) { backward_pairs<T>(logits, targets, spec, lse, divergence, scale, dlogits); });
+    return;
+  }
   const int64_t n = logits.shape()[1];
   const int64_t* target = targets.data<int64_t>();
   visit_floating(logits.dtype(), "cross_entropy", [&]<class T>(T) {

@@ -60,6 +60,7 @@
   ATTUNE_CUDA_KERNEL(log_softmax_backward)         \
   ATTUNE_CUDA_KERNEL(cross_entropy)                \
   ATTUNE_CUDA_KERNEL(cross_entropy_backward)       \
+  ATTUNE_CUDA_KERNEL(paired_divergence)            \
   ATTUNE_CUDA_KERNEL(add_layer_norm)               \
   ATTUNE_CUDA_KERNEL(add_layer_norm_backward)      \
   ATTUNE_CUDA_KERNEL(rms_norm)                     \

@@ -4,13 +4,18 @@
 namespace attune::cuda {
 namespace {
 
+/// Of `rows` rows; targets may be those of the first half alone.
+__device__ int64_t target_of(const int64_t* targets, int64_t row, int64_t labels) {
+  return targets[row < labels ? row : row - labels];
+}
+
 /// Losses and log sums are float32 beside bfloat16 logits.
 template <class Team, class T, class C>
-__global__ void forward_rows(const T* logits, const int64_t* targets, CrossEntropySpec spec, C* loss, C* lse,
-                             int64_t rows, int64_t n) {
+__global__ void forward_rows(const T* logits, const int64_t* targets, int64_t labels, CrossEntropySpec spec, C* loss,
+                             C* lse, int64_t rows, int64_t n) {
   const int64_t row = Team::row();
   if (row >= rows) return;
-  const int64_t target = targets[row];
+  const int64_t target = target_of(targets, row, labels);
   if (target == spec.ignore_index) {
     if (Team::rank() == 0) loss[row] = lse[row] = 0;
     return;
@@ -55,6 +60,68 @@ __global__ void backward_rows(const T* logits, const int64_t* targets, CrossEntr
   }
 }
 
+/// Of pair r: rows r and r + pairs.
+template <class Team, class T, class C>
+__global__ void divergence_rows(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* lse,
+                                C* divergence, C* loss, int64_t pairs, int64_t n) {
+  const int64_t row = Team::row();
+  if (row >= pairs) return;
+  const int64_t other = row + pairs;
+  if (targets[row] == spec.ignore_index) {
+    if (Team::rank() == 0) divergence[row] = divergence[other] = 0;
+    return;
+  }
+  const T* x = logits + row * n;
+  const T* y = logits + other * n;
+  C forth = 0;
+  C back = 0;
+  for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
+    const C log_p = load(x[j]) - lse[row];
+    const C log_q = load(y[j]) - lse[other];
+    forth += exp(log_p) * (log_p - log_q);
+    back -= exp(log_q) * (log_p - log_q);
+  }
+  forth = Team::sum(forth);
+  back = Team::sum(back);
+  if (Team::rank() != 0) return;
+  const C half = static_cast<C>(spec.r_drop / 2);
+  divergence[row] = forth;
+  divergence[other] = back;
+  loss[row] += half * forth;
+  loss[other] += half * back;
+}
+
+template <class Team, class T, class C>
+__global__ void backward_pairs(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* lse,
+                               const C* divergence, C scale, T* dlogits, int64_t pairs, int64_t n) {
+  const int64_t row = Team::row();
+  if (row >= pairs) return;
+  const int64_t other = row + pairs;
+  const int64_t target = targets[row];
+  const bool counts = target != spec.ignore_index;
+  const C e = static_cast<C>(spec.smoothing);
+  const C uniform = scale * e / static_cast<C>(n);
+  const C half = scale * static_cast<C>(spec.r_drop / 2);
+  for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
+    const int64_t at_x = row * n + j;
+    const int64_t at_y = other * n + j;
+    C dx = 0;
+    C dy = 0;
+    if (counts) {
+      const C log_p = load(logits[at_x]) - lse[row];
+      const C log_q = load(logits[at_y]) - lse[other];
+      const C p = exp(log_p);
+      const C q = exp(log_q);
+      const C ratio = log_p - log_q;
+      const C at_target = uniform + (j == target ? scale * (1 - e) : C(0));
+      dx = scale * p - at_target + half * (p - q + p * (ratio - divergence[row]));
+      dy = scale * q - at_target + half * (q - p - q * (ratio + divergence[other]));
+    }
+    dlogits[at_x] = store<T>(dx);
+    dlogits[at_y] = store<T>(dy);
+  }
+}
+
 }  // namespace
 
 void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, Tensor& loss,
@@ -65,17 +132,38 @@ void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntro
     using C = Compute<T>;
     visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
       launch(context(logits), "cross_entropy", forward_rows<Team, T, C>, grid, data<T>(logits), data<int64_t>(targets),
-             spec, data<C>(loss), data<C>(lse), rows, n);
+             targets.numel(), spec, data<C>(loss), data<C>(lse), rows, n);
+    });
+  });
+}
+
+void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, const Tensor& lse,
+                       Tensor& divergence, Tensor& loss) {
+  const int64_t pairs = targets.numel();
+  const int64_t n = logits.shape()[1];
+  visit_stored(logits.dtype(), "paired_divergence", [&]<class T>(T) {
+    using C = Compute<T>;
+    visit_team(pairs, n, [&]<class Team>(Team, const Grid& grid) {
+      launch(context(logits), "paired_divergence", divergence_rows<Team, T, C>, grid, data<T>(logits),
+             data<int64_t>(targets), spec, data<C>(lse), data<C>(divergence), data<C>(loss), pairs, n);
     });
   });
 }
 
 void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
-                            const Tensor& lse, double scale, Tensor& dlogits) {
-  const int64_t rows = logits.shape()[0];
+                            const Tensor& lse, const Tensor& divergence, double scale, Tensor& dlogits) {
+  const int64_t rows = targets.numel();
   const int64_t n = logits.shape()[1];
   visit_stored(logits.dtype(), "cross_entropy", [&]<class T>(T) {
     using C = Compute<T>;
+    if (divergence.defined()) {
+      visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
+        launch(context(logits), "cross_entropy", backward_pairs<Team, T, C>, grid, data<T>(logits),
+               data<int64_t>(targets), spec, data<C>(lse), data<C>(divergence), static_cast<C>(scale), data<T>(dlogits),
+               rows, n);
+      });
+      return;
+    }
     visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
       launch(context(logits), "cross_entropy", backward_rows<Team, T, C>, grid, data<T>(logits), data<int64_t>(targets),
              spec, data<C>(lse), static_cast<C>(scale), data<T>(dlogits), rows, n);

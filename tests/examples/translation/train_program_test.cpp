@@ -35,7 +35,8 @@ constexpr const char* kProgram = "attune-translation";
 const Words kEverything = {
     "--set", "training.save_every=0",   "--set", "training.evaluate_every=2", "--set", "training.average_decay=0.9",
     "--set", "training.average_last=2", "--set", "training.accumulation=2",   "--set", "text.codec=bpe",
-    "--set", "text.joint=true",         "--set", "text.vocabulary=150",       "--set", "text.dropout=0.1"};
+    "--set", "text.joint=true",         "--set", "text.vocabulary=150",       "--set", "text.dropout=0.1",
+    "--set", "training.r_drop=1"};
 
 TEST_CASE("a training of a translation leaves weights, settings and a log", "[program][translation]") {
   const TemporaryDirectory directory;

@@ -204,6 +204,15 @@ TEST_CASE("a checkpoint without codecs, or with damaged ones, is named", "[trans
   refused(sides.tensor("codec/source"), "a checkpoint without codec/target");
 }
 
+/// After one step these are the gradients.
+std::vector<float> first_moments(Session& session) {
+  NamedTensors found;
+  for (const auto& entry : session.trainer.checkpoint().tensors("optimizer")) {
+    if (entry.first.ends_with(".m")) found.push_back(entry);
+  }
+  return values(found);
+}
+
 TEST_CASE("accumulated batches make the step of one large batch", "[translation]") {
   Config config = small_config();
   config.model.dropout = 0;
@@ -221,18 +230,33 @@ TEST_CASE("accumulated batches make the step of one large batch", "[translation]
   CHECK(many.loss == Approx(one.loss).epsilon(1e-5));
   CHECK(many.tokens == one.tokens);
   CHECK(many.units == one.units);
-  // The first moments are the gradients.
-  const auto moments = [](Session& session) {
-    NamedTensors found;
-    for (const auto& entry : session.trainer.checkpoint().tensors("optimizer")) {
-      if (entry.first.ends_with(".m")) found.push_back(entry);
-    }
-    return values(found);
-  };
-  const std::vector<float> expected = moments(large);
+  const std::vector<float> expected = first_moments(large);
   const double size = largest_difference(expected, std::vector<float>(expected.size()));
   CHECK(size > 1e-4);
-  CHECK(largest_difference(moments(small), expected) < 1e-4 * size);
+  CHECK(largest_difference(first_moments(small), expected) < 1e-4 * size);
+}
+
+TEST_CASE("R-Drop counts every pair once, and without dropout is plain training", "[translation]") {
+  Config config = small_config();
+  config.model.dropout = 0;
+  config.training.clip_norm = 0;
+  Session plain(config, 60);
+  config.training.r_drop = 5;
+  Session twice(config, 60);
+  CHECK(twice.trainer.steps_per_epoch() == plain.trainer.steps_per_epoch());
+  const Trainer::Step one = plain.trainer.train_step();
+  const Trainer::Step both = twice.trainer.train_step();
+  CHECK(both.loss == Approx(one.loss).epsilon(1e-5));
+  CHECK(both.units == one.units);
+  const std::vector<float> expected = first_moments(plain);
+  const double size = largest_difference(expected, std::vector<float>(expected.size()));
+  CHECK(largest_difference(first_moments(twice), expected) < 1e-4 * size);
+
+  config.model.dropout = 0.3;
+  Session drawn(config, 60);
+  config.training.r_drop = 0;
+  Session alone(config, 60);
+  CHECK(drawn.trainer.train_step().loss > 1.02 * alone.trainer.train_step().loss);
 }
 
 TEST_CASE("weights are the mean of the last checkpoints, or of the best", "[translation]") {
