@@ -75,3 +75,10 @@ set_target_properties(attune_cuda PROPERTIES
   CUDA_RUNTIME_LIBRARY Static CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS attune_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT programs)
+
+# For programs that compile formulas of their own into attention's kernels.
+set(formula_headers formula.cuh formula_kernels.cuh attention_rows.cuh attention_tiles.cuh attention.cuh attention_band.h
+                    launch.cuh number.cuh philox.cuh softmax.cuh team.cuh tiles.cuh check.h context.h)
+list(TRANSFORM formula_headers PREPEND framework/kernels/cuda/)
+install(FILES ${formula_headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/attune/framework/kernels/cuda COMPONENT library)
+install(FILES framework/cuda_plugin.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/attune/framework COMPONENT library)

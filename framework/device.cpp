@@ -1,5 +1,6 @@
 #include "framework/device.h"
 
+#include <atomic>
 #include <charconv>
 
 #include "framework/fail.h"
@@ -7,6 +8,13 @@
 namespace attune {
 
 std::string Device::to_string() const { return is_cpu() ? "cpu" : fmt::format("cuda:{}", index); }
+
+namespace {
+std::atomic<bool> wants_same_results = false;
+}
+
+bool deterministic() { return wants_same_results; }
+void set_deterministic(bool on) { wants_same_results = on; }
 
 Device parse_device(std::string_view name) {
   if (name == "cpu") return Device::cpu();

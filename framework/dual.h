@@ -4,6 +4,13 @@
 #include <compare>
 #include <type_traits>
 
+// Before functions that CUDA devices call as well. Those that are constexpr they may call as they are.
+#ifdef __CUDACC__
+#define ATTUNE_EVERYWHERE __host__ __device__
+#else
+#define ATTUNE_EVERYWHERE
+#endif
+
 namespace attune {
 
 /// A number with its derivative in one direction: a + b e with e^2 = 0 (Clifford, 1873). A formula written for any
@@ -39,24 +46,24 @@ struct Dual {
   friend constexpr auto operator<=>(Dual a, Dual b) { return a.value <=> b.value; }
 
   // Found by argument: a formula says `using std::exp;` or calls exp(x) unqualified.
-  friend Dual exp(Dual x) {
+  ATTUNE_EVERYWHERE friend Dual exp(Dual x) {
     const T y = std::exp(x.value);
     return {y, y * x.slope};
   }
-  friend Dual log(Dual x) { return {std::log(x.value), x.slope / x.value}; }
-  friend Dual sqrt(Dual x) {
+  ATTUNE_EVERYWHERE friend Dual log(Dual x) { return {std::log(x.value), x.slope / x.value}; }
+  ATTUNE_EVERYWHERE friend Dual sqrt(Dual x) {
     const T y = std::sqrt(x.value);
     return {y, x.slope / (2 * y)};
   }
-  friend Dual tanh(Dual x) {
+  ATTUNE_EVERYWHERE friend Dual tanh(Dual x) {
     const T y = std::tanh(x.value);
     return {y, (1 - y * y) * x.slope};
   }
-  friend Dual sin(Dual x) { return {std::sin(x.value), std::cos(x.value) * x.slope}; }
-  friend Dual cos(Dual x) { return {std::cos(x.value), -std::sin(x.value) * x.slope}; }
-  friend Dual abs(Dual x) { return x.value < 0 ? -x : x; }
-  friend Dual fmin(Dual a, Dual b) { return b.value < a.value ? b : a; }
-  friend Dual fmax(Dual a, Dual b) { return a.value < b.value ? b : a; }
+  ATTUNE_EVERYWHERE friend Dual sin(Dual x) { return {std::sin(x.value), std::cos(x.value) * x.slope}; }
+  ATTUNE_EVERYWHERE friend Dual cos(Dual x) { return {std::cos(x.value), -std::sin(x.value) * x.slope}; }
+  ATTUNE_EVERYWHERE friend Dual abs(Dual x) { return x.value < 0 ? -x : x; }
+  ATTUNE_EVERYWHERE friend Dual fmin(Dual a, Dual b) { return b.value < a.value ? b : a; }
+  ATTUNE_EVERYWHERE friend Dual fmax(Dual a, Dual b) { return a.value < b.value ? b : a; }
 };
 
 }  // namespace attune

@@ -68,13 +68,19 @@ AttentionSpec specify(const Sizes& sizes, int64_t key_size, const MaskSpec& mask
                       Device device) {
   AttentionSpec spec;
   spec.mask = mask;
+  if (mask.where && !device.is_cpu() && mask.where.cuda().empty()) {
+    spec.mask.keep = allowed_keys({.keep = mask.keep, .where = mask.where}, sizes.batch, sizes.heads, sizes.queries,
+                                  sizes.keys, device);
+    spec.mask.where = {};
+  }
   if (mask.lengths.defined()) spec.mask.lengths = mask.lengths.to(device);
-  if (mask.keep.defined()) {
-    spec.mask.keep = mask.keep.to(device).expand({sizes.batch, sizes.heads, sizes.queries, sizes.keys});
+  if (spec.mask.keep.defined()) {
+    spec.mask.keep = spec.mask.keep.to(device).expand({sizes.batch, sizes.heads, sizes.queries, sizes.keys});
   }
   spec.scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<double>(std::max<int64_t>(key_size, 1)));
   spec.softcap = options.softcap;
   spec.score = options.score;
+  spec.deterministic = deterministic();
   if (options.dropout > 0) {
     RandomStream& stream = options.stream != nullptr ? *options.stream : default_stream();
     spec.dropout = {options.dropout, stream.reserve(sizes.batch * sizes.heads * sizes.queries * sizes.keys)};
@@ -90,12 +96,11 @@ bool recording(std::initializer_list<const Variable*> inputs) {
          std::any_of(inputs.begin(), inputs.end(), [](const Variable* x) { return x->requires_grad(); });
 }
 
-// The fused kernel hands weights out as values only: a gradient through them takes the composed path. So do, on a CUDA
-// device, the user's functions, which are the host's.
-bool needs_composed(const AttentionOptions& options, const MaskSpec& mask,
-                    std::initializer_list<const Variable*> inputs) {
-  const bool has_functions = options.score || mask.where;
-  return (options.want_weights && recording(inputs)) || (has_functions && !(*inputs.begin())->device().is_cpu());
+// The fused kernel hands weights out as values only: a gradient through them takes the composed path. So does, on a
+// CUDA device, a function of scores that is the host's alone.
+bool needs_composed(const AttentionOptions& options, std::initializer_list<const Variable*> inputs) {
+  const bool fetched = options.score && !options.score.cuda() && !(*inputs.begin())->device().is_cpu();
+  return (options.want_weights && recording(inputs)) || fetched;
 }
 
 // Weights of short sequences, no more than the keys and values themselves, are cheaper kept than computed again.
@@ -234,7 +239,7 @@ struct PackedKeys {
 AttentionResult attention(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask,
                           const Variable& bias, const AttentionOptions& options) {
   if (is_rounded_for(q, bias)) return attention(q, k, v, mask, parameter_for(q, bias), options);
-  if (needs_composed(options, mask, {&q, &k, &v, &bias})) return attention_composed(q, k, v, mask, bias, options);
+  if (needs_composed(options, {&q, &k, &v, &bias})) return attention_composed(q, k, v, mask, bias, options);
   return run("attention", {&q, &k, &v, &bias}, q.value(), k.value(), v.value(), mask, bias, options, Separate());
 }
 
@@ -243,7 +248,7 @@ AttentionResult attention_packed(const Variable& qkv, const MaskSpec& mask, cons
   require<ShapeError>(qkv.rank() == 5 && qkv.dim(2) == 3,
                       "attention_packed: qkv has shape {}, expected [B, T, 3, H, K]", qkv.shape());
   if (is_rounded_for(qkv, bias)) return attention_packed(qkv, mask, parameter_for(qkv, bias), options);
-  if (needs_composed(options, mask, {&qkv, &bias})) {
+  if (needs_composed(options, {&qkv, &bias})) {
     return attention_composed(select(qkv, 2, 0), select(qkv, 2, 1), select(qkv, 2, 2), mask, bias, options);
   }
   const Tensor& x = qkv.value();
@@ -256,7 +261,7 @@ AttentionResult attention_packed_kv(const Variable& q, const Variable& kv, const
   require<ShapeError>(kv.rank() == 5 && kv.dim(2) == 2,
                       "attention_packed_kv: kv has shape {}, expected [B, S, 2, H, K]", kv.shape());
   if (is_rounded_for(q, bias)) return attention_packed_kv(q, kv, mask, parameter_for(q, bias), options);
-  if (needs_composed(options, mask, {&q, &kv, &bias})) {
+  if (needs_composed(options, {&q, &kv, &bias})) {
     return attention_composed(q, select(kv, 2, 0), select(kv, 2, 1), mask, bias, options);
   }
   const Tensor& x = kv.value();
@@ -311,7 +316,7 @@ AttentionResult attention_composed(const Variable& q, const Variable& k, const V
             result.weights.defined() ? cast(result.weights, q.dtype()) : result.weights};
   }
   const Sizes sizes = check(q.value(), k.value(), v.value(), mask, bias, options);
-  const AttentionSpec spec = specify(sizes, q.dim(3), mask, options, q.device());
+  const AttentionSpec spec = specify(sizes, q.dim(3), {}, options, q.device());
   const Tensor allowed = allowed_keys(mask, sizes.batch, sizes.heads, sizes.queries, sizes.keys, q.device());
   const int64_t group = sizes.heads / k.dim(2);
   const auto heads_first = [&](const Variable& x) { return permute(x, {0, 2, 1, 3}); };  // [B, H, S, K]

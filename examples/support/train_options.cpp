@@ -61,6 +61,9 @@ void add_train_options(CLI::App& app, CommonTrainOptions& options, const TrainHe
                  "float32, or bf16: activations and products in bfloat16, beside float32 weights (default: float32)")
       ->type_name("NAME")
       ->check(CLI::IsMember(precision_names()));
+  app.add_flag_callback(
+      "--deterministic", [] { set_deterministic(true); },
+      "Equal runs end with equal weights on a CUDA device too, as on the CPU they always do");
   app.add_flag("--json", options.json, "Print the result as a JSON object at the end");
   app.footer(help.settings);
 }

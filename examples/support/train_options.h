@@ -25,7 +25,8 @@ struct CommonTrainOptions {
   bool json = false;
 };
 
-/// --out, --preset, --config, --set, --epochs, --budget, --resume, --seed, --threads, --precision and --json.
+/// --out, --preset, --config, --set, --epochs, --budget, --resume, --seed, --threads, --precision, --deterministic and
+/// --json.
 struct TrainHelp {
   std::vector<std::string> presets;
   std::string default_preset;  ///< "sst2 with --data, reviews without"

@@ -28,6 +28,7 @@ struct AttentionSpec {
   double softcap = 0;   ///< c tanh(score / c) after scaling; 0: none
   ScoreFunction score;  ///< takes the place of a score after softcap, before the bias; none: the score stays
   DropoutSpec dropout;  ///< of the weights; element ((b H + h) T + t) S + s of the draw
+  bool deterministic = false;  ///< gradients are the same in every run, which elsewhere than on CUDA they always are
 };
 
 /// Exact attention without materialising T x S: online softmax over blocks of keys (Milakov and Gimelshein, 2018; Dao

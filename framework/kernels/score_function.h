@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
+#include "framework/dtype.h"
 #include "framework/dual.h"
 
 namespace attune {
@@ -29,6 +31,22 @@ struct ScoreRow {
   ScoreAt first;
 };
 
+/// Names one of the kernels that there are for every formula (framework/kernels/cuda/formula_kernels.cuh).
+struct FormulaKernelName {
+  int family;
+  DType dtype;
+  int64_t size;  ///< of heads
+};
+
+/// A formula that a program has compiled for CUDA devices: the backend's kernels with it inside, and what it captures,
+/// which these take as their last argument. with_cuda() makes it (framework/kernels/cuda/formula.cuh).
+struct CudaFormula {
+  std::shared_ptr<const void> captured;
+  const void* (*kernel)(const FormulaKernelName&) = nullptr;  ///< cudaKernel_t
+
+  explicit operator bool() const { return kernel != nullptr; }
+};
+
 /// A formula of the user's for scores, compiled into the row loop of attention: the formula is inlined, and one call
 /// through a pointer serves a whole row of a block. The idea of "FlexAttention" (Dong et al., 2024).
 ///
@@ -36,7 +54,8 @@ struct ScoreRow {
 ///
 /// The formula takes the scaled score as any number type and gives what takes its place. Its derivative is found with
 /// dual numbers, or given as a second formula of the same arguments. What it captures is a constant for the gradients
-/// and is read by several threads at once.
+/// and is read by several threads at once. On a CUDA device it is computed there where with_cuda() has given it a
+/// formula for that; otherwise scores go to the host and back.
 class ScoreFunction {
  public:
   ScoreFunction() = default;
@@ -69,6 +88,14 @@ class ScoreFunction {
   explicit operator bool() const { return state_ != nullptr; }
   void operator()(const ScoreRow<float>& row) const { float_(state_.get(), row); }
   void operator()(const ScoreRow<double>& row) const { double_(state_.get(), row); }
+
+  /// The same function with this formula on CUDA devices.
+  ScoreFunction with(CudaFormula formula) const {
+    ScoreFunction out = *this;
+    out.cuda_ = std::move(formula);
+    return out;
+  }
+  const CudaFormula& cuda() const { return cuda_; }
 
  private:
   template <class F, class WithSlope>
@@ -108,9 +135,12 @@ class ScoreFunction {
   std::shared_ptr<const void> state_;
   void (*float_)(const void*, const ScoreRow<float>&) = nullptr;
   void (*double_)(const void*, const ScoreRow<double>&) = nullptr;
+  CudaFormula cuda_;
 };
 
-/// Which keys a query may attend to, as a formula of the user's: true = may be attended.
+/// Which keys a query may attend to, as a formula of the user's: true = may be attended. On a CUDA device it is
+/// computed there where with_cuda() has given it a formula for that, otherwise on the host; either way as a tensor [B,
+/// H, T, S].
 ///
 ///     MaskFunction causal([](const ScoreAt& at) { return at.key <= at.query; });
 class MaskFunction {
@@ -146,12 +176,27 @@ class MaskFunction {
   friend MaskFunction operator&(const MaskFunction& a, const MaskFunction& b) {
     if (!a) return b;
     if (!b) return a;
-    return MaskFunction([a, b](const ScoreAt& at) { return a(at) && b(at); });
+    MaskFunction both([a, b](const ScoreAt& at) { return a(at) && b(at); });
+    if (!a.cuda_.empty() && !b.cuda_.empty()) {
+      both.cuda_ = a.cuda_;
+      both.cuda_.insert(both.cuda_.end(), b.cuda_.begin(), b.cuda_.end());
+    }
+    return both;
   }
+
+  /// The same function with this formula on CUDA devices.
+  MaskFunction with(CudaFormula formula) const {
+    MaskFunction out = *this;
+    out.cuda_ = {std::move(formula)};
+    return out;
+  }
+  /// All of which must allow a key; none: the host computes it.
+  const std::vector<CudaFormula>& cuda() const { return cuda_; }
 
  private:
   std::shared_ptr<const void> state_;
   void (*run_)(const void*, ScoreAt, int, bool*) = nullptr;
+  std::vector<CudaFormula> cuda_;
 };
 
 }  // namespace attune

@@ -9,6 +9,9 @@
 
 namespace attune::cuda {
 
+/// In place of a formula for scores: they stay.
+struct NoFormula {};
+
 /// Pointers and steps: of samples, positions and heads; of samples, heads, queries and keys for bias and keep.
 template <class T>
 struct Attention {
@@ -29,20 +32,34 @@ struct Attention {
     return s < keys && (lengths == nullptr || s < lengths[b]) && band.allows(t, s) &&
            (keep == nullptr || keep[b * keep_step[0] + h * keep_step[1] + t * keep_step[2] + s * keep_step[3]]);
   }
+  __device__ ScoreAt place(int64_t b, int64_t h, int64_t t, int64_t s) const {
+    return {static_cast<int>(b), static_cast<int>(h),       static_cast<int>(t),
+            static_cast<int>(s), static_cast<int>(queries), static_cast<int>(keys)};
+  }
+  __device__ C capped(C product) const {
+    const C x = product * scale;
+    return softcap > C(0) ? softcap * tanh(x / softcap) : x;
+  }
   /// The score that takes the place of a product of q and k.
-  __device__ C score(C product, int64_t b, int64_t h, int64_t t, int64_t s) const {
-    C x = product * scale;
-    if (softcap > C(0)) x = softcap * tanh(x / softcap);
+  template <class F>
+  __device__ C score(const F& formula, C product, int64_t b, int64_t h, int64_t t, int64_t s) const {
+    C x = capped(product);
+    if constexpr (!std::is_same_v<F, NoFormula>) x = formula.value(x, place(b, h, t, s));
     if (bias != nullptr) {
       x += load(bias[b * bias_step[0] + h * bias_step[1] + t * bias_step[2] + s * bias_step[3]]);
     }
     return x;
   }
   /// Its derivative by the product.
-  __device__ C slope(C product) const {
-    if (!(softcap > C(0))) return scale;
-    const C y = tanh(product * scale / softcap);
-    return scale * (C(1) - y * y);
+  template <class F>
+  __device__ C slope(const F& formula, C product, int64_t b, int64_t h, int64_t t, int64_t s) const {
+    C slope = scale;
+    if (softcap > C(0)) {
+      const C y = tanh(product * scale / softcap);
+      slope *= C(1) - y * y;
+    }
+    if constexpr (!std::is_same_v<F, NoFormula>) slope *= formula.slope(capped(product), place(b, h, t, s));
+    return slope;
   }
   __device__ int64_t element(int64_t b, int64_t h, int64_t t, int64_t s) const {
     return ((b * heads + h) * queries + t) * keys + s;
@@ -75,10 +92,10 @@ struct Score {
   C gradient;  ///< of the score
 };
 /// lse, delta: of the query's row.
-template <class T, class C>
-__device__ Score<C> score_gradient(const Attention<T>& a, C lse, C delta, C qk, C dyv, int64_t b, int64_t h, int64_t t,
-                                   int64_t s) {
-  const C weight = lse == minus_infinity<C>() ? C(0) : exp(a.score(qk, b, h, t, s) - lse);
+template <class T, class F, class C>
+__device__ Score<C> score_gradient(const Attention<T>& a, const F& formula, C lse, C delta, C qk, C dyv, int64_t b,
+                                   int64_t h, int64_t t, int64_t s) {
+  const C weight = lse == minus_infinity<C>() ? C(0) : exp(a.score(formula, qk, b, h, t, s) - lse);
   if (!a.dropout.active) return {weight, weight * (dyv - delta)};
   const int64_t element = a.element(b, h, t, s);
   const uint32_t word = a.dropout.word(element);
@@ -97,17 +114,32 @@ struct StridedGradient {
   }
 };
 
+/// What takes the place of scores: the kernels that have it inside, and itself.
+struct Formula {
+  const void* (*kernel)(const FormulaKernelName&);
+  const void* captured;
+
+  template <class... Params>
+  FormulaKernel<Params...> inside(const FormulaKernelName& name) const {
+    return {kernel(name), captured};
+  }
+};
+
 // Tiles (attention_tiles.cu): for float32 and bfloat16, and heads of at most kMostOfTiles numbers. wanted: nothing is
 // done where it is not null and points at 0.
 
 constexpr int64_t kMostOfTiles = 128;
 
+/// The kernels of tiles where scores stay.
+const void* plain_tiles(const FormulaKernelName& name);
+
 template <class T>
-void forward_in_tiles(const Context& c, const Attention<T>& a, const int* wanted, T* y, float* lse);
+void forward_in_tiles(const Context& c, const Attention<T>& a, const Formula& formula, const int* wanted, T* y,
+                      float* lse);
 /// dbias: may be null.
 template <class T>
-void backward_in_tiles(const Context& c, const Attention<T>& a, const int* wanted, const Upstream<T>& up,
-                       const StridedGradient<T>& dq, const StridedGradient<T>& dk, const StridedGradient<T>& dv,
-                       T* dbias);
+void backward_in_tiles(const Context& c, const Attention<T>& a, const Formula& formula, const int* wanted,
+                       const Upstream<T>& up, const StridedGradient<T>& dq, const StridedGradient<T>& dk,
+                       const StridedGradient<T>& dv, T* dbias);
 
 }  // namespace attune::cuda

@@ -17,16 +17,17 @@ enum Id : int64_t { kQ, kK, kV, kY, kLse, kDy, kDq, kDk, kDv, kDelta, kDqSum, kS
 
 /// What a plan depends on.
 struct Key {
-  int64_t device, backward, ordered, causal;
+  int64_t device, backward, ordered, causal, deterministic;
   int64_t batch, heads, queries, keys, size, width;
   CudnnExtents q, k, v, dq, dk, dv;
 
   bool operator<(const Key& other) const { return fields() < other.fields(); }
 
  private:
-  std::array<int64_t, 34> fields() const {
-    std::array<int64_t, 34> out{device, backward, ordered, causal, batch, heads, queries, keys, size, width};
-    size_t at = 10;
+  std::array<int64_t, 35> fields() const {
+    std::array<int64_t, 35> out{device, backward, ordered, causal, deterministic, batch,
+                                heads,  queries,  keys,    size,   width};
+    size_t at = 11;
     for (const CudnnExtents* steps : {&q, &k, &v, &dq, &dk, &dv}) {
       for (const int64_t step : *steps) out[at++] = step;
     }
@@ -195,7 +196,9 @@ CudnnGraph backward_graph(const Key& key) {
 const CudnnPlan* plan_of(const Key& key) {
   static auto* plans = new CudnnPlans<Key>;  // never destroyed, as contexts
   return plans->find(key, [&](CudnnDescriptor device) {
-    return CudnnPlan(key.backward != 0 ? backward_graph(key) : forward_graph(key), std::move(device));
+    CudnnPlan::Notes refused;
+    if (key.deterministic != 0) refused.push_back(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC);
+    return CudnnPlan(key.backward != 0 ? backward_graph(key) : forward_graph(key), std::move(device), refused);
   });
 }
 
@@ -230,7 +233,7 @@ bool forward_in_cudnn(const Context& context, const Attention<bfloat16>& a, bflo
 
 bool backward_in_cudnn(const Context& context, const Attention<bfloat16>& a, const Upstream<bfloat16>& up,
                        const StridedGradient<bfloat16>& dq, const StridedGradient<bfloat16>& dk,
-                       const StridedGradient<bfloat16>& dv) {
+                       const StridedGradient<bfloat16>& dv, bool deterministic) {
   if (!fits(a) || !aligned(up.dy) || !aligned(up.y) || !moves_packs(dq.data, dq.step) ||
       !moves_packs(dk.data, dk.step) || !moves_packs(dv.data, dv.step)) {
     return false;
@@ -238,6 +241,7 @@ bool backward_in_cudnn(const Context& context, const Attention<bfloat16>& a, con
   Key key = key_of(context, a);
   const int64_t rows = a.batch * a.heads * a.queries;
   key.backward = 1;
+  key.deterministic = deterministic ? 1 : 0;
   key.ordered = rows * a.keys <= kOrderedBytes / static_cast<int64_t>(sizeof(bfloat16)) ? 1 : 0;
   key.dq = steps_of(dq.step);
   key.dk = steps_of(dk.step);
@@ -261,7 +265,7 @@ bool backward_in_cudnn(const Context& context, const Attention<bfloat16>& a, con
 bool forward_in_cudnn(const Context&, const Attention<bfloat16>&, bfloat16*, float*) { return false; }
 bool backward_in_cudnn(const Context&, const Attention<bfloat16>&, const Upstream<bfloat16>&,
                        const StridedGradient<bfloat16>&, const StridedGradient<bfloat16>&,
-                       const StridedGradient<bfloat16>&) {
+                       const StridedGradient<bfloat16>&, bool) {
   return false;
 }
 

@@ -14,8 +14,9 @@ constexpr int64_t kFewest = 256;
 constexpr int64_t kOrderedBytes = int64_t{256} << 20;
 
 bool forward_in_cudnn(const Context& context, const Attention<bfloat16>& a, bfloat16* y, float* lse);
+/// deterministic: only by kernels that give the same gradients in every run.
 bool backward_in_cudnn(const Context& context, const Attention<bfloat16>& a, const Upstream<bfloat16>& up,
                        const StridedGradient<bfloat16>& dq, const StridedGradient<bfloat16>& dk,
-                       const StridedGradient<bfloat16>& dv);
+                       const StridedGradient<bfloat16>& dv, bool deterministic);
 
 }  // namespace attune::cuda

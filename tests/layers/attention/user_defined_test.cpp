@@ -3,7 +3,9 @@
 
 #include <cmath>
 
+#include "autograd/ops/attention.h"
 #include "layers/attention/scaled_dot_product.h"
+#include "tests/support/devices.h"
 #include "tests/support/tensors.h"
 
 namespace attune::testing {
@@ -76,6 +78,39 @@ TEST_CASE("ALiBi, softcap, causal and window as formulas equal the built-in ones
                  attend(shape, {.dropout = 0.3, .path = path}, both));
     }
   }
+}
+
+// The emulated device computes by the host's formulas, so that any kernel will do.
+TEST_CASE("functions compiled for CUDA devices are not fetched to the host", "[attention][user][cuda]") {
+  const Device cuda = cuda_or_skip();
+  if (!is_emulated(cuda)) SKIP("a device that counts how often the host waits for it is needed");
+  const CudaFormula compiled{nullptr, [](const FormulaKernelName&) -> const void* { return nullptr; }};
+  const ScoreFunction score([](auto s, const ScoreAt& at) { return s * s - 0.1 * at.key; });
+  const MaskFunction causal([](const ScoreAt& at) { return at.key <= at.query; });
+  const MaskFunction even([](const ScoreAt& at) { return at.key % 2 == 0; });
+  const auto attend_on = [](Device device, const ScoreFunction& function, const MaskFunction& where, int64_t& waits) {
+    const auto operand = [&](uint64_t seed) {
+      return Variable(random_tensor({2, 9, 3, 4}, DType::kFloat64, seed).to(device), true);
+    };
+    const Variable q = operand(1), k = operand(2), v = operand(3);
+    const Tensor dy = random_tensor({2, 9, 3, 4}, DType::kFloat64, 4).to(device);
+    const int64_t before = device.is_cpu() ? 0 : emulated_waits();
+    const Variable y = attention(q, k, v, {.where = where}, {}, {.score = function}).output;
+    y.backward(dy);
+    waits = device.is_cpu() ? 0 : emulated_waits() - before;
+    const auto near = [](const Tensor& x) { return x.to(Device::cpu()); };
+    return Outcome{near(y.value()), near(q.grad()), near(k.grad()), near(v.grad())};
+  };
+  int64_t waits = 0;
+  const Outcome wanted = attend_on(Device::cpu(), score, causal & even, waits);
+  check_same(attend_on(cuda, score.with(compiled), causal.with(compiled) & even.with(compiled), waits), wanted);
+  CHECK(waits == 0);
+  check_same(attend_on(cuda, score.with(compiled), causal & even.with(compiled), waits), wanted);
+  CHECK(waits == 0);
+  check_same(attend_on(cuda, score, causal & even, waits), wanted);
+  CHECK(waits > 0);
+  CHECK((causal.with(compiled) & even.with(compiled)).cuda().size() == 2);
+  CHECK((causal & even.with(compiled)).cuda().empty());
 }
 
 TEST_CASE("a score function after softcap keeps both derivatives", "[attention][user]") {
