@@ -76,6 +76,16 @@ TEST_CASE("a mask compiled for CUDA devices is the host's", "[attention][user][c
              true);
 }
 
+TEST_CASE("functions of the host alone serve CUDA devices too", "[attention][user][cuda]") {
+  const ScoreFunction bent([](auto score, const ScoreAt& at) { return score * score - 0.1 * at.key; });
+  const MaskFunction odd([](const ScoreAt& at) { return at.key % 2 == 1; });
+  const Tensor heads = Tensor::from(std::vector<int64_t>{1, 0, 1, 1, 1, 1, 0, 1}, {2, 4, 1, 1}).to(DType::kBool);
+  check_both(DType::kFloat64, 1e-10, {.keep = heads, .where = odd & striped_keys(3)}, {}, false);
+  check_both(DType::kFloat64, 1e-10, {.keep = heads, .where = striped_keys(3)}, {}, false);
+  check_both(DType::kFloat64, 1e-10, {.causal = true, .where = odd}, {.score = bent}, true);
+  check_both(DType::kFloat64, 1e-10, {.where = odd}, {.score = capped_scores(1.5f), .dropout = 0.2}, false);
+}
+
 TEST_CASE("a formula compiled for other operands is named", "[attention][user][cuda][errors]") {
   const Device cuda = cuda_or_skip();
   if (is_emulated(cuda)) SKIP("an emulated device computes with the host's formula");
