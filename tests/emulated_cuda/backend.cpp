@@ -122,6 +122,7 @@ struct Access {
 };
 
 std::atomic<int64_t> waits = 0;
+std::atomic<int64_t> deterministic_calls = 0;  ///< that asked for gradients that are the same in every run
 std::atomic<int64_t> replays = 0;
 const attune::CudaCore* core = nullptr;
 
@@ -147,11 +148,17 @@ template <class Param>
 void add_draws(Param& /*param*/, uint64_t /*draws*/) {}
 
 /// The CPU's kernel with access to the device's memory.
+template <class Param>
+void count_deterministic(const Param& param) {
+  if constexpr (std::is_same_v<Param, attune::AttentionSpec>) deterministic_calls += param.deterministic ? 1 : 0;
+}
+
 template <int kId, class... Params>
 struct Emulated {
   static inline void (*cpu)(Params...) = nullptr;
 
   static void call(Params... params) {
+    (count_deterministic(params), ...);
     if ((kWaits<Params> || ...)) {
       require_no_recording("waits for a result");
       ++waits;
@@ -308,6 +315,9 @@ extern "C" __attribute__((visibility("default"))) const CudaPlugin* attune_cuda_
 // What tests look up: how often the host has waited for the device, or would have.
 extern "C" __attribute__((visibility("default"))) int64_t attune_emulated_waits() { return waits; }
 extern "C" __attribute__((visibility("default"))) int64_t attune_emulated_replays() { return replays; }
+extern "C" __attribute__((visibility("default"))) int64_t attune_emulated_deterministic() {
+  return deterministic_calls;
+}
 
 // The library's is not here: what a recording holds goes back to the library.
 void attune::StorageRef::release() noexcept {

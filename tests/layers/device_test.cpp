@@ -108,4 +108,23 @@ TEST_CASE("modules move between devices with all they hold", "[layers][cuda]") {
 }
 
 }  // namespace
+TEST_CASE("attention on a CUDA device is asked to be deterministic", "[layers][cuda]") {
+  const Device cuda = cuda_or_skip();
+  if (!is_emulated(cuda)) SKIP("a device that counts what its kernels are asked for is needed");
+  Tagger tagger;
+  tagger.to(cuda);
+  const auto asked_by_a_step = [&] {
+    const int64_t before = emulated_deterministic();
+    const Variable y = tagger.encoder(tagger.embed(Tensor::zeros({2, 3}, DType::kInt64).to(cuda)));
+    sum(y).backward();
+    return emulated_deterministic() - before;
+  };
+  CHECK(asked_by_a_step() == 0);
+  set_deterministic(true);
+  const int64_t asked = asked_by_a_step();
+  set_deterministic(false);
+  CHECK(asked == 4);  // of 2 blocks, forward and backward
+  CHECK(asked_by_a_step() == 0);
+}
+
 }  // namespace attune::testing

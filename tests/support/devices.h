@@ -37,6 +37,8 @@ inline int64_t emulated_count(const char* name) {
 inline int64_t emulated_waits() { return emulated_count("attune_emulated_waits"); }
 /// How often recorded steps were computed.
 inline int64_t emulated_replays() { return emulated_count("attune_emulated_replays"); }
+/// How many of its kernels were asked for gradients that are the same in every run.
+inline int64_t emulated_deterministic() { return emulated_count("attune_emulated_deterministic"); }
 
 /// An environment variable that programs started in this scope see.
 class EnvironmentVariable {

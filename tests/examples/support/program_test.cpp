@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/support/train_options.h"
 #include "framework/device.h"
 #include "framework/error.h"
 #include "tests/support/paths.h"
@@ -115,6 +116,16 @@ TEST_CASE("the first interrupt is only noted", "[support]") {
 }
 
 TEST_CASE("messages stay on one line", "[support]") { CHECK(one_line("a\nb\tc\x1b[0m é") == "a\\nb\\tc\\x1b[0m é"); }
+
+TEST_CASE("--deterministic holds for all that a training computes", "[support]") {
+  CLI::App app;
+  CommonTrainOptions options;
+  add_train_options(app, options, {});
+  REQUIRE_FALSE(deterministic());
+  app.parse("--out folder --deterministic");
+  CHECK(deterministic());
+  set_deterministic(false);
+}
 
 }  // namespace
 }  // namespace attune::examples
