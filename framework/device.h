@@ -46,8 +46,8 @@ int num_threads();
 /// Throws ValueError below 1. Results are bitwise reproducible for an equal number of threads.
 void set_num_threads(int count);
 
-/// Whether training on a CUDA device is bitwise reproducible, as it is on the CPU: without, cuDNN may add up the gradients
-/// of attention on bfloat16 in another order in every run. Default: false.
+/// Whether training on a CUDA device is bitwise reproducible, as it is on the CPU: without, cuDNN may add up the
+/// gradients of attention on bfloat16 in another order in every run. Default: false.
 bool deterministic();
 void set_deterministic(bool on);
 

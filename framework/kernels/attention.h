@@ -24,10 +24,10 @@ struct MaskSpec {
 
 struct AttentionSpec {
   MaskSpec mask;
-  double scale = 1;     ///< of the scores
-  double softcap = 0;   ///< c tanh(score / c) after scaling; 0: none
-  ScoreFunction score;  ///< takes the place of a score after softcap, before the bias; none: the score stays
-  DropoutSpec dropout;  ///< of the weights; element ((b H + h) T + t) S + s of the draw
+  double scale = 1;            ///< of the scores
+  double softcap = 0;          ///< c tanh(score / c) after scaling; 0: none
+  ScoreFunction score;         ///< takes the place of a score after softcap, before the bias; none: the score stays
+  DropoutSpec dropout;         ///< of the weights; element ((b H + h) T + t) S + s of the draw
   bool deterministic = false;  ///< gradients are the same in every run, which elsewhere than on CUDA they always are
 };
 
