@@ -25,7 +25,9 @@ struct TranslationBenchmark {
 };
 int run_translation(const Comparison& comparison, const TranslationBenchmark& options);
 /// Kernels on the first CUDA device. Throws DeviceError without one.
-int run_cuda();
+int run_cuda(const Comparison& comparison);
+/// Training steps of the models on the first CUDA device. Throws DeviceError without one.
+int run_cuda_steps(const Comparison& comparison);
 struct CaptioningBenchmark {
   std::string only;  ///< a part: patch, conv, decode or data; empty: all
   std::string data;  ///< folder of pictures and captions; empty: pictures are drawn and written as JPEG files

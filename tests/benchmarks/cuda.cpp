@@ -1,9 +1,13 @@
 // Kernels on the first CUDA device: those that move bytes as a share of what a copy moves, products and attention in
-// TFLOP/s. Operands are random, and larger than the caches.
+// TFLOP/s; beside each the same in PyTorch, where that finds the device. Operands are random, and larger than the
+// caches.
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +23,7 @@
 #include "framework/kernels/reduce.h"
 #include "framework/kernels/softmax.h"
 #include "tests/benchmarks/benchmarks.h"
+#include "tests/benchmarks/peer.h"
 #include "tests/benchmarks/timing.h"
 
 namespace attune::bench {
@@ -57,19 +62,60 @@ double seconds(const std::function<void()>& f) {
 }
 
 double copied_per_second = 0;
+std::unique_ptr<Peer> torch;  ///< peers/gpu_kernels.py
 
-/// bytes: read and written at least.
-void moving(const std::string& name, DType dtype, double bytes, const std::function<void()>& f) {
-  const double time = seconds(f);
-  if (copied_per_second == 0) copied_per_second = bytes / time;
-  fmt::print("{:34} {:9} {:10.1f} us {:8.0f} GB/s {:5.0f} % of a copy\n", name, dtype_name(dtype), time * 1e6,
-             bytes / time * 1e-9, 100 * bytes / time / copied_per_second);
+/// What a line of the tables measures.
+struct Kernel {
+  std::string name;  ///< as the peer knows it
+  DType dtype;
+  Shape shape;
+  bool causal = false;
+
+  /// "softmax [8192, 8192]"
+  std::string title() const {
+    return fmt::format("{}{} [{}]", name, causal ? ", causal" : "", fmt::join(shape.begin(), shape.end(), ", "));
+  }
+};
+
+/// How long PyTorch takes, and how many times longer than we do. backend: of attention, see the peer.
+void print_peer(const Kernel& kernel, double own, const char* backend) {
+  if (torch == nullptr) return;
+  const nlohmann::json request = {{"op", kernel.name},
+                                  {"dtype", dtype_name(kernel.dtype)},
+                                  {"shape", std::vector<int64_t>(kernel.shape.begin(), kernel.shape.end())},
+                                  {"causal", kernel.causal},
+                                  {"backend", backend}};
+  const std::optional<std::string> answer = torch->ask(request.dump());
+  const nlohmann::json found = nlohmann::json::parse(answer.value_or(""), nullptr, false);
+  if (!found.is_object() || !found["s"].is_number()) return;
+  const double time = found["s"];
+  const bool chosen = std::string_view(backend) == "chosen";
+  fmt::print("  torch{} {:10.1f} us {:6.2f} times ours", chosen ? "" : fmt::format(" {}", backend), time * 1e6,
+             time / own);
 }
 
-void computing(const std::string& name, DType dtype, double operations, const std::function<void()>& f) {
+void end_line() {
+  fmt::print("\n");
+  std::fflush(stdout);
+}
+
+/// bytes: read and written at least.
+void moving(const Kernel& kernel, double bytes, const std::function<void()>& f) {
   const double time = seconds(f);
-  fmt::print("{:34} {:9} {:10.1f} us {:8.1f} TFLOP/s\n", name, dtype_name(dtype), time * 1e6,
+  if (copied_per_second == 0) copied_per_second = bytes / time;
+  fmt::print("{:46} {:9} {:10.1f} us {:8.0f} GB/s {:5.0f} % of a copy", kernel.title(), dtype_name(kernel.dtype),
+             time * 1e6, bytes / time * 1e-9, 100 * bytes / time / copied_per_second);
+  print_peer(kernel, time, "chosen");
+  end_line();
+}
+
+void computing(const Kernel& kernel, double operations, const std::function<void()>& f) {
+  const double time = seconds(f);
+  fmt::print("{:46} {:9} {:10.1f} us {:8.1f} TFLOP/s", kernel.title(), dtype_name(kernel.dtype), time * 1e6,
              operations / time * 1e-12);
+  print_peer(kernel, time, "chosen");
+  if (kernel.name.starts_with("attention") && kernel.dtype == DType::kBFloat16) print_peer(kernel, time, "cudnn");
+  end_line();
 }
 
 void measure_rows(DType dtype) {
@@ -80,29 +126,29 @@ void measure_rows(DType dtype) {
     const Tensor x = random_numbers({rows, width}, dtype);
     const Tensor dy = random_numbers({rows, width}, dtype);
     Tensor y = Tensor::empty_like(x), dx = Tensor::empty_like(x), sum = Tensor::empty_like(x);
-    const auto named = [&](const char* name) { return fmt::format("{} [{}, {}]", name, rows, width); };
-    moving(named("softmax"), dtype, 2 * bytes, [&] { kernels::softmax(x, y); });
-    moving(named("softmax_backward"), dtype, 3 * bytes, [&] { kernels::softmax_backward(y, dy, dx); });
+    const auto named = [&](const char* name) { return Kernel{name, dtype, {rows, width}}; };
+    moving(named("softmax"), 2 * bytes, [&] { kernels::softmax(x, y); });
+    moving(named("softmax_backward"), 3 * bytes, [&] { kernels::softmax_backward(y, dy, dx); });
     Tensor gain = random_numbers({width}, dtype);
     Tensor stats = Tensor::empty({rows, 2}, accumulation_dtype(dtype), kCuda);
     Tensor none, dgain = Tensor::empty_like(gain), dshift = Tensor::empty_like(gain);
-    moving(named("layer norm"), dtype, 2 * bytes,
+    moving(named("layer norm"), 2 * bytes,
            [&] { kernels::add_layer_norm(x, Tensor(), {}, gain, gain, 1e-5, none, y, stats); });
-    moving(named("dropout + add + layer norm"), dtype, 4 * bytes, [&] {
+    moving(named("dropout + add + layer norm"), 4 * bytes, [&] {
       kernels::add_layer_norm(x, dy, {0.1, {1, 0}}, gain, gain, 1e-5, sum, y, stats);
     });
-    moving(named("layer norm backward"), dtype, 3 * bytes, [&] {
+    moving(named("layer norm backward"), 3 * bytes, [&] {
       kernels::add_layer_norm_backward(dy, Tensor(), x, stats, gain, {}, dx, none, dgain, false, dshift, false);
     });
     const Tensor targets = Tensor::zeros({rows}, DType::kInt64, kCuda);
     Tensor loss = Tensor::empty({rows}, accumulation_dtype(dtype), kCuda), lse = Tensor::empty_like(loss);
-    moving(named("cross-entropy"), dtype, bytes, [&] { kernels::cross_entropy(x, targets, {}, loss, lse); });
-    moving(named("cross-entropy backward"), dtype, 2 * bytes,
+    moving(named("cross-entropy"), bytes, [&] { kernels::cross_entropy(x, targets, {}, loss, lse); });
+    moving(named("cross-entropy backward"), 2 * bytes,
            [&] { kernels::cross_entropy_backward(x, targets, {}, lse, Tensor(), 1, dx); });
     Tensor columns = Tensor::empty({width}, dtype, kCuda), lines = Tensor::empty({rows, 1}, dtype, kCuda);
-    moving(named("sum of columns"), dtype, bytes, [&] { kernels::sum_to(x, columns); });
-    moving(named("sum of rows"), dtype, bytes, [&] { kernels::sum_to(x, lines); });
-    moving(named("add a row"), dtype, 2 * bytes, [&] { kernels::add(x, gain, y); });
+    moving(named("sum of columns"), bytes, [&] { kernels::sum_to(x, columns); });
+    moving(named("sum of rows"), bytes, [&] { kernels::sum_to(x, lines); });
+    moving(named("add a row"), 2 * bytes, [&] { kernels::add(x, gain, y); });
   }
 }
 
@@ -111,15 +157,16 @@ void measure_elements(DType dtype) {
   const double bytes = static_cast<double>(n) * static_cast<double>(dtype_size(dtype));
   const Tensor x = random_numbers({n}, dtype);
   Tensor y = Tensor::empty_like(x);
-  moving("copy", dtype, 2 * bytes, [&] { kernels::copy(x, y); });
-  moving("gelu", dtype, 2 * bytes, [&] { kernels::gelu(x, y); });
-  moving("dropout", dtype, 2 * bytes, [&] { kernels::dropout(x, {1, 0}, 0.1, y); });
+  const auto named = [&](const char* name) { return Kernel{name, dtype, {n}}; };
+  moving(named("copy"), 2 * bytes, [&] { kernels::copy(x, y); });
+  moving(named("gelu"), 2 * bytes, [&] { kernels::gelu(x, y); });
+  moving(named("dropout"), 2 * bytes, [&] { kernels::dropout(x, {1, 0}, 0.1, y); });
   const Tensor square = x.view({8192, 8192});
   Tensor turned = y.view({8192, 8192});
-  moving("transposed copy", dtype, 2 * bytes, [&] { kernels::copy(square.transpose(0, 1), turned); });
+  moving({"transposed copy", dtype, {8192, 8192}}, 2 * bytes, [&] { kernels::copy(square.transpose(0, 1), turned); });
   Tensor value = x.clone(), gradient = random_numbers({n}, dtype), m = Tensor::zeros_like(x), v = Tensor::zeros_like(x);
   const FlatRange range{0, n, 1, 1e-3, 0, false};
-  moving("Adam", dtype, 7 * bytes, [&] { kernels::adam_step(value, gradient, m, v, {&range, 1}, {}, {}); });
+  moving(named("Adam"), 7 * bytes, [&] { kernels::adam_step(value, gradient, m, v, {&range, 1}, {}, {}); });
 }
 
 void measure_products(DType dtype, int64_t n) {
@@ -127,10 +174,10 @@ void measure_products(DType dtype, int64_t n) {
   const Tensor b = random_numbers({n, n}, dtype);
   Tensor c = Tensor::empty_like(a);
   const double operations = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
-  computing(fmt::format("product {}^3", n), dtype, operations, [&] { kernels::matmul(a, b, {}, c); });
-  computing(fmt::format("product {}^3, b transposed", n), dtype, operations,
+  computing({"product", dtype, {n, n}}, operations, [&] { kernels::matmul(a, b, {}, c); });
+  computing({"product, b transposed", dtype, {n, n}}, operations,
             [&] { kernels::matmul(a, b, {.transpose_b = true}, c); });
-  computing(fmt::format("product {}^3, exact zeros", n), dtype, operations,
+  computing({"product, exact zeros", dtype, {n, n}}, operations,
             [&] { kernels::matmul(a, b, {.exact_zeros = true}, c); });
 }
 
@@ -145,26 +192,33 @@ void measure_attention(DType dtype, int64_t length, int64_t size, bool causal) {
   spec.mask.causal = causal;
   spec.scale = 0.1;
   const double operations = 4.0 * static_cast<double>(shape.numel() * length) * (causal ? 0.5 : 1);
-  const std::string name = fmt::format("attention T {} K {}{}", length, size, causal ? " causal" : "");
-  computing(name, dtype, operations, [&] { kernels::attention(q, k, v, none, spec, y, lse, none); });
-  computing(name + " backward", dtype, 2.5 * operations,
+  computing({"attention", dtype, shape, causal}, operations,
+            [&] { kernels::attention(q, k, v, none, spec, y, lse, none); });
+  computing({"attention backward", dtype, shape, causal}, 2.5 * operations,
             [&] { kernels::attention_backward(dy, q, k, v, none, spec, y, lse, none, dq, dk, dv, none); });
 }
 
 }  // namespace
 
-int run_cuda() {
+int run_cuda(const Comparison& comparison) {
   require_device(kCuda);
+  if (comparison.with_peer) {
+    const std::vector<std::string> command = {comparison.python, ATTUNE_BENCHMARK_DIR "/peers/gpu_kernels.py"};
+    torch = std::make_unique<Peer>(command, std::vector<std::string>());
+  }
   fmt::print("{}\n", device_summary(kCuda));
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     copied_per_second = 0;
     measure_elements(dtype);
     measure_rows(dtype);
     measure_products(dtype, 8192);
-    for (const int64_t length : {int64_t{512}, int64_t{4096}}) {
-      for (const bool causal : {false, true}) measure_attention(dtype, length, 64, causal);
+    for (const int64_t size : {int64_t{64}, int64_t{128}}) {
+      for (const int64_t length : {int64_t{512}, int64_t{2048}, int64_t{16384}}) {
+        for (const bool causal : {false, true}) measure_attention(dtype, length, size, causal);
+      }
     }
   }
+  torch.reset();
   const MemoryStats memory = memory_stats(kCuda);
   fmt::print("{} MiB at most in use, {} MiB reserved in {} allocations\n", memory.peak_bytes_in_use >> 20,
              memory.bytes_reserved >> 20, memory.system_allocations);

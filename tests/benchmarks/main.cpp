@@ -48,7 +48,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"tiny", "small", "recurrent", "decode", "data"}));
   translation->add_option("--data", translation_options.data, "folder of Multi30k (default: $ATTUNE_DATA/multi30k)")
       ->type_name("DIR");
-  CLI::App* cuda = app.add_subcommand("cuda", "kernels on a GPU, as shares of its copy bandwidth");
+  CLI::App* cuda = compared("cuda", "kernels on a GPU, as shares of its copy bandwidth, beside PyTorch");
+  CLI::App* cuda_steps = compared("cuda-steps", "training steps of the models on a GPU, as graphs, beside PyTorch");
   CLI::App* captioning = compared("captioning", "training and decoding of the captioning models, beside PyTorch");
   CaptioningBenchmark captioning_options;
   captioning->add_option("--only", captioning_options.only, "one part")
@@ -61,7 +62,8 @@ int main(int argc, char** argv) {
   kernels->prefix_command();
   return attune::examples::run_program(app, argc, argv, shared, [&] {
     if (*gemm) return run_gemm();
-    if (*cuda) return run_cuda();
+    if (*cuda) return run_cuda(comparison);
+    if (*cuda_steps) return run_cuda_steps(comparison);
     if (*conv) return run_conv();
     if (*step) return run_step(comparison);
     if (*translation) return run_translation(comparison, translation_options);

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "framework/tensor.h"
+#include "layers/module.h"
 
 namespace attune::bench {
 
@@ -33,9 +34,12 @@ SentimentBatch sentiment_batch(const SentimentShape& shape);
 /// Runs a training step (forward, backward, Adam) through the public API; returns the loss.
 class SentimentStep {
  public:
-  SentimentStep(const SentimentShape& shape, double dropout);
+  SentimentStep(const SentimentShape& shape, double dropout, Device device = Device::cpu(),
+                Precision precision = Precision::kFull);
   ~SentimentStep();
   double operator()();
+  /// The same without waiting for the loss, on a CUDA device as a graph.
+  void give();
 
  private:
   struct Parts;

@@ -222,8 +222,7 @@ def main():
                  hidden=512, beam=5)
     translation.add_sizes(parser, sizes)
     a = parser.parse_args()
-    torch.manual_seed(1)
-    torch.set_num_threads(a.threads)
+    translation.prepare(a)
     model = Captioner(a)
     pictures = torch.randn(a.batch, 3, a.image_size, a.image_size)
     if a.channels_last:
@@ -233,7 +232,7 @@ def main():
         step = translation.training_step(model, a, (pictures, target[:, :-1]), target[:, 1:])
     else:
         step = translation.search_step(model, a, pictures, None)
-    translation.serve(step)
+    translation.serve(step, a.device)
 
 
 if __name__ == "__main__":

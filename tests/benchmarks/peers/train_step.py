@@ -2,18 +2,17 @@
 
     python3 train_step.py --variant lean --dropout 0.1 [--fused] [--compile] --threads 2
 
-A request is a number of steps; the answer {"ms": [...], "loss": ...}. The model is that of sentiment_model.cpp:
+A request is a number of steps; the answer {"ms": [...]}. The model is that of sentiment_model.cpp:
 "modules" is built from nn.TransformerEncoder, "lean" by hand: packed projections, scaled_dot_product_attention.
 """
 import argparse
-import json
 import math
-import sys
-import time
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+import translation
 
 
 class Block(nn.Module):
@@ -66,38 +65,17 @@ class Sentiment(nn.Module):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", choices=["modules", "lean"], default="lean")
-    parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--fused", action="store_true", help="the fused Adam")
-    parser.add_argument("--compile", action="store_true", help="torch.compile")
-    for name, value in dict(batch=64, length=32, dim=128, heads=4, blocks=2, ffn=256, vocabulary=16000).items():
-        parser.add_argument("--" + name, type=int, default=value)
+    translation.add_arguments(parser)
+    translation.add_sizes(parser, dict(batch=64, length=32, dim=128, heads=4, blocks=2, ffn=256, vocabulary=16000))
     a = parser.parse_args()
-    torch.manual_seed(1)
-    torch.set_num_threads(a.threads)
+    translation.prepare(a)
     model = Sentiment(a).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, **(dict(fused=True) if a.fused else {}))
     lengths = torch.randint(a.length // 4, a.length + 1, (a.batch,))
     lengths[0] = a.length
     padding = torch.arange(a.length)[None] >= lengths[:, None]
     tokens = torch.randint(1, a.vocabulary, (a.batch, a.length))
     labels = torch.randint(0, 2, (a.batch,))
-    forward = torch.compile(model) if a.compile else model
-
-    def step():
-        begin = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(forward(tokens, padding), labels)
-        loss.backward()
-        optimizer.step()
-        value = loss.item()
-        return (time.perf_counter() - begin) * 1e3, value
-
-    for line in sys.stdin:
-        results = [step() for _ in range(int(line))]
-        print(json.dumps({"torch": torch.__version__, "ms": [r[0] for r in results], "loss": results[-1][1]}),
-              flush=True)
+    translation.serve(translation.training_step(model, a, (tokens, padding), labels), a.device)
 
 
 if __name__ == "__main__":
