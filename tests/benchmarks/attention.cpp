@@ -102,7 +102,7 @@ class TorchAttention {
  public:
   explicit TorchAttention(const Comparison& comparison) {
     if (!comparison.with_peer) return;
-    peer_.emplace(std::vector<std::string>{comparison.python, ATTUNE_BENCHMARK_DIR "/peers/attention.py", "--threads",
+    peer_.emplace(std::vector<std::string>{comparison.python, comparison.peers + "/attention.py", "--threads",
                                            std::to_string(num_threads())},
                   tuned_environment());
   }

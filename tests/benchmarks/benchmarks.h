@@ -7,8 +7,9 @@ namespace attune::bench {
 
 /// How a benchmark compares.
 struct Comparison {
-  std::string python = "python3";  ///< with torch
-  int rounds = 7;                  ///< alternations of ours and the peer
+  std::string python = "python3";                     ///< with torch
+  std::string peers = ATTUNE_BENCHMARK_DIR "/peers";  ///< folder of the scripts that it runs
+  int rounds = 7;                                     ///< alternations of ours and the peer
   bool with_peer = true;
 };
 

@@ -32,7 +32,7 @@ ChosenPeer choose_peer(const Comparison& comparison, const std::string& script,
   if (!comparison.with_peer) return best;
   double best_time = 1e30;
   for (const Configuration& configuration : configurations) {
-    std::vector<std::string> command = {comparison.python, ATTUNE_BENCHMARK_DIR "/peers/" + script, "--threads",
+    std::vector<std::string> command = {comparison.python, comparison.peers + "/" + script, "--threads",
                                         std::to_string(num_threads())};
     command.insert(command.end(), arguments.begin(), arguments.end());
     command.insert(command.end(), configuration.arguments.begin(), configuration.arguments.end());

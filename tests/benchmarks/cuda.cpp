@@ -203,7 +203,7 @@ void measure_attention(DType dtype, int64_t length, int64_t size, bool causal) {
 int run_cuda(const Comparison& comparison) {
   require_device(kCuda);
   if (comparison.with_peer) {
-    const std::vector<std::string> command = {comparison.python, ATTUNE_BENCHMARK_DIR "/peers/gpu_kernels.py"};
+    const std::vector<std::string> command = {comparison.python, comparison.peers + "/gpu_kernels.py"};
     torch = std::make_unique<Peer>(command, std::vector<std::string>());
   }
   fmt::print("{}\n", device_summary(kCuda));

@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   const auto compared = [&](const char* name, const char* text) {
     CLI::App* command = app.add_subcommand(name, text);
     command->add_option("--python", comparison.python, "interpreter that may have torch")->capture_default_str();
+    command->add_option("--peers", comparison.peers, "folder of the scripts for torch")->type_name("DIR");
     command->add_option("--rounds", comparison.rounds, "alternations")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
