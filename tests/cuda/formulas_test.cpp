@@ -88,9 +88,12 @@ TEST_CASE("functions of the host alone serve CUDA devices too", "[attention][use
 
 TEST_CASE("a formula compiled for other operands is named", "[attention][user][cuda][errors]") {
   const Device cuda = cuda_or_skip();
-  if (is_emulated(cuda)) SKIP("an emulated device computes with the host's formula");
-  const std::string error = error_text<DeviceError>(
-      [&] { attend(kSizes[0], DType::kBFloat16, cuda, {}, {.score = curved_scores(0.02f)}, false); });
+  const auto call = [&] { attend(kSizes[0], DType::kBFloat16, cuda, {}, {.score = curved_scores(0.02f)}, false); };
+  if (is_emulated(cuda)) {  // which computes with the host's formula
+    CHECK_NOTHROW(call());
+    return;
+  }
+  const std::string error = error_text<DeviceError>(call);
   CHECK(error.find("bfloat16") != std::string::npos);
   CHECK(error.find("with_cuda") != std::string::npos);
 }
