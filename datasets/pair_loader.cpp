@@ -40,8 +40,7 @@ struct PairLoader::State {
                   repeat(examples, slot.batch.examples);
                   if (!readings.source && !readings.target) return fill(slot, data, slot.batch.examples);
                   read(examples, epoch);
-                  repeat(rows_read, rows_repeated);
-                  fill(slot, as_read, rows_repeated);
+                  fill(slot, as_read, rows_read);
                 }) {
     require<ValueError>(readings.repeats >= 1, "loader: pairs are repeated {} times, expected 1 or more",
                         readings.repeats);
@@ -68,8 +67,9 @@ struct PairLoader::State {
       };
       add(readings.source, data.source.tokens(example), as_read.source);
       add(readings.target, data.target.tokens(example), as_read.target);
-      rows_read.push_back(static_cast<int64_t>(rows_read.size()));
     }
+    const auto once = std::ssize(examples);
+    for (int64_t i = 0; i < once * readings.repeats; ++i) rows_read.push_back(i % once);
   }
 
   /// Puts these pairs into the batch.
@@ -104,7 +104,6 @@ struct PairLoader::State {
   // Of the thread that makes batches.
   SequencePairs as_read;
   std::vector<int64_t> rows_read;
-  std::vector<int64_t> rows_repeated;
   std::vector<int64_t> scratch;
   BatchSource<PairSlot> batches;
 };

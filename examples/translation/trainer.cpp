@@ -19,6 +19,9 @@ std::unique_ptr<TranslationModel> seeded_model(const Config& config, const TextS
   return model;
 }
 
+/// Times that a batch is learned at once.
+int64_t repeats_of(const Config& config) { return config.training.r_drop == 0 ? 1 : 2; }
+
 /// Never longer than the model may be given.
 Reading reading_of(const TextConfig& text, const TextCodec& codec) {
   if (text.dropout == 0) return {};
@@ -55,7 +58,7 @@ Trainer::Trainer(std::unique_ptr<TranslationModel> model, const Config& config, 
              {.batches = {.max_examples = 0, .max_tokens = config.training.max_tokens, .seed = config.run.seed}},
              {.source = reading_of(config.text, *sides_.source.codec),
               .target = reading_of(config.text, *sides_.target.codec),
-              .repeats = config.training.r_drop == 0 ? 1 : 2}),
+              .repeats = repeats_of(config)}),
       validate_(config, sides_, data.val) {}
 
 TextTrainer::Learned Trainer::learn_batch() {
@@ -67,9 +70,9 @@ TextTrainer::Learned Trainer::learn_batch() {
     loss.backward();
     results.push_back(loss.value());
   });
-  const int64_t repeats = config_.training.r_drop == 0 ? 1 : 2;
-  return {
-      .loss = found[0], .tokens = batch.target_tokens, .units = (batch.source_tokens + batch.target_tokens) / repeats};
+  return {.loss = found[0],
+          .tokens = batch.target_tokens,
+          .units = (batch.source_tokens + batch.target_tokens) / repeats_of(config_)};
 }
 
 std::string Trainer::description() const {

@@ -41,9 +41,7 @@ class RecordedStep {
   void operator()(const Tensor& target, const Inputs&... inputs) {
     const Tensor all[] = {target, inputs...};
     graphs_->run(all, [&](std::vector<Tensor>& found) {
-      const Variable features = model_(inputs...);
-      const Linear& head = model_.decoder().head();
-      const Variable loss = linear_cross_entropy(features, head.weight(), head.bias(), target, {.ignore_index = 0});
+      const Variable loss = sequence_loss(model_, target, inputs...);
       loss.backward();
       found.push_back(loss.value());
     });

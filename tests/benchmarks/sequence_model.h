@@ -11,6 +11,14 @@
 
 namespace attune::bench {
 
+/// model(inputs...) are the features of the tokens before `target`; token 0 is padding.
+template <class Model, class... Inputs>
+Variable sequence_loss(Model& model, const Tensor& target, const Inputs&... inputs) {
+  const Variable features = model(inputs...);
+  const Linear& head = model.decoder().head();
+  return linear_cross_entropy(features, head.weight(), head.bias(), target, {.ignore_index = 0});
+}
+
 /// A model with a TextDecoder, and its training: forward, backward and Adam through the public API.
 template <class Model>
 class TrainingStep {
@@ -19,12 +27,10 @@ class TrainingStep {
   explicit TrainingStep(const Sizes&... sizes)
       : model_(sizes...), adam_(model_.named_parameters(), {.learning_rate = 1e-4}) {}
 
-  /// model(inputs...) are the features of the tokens before `target`; token 0 is padding.
+  /// As sequence_loss().
   template <class... Inputs>
   double operator()(const Tensor& target, const Inputs&... inputs) {
-    const Variable features = model_(inputs...);
-    const Linear& head = model_.decoder().head();
-    const Variable loss = linear_cross_entropy(features, head.weight(), head.bias(), target, {.ignore_index = 0});
+    const Variable loss = sequence_loss(model_, target, inputs...);
     loss.backward();
     adam_.step();
     return loss.item();

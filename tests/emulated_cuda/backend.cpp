@@ -147,12 +147,12 @@ void add_draws(attune::AttentionSpec& spec, uint64_t draws) { add_draws(spec.dro
 template <class Param>
 void add_draws(Param& /*param*/, uint64_t /*draws*/) {}
 
-/// The CPU's kernel with access to the device's memory.
 template <class Param>
 void count_deterministic(const Param& param) {
   if constexpr (std::is_same_v<Param, attune::AttentionSpec>) deterministic_calls += param.deterministic ? 1 : 0;
 }
 
+/// The CPU's kernel with access to the device's memory.
 template <int kId, class... Params>
 struct Emulated {
   static inline void (*cpu)(Params...) = nullptr;

@@ -107,7 +107,6 @@ TEST_CASE("modules move between devices with all they hold", "[layers][cuda]") {
   CHECK(same_values(weight.value(), before));
 }
 
-}  // namespace
 TEST_CASE("attention on a CUDA device is asked to be deterministic", "[layers][cuda]") {
   const Device cuda = cuda_or_skip();
   if (!is_emulated(cuda)) SKIP("a device that counts what its kernels are asked for is needed");
@@ -127,4 +126,5 @@ TEST_CASE("attention on a CUDA device is asked to be deterministic", "[layers][c
   CHECK(asked_by_a_step() == 0);
 }
 
+}  // namespace
 }  // namespace attune::testing

@@ -41,20 +41,10 @@ void steps(const Tensor& x, int64_t (&to)[4]) {
   for (int axis = 0; axis < 4; ++axis) to[axis] = x.strides()[axis];
 }
 
-const void* plain_rows(const FormulaKernelName& name) {
-  const void* found = nullptr;
-  visit_stored(name.dtype, "attention", [&]<class T>(T) { found = row_kernel_of<NoFormula, T>(name); });
-  return found;
-}
-
 /// The formula that takes the place of scores, or none.
 Formula formula_of(const AttentionSpec& spec) {
   static constexpr NoFormula kNone;
-  if (!spec.score) {
-    return {
-        [](const FormulaKernelName& name) { return name.family < kForwardRows ? plain_tiles(name) : plain_rows(name); },
-        &kNone};
-  }
+  if (!spec.score) return {plain_kernel, &kNone};
   if (!spec.score.cuda()) throw DeviceError("attention: the function of scores is the host's, expected with_cuda()");
   return {spec.score.cuda().kernel, spec.score.cuda().captured.get()};
 }
@@ -102,8 +92,7 @@ Attention<T> arguments(const Context& c, const Tensor& q, const Tensor& k, const
     a.bias = data<T>(bias);
     steps(bias, a.bias_step);
   }
-  a.keep = kept.data;
-  std::copy_n(kept.step, 4, a.keep_step);
+  a.kept = kept;
   if (spec.mask.lengths.defined()) a.lengths = data<int64_t>(spec.mask.lengths);
   a.band = Band(spec.mask.causal, spec.mask.causal_offset, spec.mask.window_left, spec.mask.window_right);
   a.batch = q.dim(0);

@@ -12,7 +12,22 @@ namespace attune::cuda {
 /// In place of a formula for scores: they stay.
 struct NoFormula {};
 
-/// Pointers and steps: of samples, positions and heads; of samples, heads, queries and keys for bias and keep.
+/// What may be attended to: any steps, of samples, heads, queries and keys; nullptr: everything.
+struct Kept {
+  const bool* data;
+  int64_t step[4];
+
+  __device__ bool allows(int64_t b, int64_t h, int64_t t, int64_t s) const {
+    return data == nullptr || data[b * step[0] + h * step[1] + t * step[2] + s * step[3]];
+  }
+};
+
+__device__ inline ScoreAt place_of(int64_t b, int64_t h, int64_t t, int64_t s, int64_t queries, int64_t keys) {
+  return {static_cast<int>(b), static_cast<int>(h),       static_cast<int>(t),
+          static_cast<int>(s), static_cast<int>(queries), static_cast<int>(keys)};
+}
+
+/// Pointers and steps: of samples, positions and heads; of samples, heads, queries and keys for the bias.
 template <class T>
 struct Attention {
   using C = Compute<T>;
@@ -20,8 +35,7 @@ struct Attention {
   int64_t q_step[3], k_step[3], v_step[3];
   const T* bias;
   int64_t bias_step[4];
-  const bool* keep;
-  int64_t keep_step[4];
+  Kept kept;
   const int64_t* lengths;
   Band band;
   int64_t batch, heads, kv_heads, queries, keys, size, width;
@@ -29,22 +43,14 @@ struct Attention {
   Drop<C> dropout;
 
   __device__ bool allowed(int64_t b, int64_t h, int64_t t, int64_t s) const {
-    return s < keys && (lengths == nullptr || s < lengths[b]) && band.allows(t, s) &&
-           (keep == nullptr || keep[b * keep_step[0] + h * keep_step[1] + t * keep_step[2] + s * keep_step[3]]);
-  }
-  __device__ ScoreAt place(int64_t b, int64_t h, int64_t t, int64_t s) const {
-    return {static_cast<int>(b), static_cast<int>(h),       static_cast<int>(t),
-            static_cast<int>(s), static_cast<int>(queries), static_cast<int>(keys)};
-  }
-  __device__ C capped(C product) const {
-    const C x = product * scale;
-    return softcap > C(0) ? softcap * tanh(x / softcap) : x;
+    return s < keys && (lengths == nullptr || s < lengths[b]) && band.allows(t, s) && kept.allows(b, h, t, s);
   }
   /// The score that takes the place of a product of q and k.
   template <class F>
   __device__ C score(const F& formula, C product, int64_t b, int64_t h, int64_t t, int64_t s) const {
-    C x = capped(product);
-    if constexpr (!std::is_same_v<F, NoFormula>) x = formula.value(x, place(b, h, t, s));
+    C x = product * scale;
+    if (softcap > C(0)) x = softcap * tanh(x / softcap);
+    if constexpr (!std::is_same_v<F, NoFormula>) x = formula.value(x, place_of(b, h, t, s, queries, keys));
     if (bias != nullptr) {
       x += load(bias[b * bias_step[0] + h * bias_step[1] + t * bias_step[2] + s * bias_step[3]]);
     }
@@ -53,12 +59,14 @@ struct Attention {
   /// Its derivative by the product.
   template <class F>
   __device__ C slope(const F& formula, C product, int64_t b, int64_t h, int64_t t, int64_t s) const {
+    C x = product * scale;
     C slope = scale;
     if (softcap > C(0)) {
-      const C y = tanh(product * scale / softcap);
+      const C y = tanh(x / softcap);
       slope *= C(1) - y * y;
+      x = softcap * y;
     }
-    if constexpr (!std::is_same_v<F, NoFormula>) slope *= formula.slope(capped(product), place(b, h, t, s));
+    if constexpr (!std::is_same_v<F, NoFormula>) slope *= formula.slope(x, place_of(b, h, t, s, queries, keys));
     return slope;
   }
   __device__ int64_t element(int64_t b, int64_t h, int64_t t, int64_t s) const {
@@ -130,8 +138,8 @@ struct Formula {
 
 constexpr int64_t kMostOfTiles = 128;
 
-/// The kernels of tiles where scores stay.
-const void* plain_tiles(const FormulaKernelName& name);
+/// The kernels, those of rows too, where scores stay.
+const void* plain_kernel(const FormulaKernelName& name);
 
 template <class T>
 void forward_in_tiles(const Context& c, const Attention<T>& a, const Formula& formula, const int* wanted, T* y,

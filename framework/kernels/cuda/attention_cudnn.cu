@@ -47,7 +47,7 @@ bool moves_packs(const void* data, const int64_t (&step)[3]) {
 }
 
 bool fits(const Attention<bfloat16>& a) {
-  const bool masked = a.keep != nullptr || a.lengths != nullptr || a.band.low != -Band::kUnbounded;
+  const bool masked = a.kept.data != nullptr || a.lengths != nullptr || a.band.low != -Band::kUnbounded;
   const bool causal = a.band.high != Band::kUnbounded;
   return cudnn_library() != nullptr && !masked && (!causal || (a.band.high >= 0 && a.band.high < INT32_MAX)) &&
          a.bias == nullptr && !(a.softcap > 0) && !a.dropout.active && a.heads == a.kv_heads && a.size % 8 == 0 &&

@@ -5,10 +5,7 @@ namespace attune::cuda {
 
 using namespace tiles;
 
-const void* plain_tiles(const FormulaKernelName& name) {
-  return name.dtype == DType::kBFloat16 ? tile_kernel_of<NoFormula, bfloat16>(name)
-                                        : tile_kernel_of<NoFormula, float>(name);
-}
+const void* plain_kernel(const FormulaKernelName& name) { return attention_kernel<NoFormula>(name); }
 
 template <class T>
 void forward_in_tiles(const Context& c, const Attention<T>& a, const Formula& formula, const int* wanted, T* y,

@@ -77,8 +77,8 @@ __global__ void __launch_bounds__(kThreads)
     const bool careful = __syncthreads_or(odd) != 0;
     float x[kRows][kColumns];
     products<kSize>(q, k, x);
-    const bool all =
-        a.keep == nullptr && others.end == begin + kOthers && own.end == first + kOwn && a.band.allows_all(own, others);
+    const bool all = a.kept.data == nullptr && others.end == begin + kOthers && own.end == first + kOwn &&
+                     a.band.allows_all(own, others);
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
       const int row = line_of_thread() + i * kLines;

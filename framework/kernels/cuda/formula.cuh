@@ -30,24 +30,9 @@
 namespace attune {
 namespace cuda {
 
-/// The derivative by dual numbers.
-template <class F>
-struct Derived {
-  F f;
-
-  template <class C>
-  __device__ C value(C x, const ScoreAt& at) const {
-    return static_cast<C>(f(x, at));
-  }
-  template <class C>
-  __device__ C slope(C x, const ScoreAt& at) const {
-    return Dual<C>(f(Dual<C>(x, 1), at)).slope;
-  }
-};
-
-/// A derivative of the user's own.
+/// What attention's kernels take: a score, and its derivative.
 template <class F, class D>
-struct Given {
+struct Scored {
   F f;
   D derivative;
 
@@ -58,6 +43,17 @@ struct Given {
   template <class C>
   __device__ C slope(C x, const ScoreAt& at) const {
     return static_cast<C>(derivative(x, at));
+  }
+};
+
+/// The derivative of a formula by dual numbers.
+template <class F>
+struct ByDual {
+  F f;
+
+  template <class C>
+  __device__ C operator()(C x, const ScoreAt& at) const {
+    return Dual<C>(f(Dual<C>(x, 1), at)).slope;
   }
 };
 
@@ -76,36 +72,34 @@ inline const void* handle_of(const void* address, DType dtype) {
   return kernel;
 }
 
-template <class F, class... Numbers>
-CudaFormula score_formula(F formula) {
+/// A formula as launches copy it.
+template <class F>
+std::shared_ptr<const void> captured(F formula) {
   static_assert(std::is_trivially_copyable_v<F>, "a formula for CUDA devices may capture plain numbers only");
-  return {std::make_shared<const F>(std::move(formula)), [](const FormulaKernelName& name) {
-            if constexpr (sizeof...(Numbers) > 0) {
-              return handle_of(attention_kernel<F, Numbers...>(name), name.dtype);
-            } else {
-              return handle_of(attention_kernel<F, float, bfloat16, double>(name), name.dtype);
-            }
-          }};
+  return std::make_shared<const F>(std::move(formula));
 }
 
 }  // namespace cuda
 
-/// `function`, and on CUDA devices this formula, whose derivative is found by dual numbers. Numbers: types of operands,
-/// of float, bfloat16 and double; none: all. Attention throws DeviceError for operands of others.
-template <class... Numbers, class F>
-ScoreFunction with_cuda(const ScoreFunction& function, F formula) {
-  return function.with(cuda::score_formula<cuda::Derived<F>, Numbers...>({std::move(formula)}));
-}
-/// The same with a derivative of one's own.
+/// `function`, and on CUDA devices this formula and its derivative. Numbers: types of operands, of float, bfloat16 and
+/// double; none: all. Attention throws DeviceError for operands of others.
 template <class... Numbers, class F, class D>
 ScoreFunction with_cuda(const ScoreFunction& function, F formula, D derivative) {
-  return function.with(cuda::score_formula<cuda::Given<F, D>, Numbers...>({std::move(formula), std::move(derivative)}));
+  using S = cuda::Scored<F, D>;
+  return function.with(
+      {cuda::captured(S{std::move(formula), std::move(derivative)}), [](const FormulaKernelName& name) {
+         return cuda::handle_of(cuda::attention_kernel<S, Numbers...>(name), name.dtype);
+       }});
+}
+/// The same with the derivative found by dual numbers.
+template <class... Numbers, class F>
+ScoreFunction with_cuda(const ScoreFunction& function, F formula) {
+  return with_cuda<Numbers...>(function, formula, cuda::ByDual<F>{formula});
 }
 /// `function`, and on CUDA devices this formula: bool of a ScoreAt.
 template <class F>
 MaskFunction with_cuda(const MaskFunction& function, F formula) {
-  static_assert(std::is_trivially_copyable_v<F>, "a formula for CUDA devices may capture plain numbers only");
-  return function.with({std::make_shared<const F>(std::move(formula)), [](const FormulaKernelName&) {
+  return function.with({cuda::captured(std::move(formula)), [](const FormulaKernelName&) {
                           return cuda::handle_of(cuda::address_of<&cuda::mask_with<F>>(), DType::kBool);
                         }});
 }

@@ -33,9 +33,10 @@ const void* row_kernel_of(const FormulaKernelName& name) {
   return address_of<&rows::backward_keys<T, F>>();
 }
 
-/// Of a formula that was compiled for operands of these types; nullptr for others.
+/// Of a formula that was compiled for operands of these types, none: of all; nullptr for others.
 template <class F, class... Numbers>
 const void* attention_kernel(const FormulaKernelName& name) {
+  if constexpr (sizeof...(Numbers) == 0) return attention_kernel<F, float, bfloat16, double>(name);
   const void* found = nullptr;
   const auto look = [&]<class T>(T) {
     if (name.dtype != kDType<T>) return;
@@ -51,12 +52,6 @@ const void* attention_kernel(const FormulaKernelName& name) {
   return found;
 }
 
-/// What may be attended to so far: any steps, of samples, heads, queries and keys; nullptr: everything.
-struct Kept {
-  const bool* data;
-  int64_t step[4];
-};
-
 /// keep [B, H, T, S]: what `before` and the formula allow. A thread for every element.
 template <class F>
 __global__ void mask_with(Kept before, bool* keep, int64_t batch, int64_t heads, int64_t queries, int64_t keys,
@@ -64,11 +59,7 @@ __global__ void mask_with(Kept before, bool* keep, int64_t batch, int64_t heads,
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= batch * heads * queries * keys) return;
   const int64_t s = i % keys, t = i / keys % queries, h = i / keys / queries % heads, b = i / keys / queries / heads;
-  const bool allowed = before.data == nullptr ||
-                       before.data[b * before.step[0] + h * before.step[1] + t * before.step[2] + s * before.step[3]];
-  const ScoreAt at{static_cast<int>(b), static_cast<int>(h),       static_cast<int>(t),
-                   static_cast<int>(s), static_cast<int>(queries), static_cast<int>(keys)};
-  keep[i] = allowed && formula(at);
+  keep[i] = before.allows(b, h, t, s) && formula(place_of(b, h, t, s, queries, keys));
 }
 
 }  // namespace attune::cuda
