@@ -99,9 +99,7 @@ std::string StepGraphs::key_of(std::span<const Tensor> inputs) const {
 std::vector<const std::byte*> StepGraphs::addresses() const {
   std::vector<const std::byte*> all;
   for (const LeafRef& leaf : leaves_) {
-    all.push_back(leaf->value.raw());
-    all.push_back(leaf->grad.raw());
-    all.push_back(leaf->rounded.value.raw());
+    for (const Tensor* x : {&leaf->value, &leaf->grad, &leaf->rounded.value}) all.push_back(x->raw());
   }
   return all;
 }

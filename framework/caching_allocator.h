@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <mutex>
+#include <vector>
 
 #include "framework/storage.h"
 
@@ -31,22 +32,37 @@ class CachingAllocator {
   /// Throws DeviceError when the source has no more, also after everything cached has been handed back to it.
   Storage* allocate(size_t bytes);
   void free(Storage* storage) noexcept;
+  /// Frees the block of a storage that stays in use, for StorageRef::move_into.
+  void free_block_of(Storage* storage) noexcept;
 
   MemoryStats stats();
   void reset_peak();
-  /// Hands cached large blocks back to the source.
-  void release();
+  /// Hands back to the source what release_cached_memory() says; returns the bytes.
+  size_t release();
+
+  /// For fork(): see storage.cpp.
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
 
  private:
   // Four size classes per doubling, so that at most a quarter of a block is unused and blocks are interchangeable
   // within a class. No splitting, no coalescing: a training step asks for the same sizes again and again.
   static constexpr size_t kClasses = 4 * 42;
 
+  /// Small blocks are cut from chunks, one behind the other.
+  struct Chunk {
+    std::byte* begin = nullptr;
+    size_t used = 0;
+  };
+
   Storage* take(size_t size_class);
   Storage* carve(size_t size_class);
   std::byte* reserve(size_t bytes);
-  void release_large();
+  size_t release_free();
+  size_t release_chunks();
+  void put_free(Storage* storage);
   Storage* header();
+  void recycle(Storage* header);
 
   Device device_;
   MemorySource source_;
@@ -55,8 +71,7 @@ class CachingAllocator {
   MemoryStats stats_;
   std::array<Storage*, kClasses> free_{};
   Storage* headers_ = nullptr;
-  std::byte* chunk_ = nullptr;
-  size_t chunk_left_ = 0;
+  std::vector<Chunk> chunks_;  // the last one is cut from
 };
 
 }  // namespace attune

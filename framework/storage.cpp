@@ -1,11 +1,14 @@
 #include "framework/storage.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <array>
+#include <utility>
 
 #include "framework/caching_allocator.h"
 #include "framework/cuda_plugin.h"
+#include "framework/fail.h"
 #include "framework/step_capture.h"
 
 namespace attune {
@@ -28,8 +31,13 @@ std::byte* map(size_t bytes, Device) {
 void unmap(std::byte* block, size_t bytes, Device) noexcept { munmap(block, bytes); }
 
 // Leaked on purpose: tensors with static storage duration may be freed after any destructor order we could choose.
+// A process that another thread forks must not find the allocator locked for ever: held over fork(), as malloc does.
 CachingAllocator& cpu_allocator() {
-  static auto* allocator = new CachingAllocator(Device::cpu(), {map, unmap});
+  static auto* allocator = [] {
+    static CachingAllocator* made = new CachingAllocator(Device::cpu(), {map, unmap});
+    pthread_atfork([] { made->lock(); }, [] { made->unlock(); }, [] { made->unlock(); });
+    return made;
+  }();
   return *allocator;
 }
 
@@ -66,14 +74,34 @@ StorageRef StorageRef::allocate(size_t bytes, Device device) {
 }
 
 void StorageRef::release() noexcept {
-  if (storage_ != nullptr && storage_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    if (storage_->device.is_cpu()) [[likely]] {
-      cpu_allocator().free(storage_);
+  Storage* storage = std::exchange(storage_, nullptr);
+  while (storage != nullptr && storage->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    Storage* const parent = storage->parent;
+    if (storage->device.is_cpu()) [[likely]] {
+      cpu_allocator().free(storage);
     } else {
-      free_cuda(storage_);
+      free_cuda(storage);
     }
+    storage = parent;
   }
-  storage_ = nullptr;
+}
+
+void StorageRef::move_into(const StorageRef& parent, size_t offset) const {
+  require<ValueError>(
+      storage_ != nullptr && parent && storage_ != parent.storage_ && parent->parent == nullptr &&
+          storage_->device == parent->device && offset + storage_->bytes <= parent->bytes,
+      "StorageRef::move_into: {} bytes at {} are not a part of a storage of {} bytes on the same device",
+      storage_ != nullptr ? storage_->bytes : 0, offset, parent ? parent->bytes : 0);
+  StorageRef before;
+  if (storage_->parent != nullptr) {
+    before.storage_ = std::exchange(storage_->parent, nullptr);
+  } else {
+    CachingAllocator& owner =
+        storage_->device.is_cpu() ? cpu_allocator() : cuda_allocator(storage_->device.index, is_recorded(*storage_));
+    owner.free_block_of(storage_);
+  }
+  storage_->parent = StorageRef(parent).detach();
+  storage_->data = parent->data + offset;
 }
 
 Storage* allocate_cuda(size_t bytes, int device) { return allocator(Device::cuda(device)).allocate(bytes); }
@@ -92,6 +120,6 @@ MemoryStats memory_stats(Device device) {
   return stats;
 }
 void reset_peak_memory(Device device) { allocator(device).reset_peak(); }
-void release_cached_memory(Device device) { allocator(device).release(); }
+size_t release_cached_memory(Device device) { return allocator(device).release(); }
 
 }  // namespace attune

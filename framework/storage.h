@@ -20,19 +20,27 @@ struct MemoryStats {
 
 MemoryStats memory_stats(Device device = Device::cpu());
 void reset_peak_memory(Device device = Device::cpu());
-/// Hands cached large blocks back to the system.
-void release_cached_memory(Device device = Device::cpu());
+/// Hands cached memory back to the system: every free block of 4 MiB and more, and every chunk of 32 MiB, from which
+/// smaller blocks are cut, none of whose blocks is in use. Memory of recorded steps stays. Returns the bytes handed
+/// back.
+size_t release_cached_memory(Device device = Device::cpu());
 
 /// A block of memory on a device, aligned to 64 bytes, counted by StorageRef.
 struct Storage {
   std::byte* data = nullptr;
   size_t bytes = 0;
   Device device;
-  /// Raised by every in-place change; a saved tensor compares it (see autograd/saved_tensor.h).
-  uint32_t version = 0;
   uint16_t size_class = 0;
+  /// Raised by every in-place change; a saved tensor compares it (see autograd/saved_tensor.h).
+  std::atomic<uint32_t> version{0};
   std::atomic<uint32_t> references{0};
   Storage* next_free = nullptr;
+  /// The storage whose memory this is a part of; null where it has memory of its own. See StorageRef::move_into.
+  Storage* parent = nullptr;
+
+  /// Not a read-modify-write: kernels take pointers to one tensor in several threads at once, and any new value will
+  /// do.
+  void bump_version() { version.store(version.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
 };
 
 /// Counted handle to a Storage. Thread-safe counting; the block returns to the allocator with the last handle.
@@ -57,8 +65,14 @@ class StorageRef {
   Storage* get() const { return storage_; }
   bool unique() const { return storage_ != nullptr && storage_->references.load(std::memory_order_acquire) == 1; }
 
+  /// From now on the memory of this storage is bytes offset ... offset + bytes - 1 of `parent`, for every handle to it.
+  /// Its own block is freed; contents are not copied. parent: on the same device, with memory of its own.
+  void move_into(const StorageRef& parent, size_t offset) const;
+
  private:
   void release() noexcept;
+  /// Gives its reference away.
+  Storage* detach() { return std::exchange(storage_, nullptr); }
 
   Storage* storage_ = nullptr;
 };

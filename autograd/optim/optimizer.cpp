@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -77,6 +78,28 @@ Optimizer::Optimizer(const char* who, const ParameterList& parameters, const Com
   lay_out(group_of);
 }
 
+namespace {
+
+const std::byte* address(const Tensor& x) { return x.raw(); }
+
+/// The value of a parameter as the whole of a storage, which can be moved with all handles to it. A copy where it is a
+/// part of another tensor, or not contiguous; then nobody else may hold it: what they see would no longer be trained.
+Tensor own_storage(const char* who, const std::string& name, const Tensor& value) {
+  const StorageRef& storage = value.storage();
+  if (value.is_contiguous() && value.offset() == 0 &&
+      storage->bytes == static_cast<size_t>(value.numel()) * dtype_size(value.dtype())) {
+    return value;
+  }
+  require<ValueError>(
+      storage.unique(),
+      "{}: parameter '{}' {} is a view of memory that other tensors hold, or is not contiguous; make it "
+      "of a clone()",
+      who, name, value);
+  return value.clone();
+}
+
+}  // namespace
+
 /// Parameters of one group lie side by side, so that a step has few ranges.
 void Optimizer::lay_out(const std::vector<size_t>& group_of) {
   for (Entry& entry : entries_) order_.push_back(&entry);
@@ -111,6 +134,12 @@ void Optimizer::lay_out(const std::vector<size_t>& group_of) {
   const Device first = samples.front()->device();
   waits_ = first.is_cpu() ||
            std::any_of(samples.begin(), samples.end(), [&](const Tensor* sample) { return sample->device() != first; });
+  std::unordered_map<const Storage*, const Entry*> owners;
+  for (const Entry& entry : entries_) {
+    const auto [other, added] = owners.emplace(entry.leaf->value.storage().get(), &entry);
+    require<ValueError>(added, "{}: parameters '{}' and '{}' share memory; share one Variable, or clone()", who_,
+                        other->second->name, entry.name);
+  }
   for (Entry& entry : entries_) {
     entry.value = piece(flats_[entry.flat].value, entry);
     entry.gradient = piece(flats_[entry.flat].gradient, entry);
@@ -123,18 +152,21 @@ Tensor Optimizer::piece(const Tensor& flat, const Entry& entry) const {
   return flat.as_strided(shape, contiguous_strides(shape), entry.begin);
 }
 
-/// Makes the leaf's value and gradient views of the flat buffers. Either it holds a gradient, or the buffer is new and
-/// zero: its gradient state stays true.
+/// Places the leaf's value and gradient in the flat buffers. Handles to the value go on seeing it. Either the leaf
+/// holds a gradient, or the buffer is new and zero: its gradient state stays true.
 void Optimizer::take(Entry& entry) {
   Leaf& leaf = *entry.leaf;
-  if (leaf.value.raw() != entry.value.raw() || leaf.value.dtype() != entry.value.dtype()) {
+  if (address(leaf.value) != address(entry.value) || leaf.value.dtype() != entry.value.dtype()) {
     require<ShapeError>(leaf.value.shape() == entry.value.shape() && leaf.value.dtype() == entry.value.dtype(),
                         "{}: parameter '{}' was {} when the optimizer was made and is {} now; make a new optimizer",
                         who_, entry.name, entry.value, leaf.value);
+    leaf.rounded = {};
+    leaf.value = own_storage(who_, entry.name, leaf.value);
     kernels::copy(leaf.value, entry.value);
-    leaf.value = entry.value;
+    leaf.value.storage().move_into(flats_[entry.flat].value.storage(),
+                                   static_cast<size_t>(entry.begin) * dtype_size(entry.value.dtype()));
   }
-  if (leaf.grad.raw() == entry.gradient.raw()) return;
+  if (address(leaf.grad) == address(entry.gradient)) return;
   if (leaf.grad_state == Leaf::GradState::kHeld) kernels::copy(leaf.grad, entry.gradient);
   leaf.grad = entry.gradient;
 }
@@ -191,7 +223,8 @@ Tensor Optimizer::report_of_ranges(double scale, double limit) const {
 void Optimizer::round_again(size_t index) {
   Flat& flat = flats_[index];
   const auto wants = [&](const Entry& entry) {
-    return entry.flat == index && entry.leaf->rounded.value.defined() && entry.leaf->value.raw() == entry.value.raw();
+    return entry.flat == index && entry.leaf->rounded.value.defined() &&
+           address(entry.leaf->value) == address(entry.value);
   };
   if (std::none_of(entries_.begin(), entries_.end(), wants)) return;
   if (!flat.rounded.defined()) {
@@ -200,7 +233,7 @@ void Optimizer::round_again(size_t index) {
   kernels::copy(flat.value, flat.rounded);
   for (Entry& entry : entries_) {
     if (!wants(entry)) continue;
-    entry.leaf->rounded = {entry.value, entry.value.version(), piece(flat.rounded, entry)};
+    entry.leaf->rounded = {entry.leaf->value, entry.leaf->value.version(), piece(flat.rounded, entry)};
   }
 }
 
@@ -237,7 +270,9 @@ double Optimizer::step(const StepOptions& options) {
     Flat& flat = flats_[i];
     if (flat.ranges.empty()) continue;
     update(flat, transform);
-    flat.value.bump_version();
+    for (Entry& entry : entries_) {
+      if (entry.flat == i && entry.trains()) entry.leaf->value.bump_version();
+    }
     round_again(i);
   }
   for (Entry& entry : entries_) {

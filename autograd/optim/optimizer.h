@@ -51,10 +51,10 @@ struct StepOptions {
 
 /// Base of Sgd, Adam and AdamW.
 ///
-/// On construction the parameters' values and gradients move into flat buffers (handles to the leaves go on working;
-/// tensors taken from value() earlier keep the old memory), so that a step is one pass over memory: scaling, clipping,
-/// moments and update together. A parameter moved elsewhere since, by another optimizer for instance, is taken back by
-/// the next step.
+/// On construction the parameters' values and gradients move into flat buffers, so that a step is one pass over memory:
+/// scaling, clipping, moments and update together. Handles go on working: those to the leaves, and tensors taken from
+/// value() or state_dict() earlier. A parameter moved elsewhere since, by another optimizer for instance, is taken back
+/// by the next step. Throws ValueError for a parameter that is a view of memory which others hold too.
 ///
 /// Parameters that got no gradient since the last step, and frozen ones, are left alone as if they were not there.
 class Optimizer {

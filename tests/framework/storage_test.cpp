@@ -122,5 +122,53 @@ TEST_CASE("what the system cannot give is an error, not a crash", "[storage][err
   CHECK_THROWS_AS(StorageRef::allocate(8, Device::cuda(99)), DeviceError);
 }
 
+TEST_CASE("chunks whose blocks are all free are handed back, those with a block in use are not", "[storage]") {
+  release_cached_memory();
+  const size_t before = memory_stats().bytes_reserved;
+  std::vector<StorageRef> blocks;
+  for (int i = 0; i < 800; ++i) blocks.push_back(allocate(kMiB / 4));  // 200 MiB in chunks of 32 MiB
+  const size_t full = memory_stats().bytes_reserved;
+  CHECK(full >= before + 160 * kMiB);
+  const StorageRef kept = blocks[400];
+  std::memset(kept->data, 7, kept->bytes);
+  blocks.clear();
+  const size_t released = release_cached_memory();
+  CHECK(released >= 128 * kMiB);
+  CHECK(memory_stats().bytes_reserved + released == full);
+  CHECK(memory_stats().bytes_reserved <= before + 64 * kMiB);
+  CHECK(release_cached_memory() == 0);
+  CHECK(std::all_of(kept->data, kept->data + kept->bytes, [](std::byte b) { return b == std::byte{7}; }));
+  // What is left and what is new go on working.
+  for (int i = 0; i < 300; ++i) blocks.push_back(allocate(kMiB / 4));
+  for (size_t i = 0; i < blocks.size(); ++i) std::memset(blocks[i]->data, static_cast<int>(i), blocks[i]->bytes);
+  for (size_t i = 0; i < blocks.size(); ++i) CHECK(static_cast<size_t>(blocks[i]->data[100]) == i % 256);
+  CHECK(kept->data[100] == std::byte{7});
+}
+
+TEST_CASE("a storage moves into another with all its handles", "[storage]") {
+  const size_t in_use = memory_stats().bytes_in_use;
+  {
+    StorageRef large = allocate(1000);
+    StorageRef small = allocate(64);
+    const StorageRef handle = small;
+    const size_t both = memory_stats().bytes_in_use;
+    small.move_into(large, 128);
+    CHECK(handle->data == large->data + 128);
+    CHECK(memory_stats().bytes_in_use == both - 64);
+    CHECK_FALSE(large.unique());
+    std::byte* const address = large->data;
+    large = StorageRef();  // lives as long as its part
+    CHECK(handle->data == address + 128);
+    StorageRef other = allocate(64);
+    small.move_into(other, 0);
+    CHECK(handle->data == other->data);
+    CHECK(testing::error_text<ValueError>([&] { small.move_into(other, 1); }).find("64 bytes at 1") !=
+          std::string::npos);
+    CHECK_THROWS_AS(other.move_into(other, 0), ValueError);
+    CHECK_THROWS_AS(allocate(8).move_into(small, 0), ValueError);
+  }
+  CHECK(memory_stats().bytes_in_use == in_use);
+}
+
 }  // namespace
 }  // namespace attune

@@ -97,8 +97,9 @@ TEST_CASE("values and gradients live in flat buffers that handles follow", "[opt
   Sgd optimizer(Named{{"a", a}, {"wide", wide}, {"b", b}, {"again", same}}, {.learning_rate = 1});
   CHECK(numbers(a.value()) == before);
   CHECK(same.value().raw() == a.value().raw());
-  CHECK(a.value().storage().get() == b.value().storage().get());
-  CHECK(a.value().storage().get() != wide.value().storage().get());
+  CHECK(a.value().storage()->parent != nullptr);
+  CHECK(a.value().storage()->parent == b.value().storage()->parent);
+  CHECK(a.value().storage()->parent != wide.value().storage()->parent);
   CHECK(b.value().raw() - a.value().raw() == 64);
   CHECK(reinterpret_cast<uintptr_t>(b.value().raw()) % 64 == 0);
   CHECK(numbers(b.grad()) == std::vector<double>(7, 2));  // had one before
@@ -418,6 +419,45 @@ TEST_CASE("a steady step allocates nothing", "[optim][memory]") {
     CHECK(memory_stats().system_allocations == before.system_allocations);
     CHECK(memory_stats().bytes_in_use == before.bytes_in_use);
   }
+}
+
+TEST_CASE("tensors taken before an optimizer was made go on being the parameters", "[optim]") {
+  const Variable a = leaf({3, 5}, 1, DType::kFloat32);
+  const Tensor taken = a.value();
+  const Tensor row = a.value().select(0, 1);
+  const auto same = [&] { return numbers(taken) == numbers(a.value()) && numbers(row)[2] == numbers(a.value())[7]; };
+  {
+    Sgd optimizer(Named{{"a", a}}, {.learning_rate = 1});
+    give(a, Tensor::full({3, 5}, 2));
+    optimizer.step();
+    CHECK(same());
+    Tensor(taken).fill_(9);
+    CHECK(numbers(a.value()) == std::vector<double>(15, 9));
+    // Another one takes it over, and the first takes it back.
+    Sgd second(Named{{"a", a}}, {.learning_rate = 1});
+    give(a, Tensor::full({3, 5}, 2));
+    second.step();
+    CHECK(numbers(taken) == std::vector<double>(15, 7));
+    give(a, Tensor::full({3, 5}, 3));
+    optimizer.step();
+    CHECK(numbers(taken) == std::vector<double>(15, 4));
+    CHECK(same());
+  }
+  Tensor(taken).fill_(1);  // the optimizers are gone
+  CHECK(numbers(a.value()) == std::vector<double>(15, 1));
+}
+
+TEST_CASE("an optimizer refuses parameters whose handles it would leave behind", "[optim][errors]") {
+  Tensor shared = random({6}, 1);
+  const Variable part(shared.slice(0, 0, 3), true);
+  CHECK(error_text<ValueError>([&] { Sgd(Named{{"part", part}}); }).find("'part'") != std::string::npos);
+  const Variable turned(Tensor(random({2, 3}, 1)).transpose(0, 1), true);  // nobody else holds it
+  const std::vector<double> before = numbers(turned.value());
+  const Sgd fine(Named{{"turned", turned}});
+  CHECK(numbers(turned.value()) == before);
+  const Variable one(shared, true), two(shared, true);
+  CHECK(error_text<ValueError>([&] { Sgd(Named{{"one", one}, {"two", two}}); }).find("'one' and 'two'") !=
+        std::string::npos);
 }
 
 }  // namespace
