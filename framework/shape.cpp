@@ -17,8 +17,12 @@ Shape::Shape(std::span<const int64_t> dims) : rank_(static_cast<int>(dims.size()
 
 int64_t Shape::numel() const {
   int64_t n = 1;
-  for (int64_t dim : *this) n *= dim;
-  return n;
+  bool overflow = false;
+  for (int64_t dim : *this) overflow |= __builtin_mul_overflow(n, dim, &n);
+  if (!overflow) [[likely]]
+    return n;
+  if (std::find(begin(), end(), 0) != end()) return 0;
+  fail<ShapeError>("Shape: {} has more elements than can be counted, at most 2^63 - 1", *this);
 }
 
 int Shape::axis(int axis) const {

@@ -19,6 +19,7 @@ class Shape {
   explicit Shape(std::span<const int64_t> dims);
 
   int rank() const { return rank_; }
+  /// Product of the extents. Throws ShapeError where int64 does not hold it.
   int64_t numel() const;
   /// Extent of an axis; negative axes count from the end. Throws ShapeError outside the rank.
   int64_t dim(int axis) const { return dims_[static_cast<size_t>(this->axis(axis))]; }

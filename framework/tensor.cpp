@@ -33,7 +33,7 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device
 }
 
 template <class T>
-Tensor Tensor::from(std::span<const T> values, const Shape& shape, Device device) {
+Tensor Tensor::copy_of(std::span<const T> values, const Shape& shape, Device device) {
   require<ShapeError>(static_cast<int64_t>(values.size()) == shape.numel(),
                       "Tensor::from: {} values given for shape {}, which holds {}", values.size(), shape,
                       shape.numel());
@@ -43,29 +43,37 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape, Device device
 }
 
 template <class T>
-std::vector<T> Tensor::to_vector() const {
+std::vector<T> Tensor::copy_to_vector() const {
+  check_defined("to_vector");
   const Tensor host = to(Device::cpu()).contiguous();
   const T* begin = host.data<T>();
   return std::vector<T>(begin, begin + host.numel());
 }
 
-template Tensor Tensor::from(std::span<const float>, const Shape&, Device);
-template Tensor Tensor::from(std::span<const double>, const Shape&, Device);
-template Tensor Tensor::from(std::span<const bfloat16>, const Shape&, Device);
-template Tensor Tensor::from(std::span<const int64_t>, const Shape&, Device);
-template Tensor Tensor::from(std::span<const bool>, const Shape&, Device);
-template std::vector<float> Tensor::to_vector() const;
-template std::vector<double> Tensor::to_vector() const;
-template std::vector<bfloat16> Tensor::to_vector() const;
-template std::vector<int64_t> Tensor::to_vector() const;
+template Tensor Tensor::copy_of(std::span<const float>, const Shape&, Device);
+template Tensor Tensor::copy_of(std::span<const double>, const Shape&, Device);
+template Tensor Tensor::copy_of(std::span<const bfloat16>, const Shape&, Device);
+template Tensor Tensor::copy_of(std::span<const int64_t>, const Shape&, Device);
+template Tensor Tensor::copy_of(std::span<const bool>, const Shape&, Device);
+template std::vector<float> Tensor::copy_to_vector() const;
+template std::vector<double> Tensor::copy_to_vector() const;
+template std::vector<bfloat16> Tensor::copy_to_vector() const;
+template std::vector<int64_t> Tensor::copy_to_vector() const;
+template std::vector<bool> Tensor::copy_to_vector() const;
+
+void Tensor::fail_range(const char* who, size_t index, const char* type) {
+  fail<ValueError>("{}: element {} is outside what {} holds", who, index, type);
+}
 
 double Tensor::item() const {
+  check_defined("item");
   require<ShapeError>(numel() == 1, "Tensor::item: shape {} holds {} elements, expected 1", shape_, numel());
   const Tensor value = to(Device::cpu()).to(DType::kFloat64);
   return *value.data<double>();
 }
 
 Tensor Tensor::view(const Shape& shape) const {
+  check_defined("view");
   require<ShapeError>(shape.numel() == numel(), "Tensor::view: shape {} holds {} elements, {} holds {}", shape_,
                       numel(), shape, shape.numel());
   Tensor out = *this;
@@ -113,6 +121,7 @@ Tensor Tensor::transpose(int axis_a, int axis_b) const {
 }
 
 Tensor Tensor::permute(std::span<const int> axes) const {
+  check_defined("permute");
   require<ShapeError>(static_cast<int>(axes.size()) == rank(), "Tensor::permute: {} axes given for shape {}",
                       axes.size(), shape_);
   Tensor out = *this;
@@ -152,6 +161,8 @@ Tensor Tensor::select(int axis, int64_t index) const {
 Tensor Tensor::expand(const Shape& shape) const {
   require<ShapeError>(broadcast_shapes(shape_, shape, "Tensor::expand") == shape,
                       "Tensor::expand: shape {} cannot be expanded to {}", shape_, shape);
+  check_defined("expand");
+  (void)shape.numel();  // refuses what cannot be counted
   Tensor out = *this;
   out.shape_ = shape;
   out.strides_ = shape;
@@ -163,6 +174,7 @@ Tensor Tensor::expand(const Shape& shape) const {
 }
 
 Tensor Tensor::unsqueeze(int axis) const {
+  check_defined("unsqueeze");
   Tensor out = *this;
   const int at = axis < 0 ? axis + rank() + 1 : axis;
   require<ShapeError>(at >= 0 && at <= rank(), "Tensor::unsqueeze: axis {} is outside shape {}", axis, shape_);
@@ -178,6 +190,7 @@ Tensor Tensor::squeeze(int axis) const {
 }
 
 Tensor Tensor::as_strided(const Shape& shape, const Strides& strides, int64_t offset) const {
+  check_defined("as_strided");
   Tensor out = *this;
   out.shape_ = shape;
   out.strides_ = strides;
@@ -190,15 +203,17 @@ Tensor Tensor::reshape(const Shape& shape) const {
   return contiguous().view(shape);
 }
 
-Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
+Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }  // of undefined: undefined
 
 Tensor Tensor::clone() const {
+  check_defined("clone");
   Tensor out = empty(shape_, dtype_, device());
   kernels::copy(*this, out);
   return out;
 }
 
 Tensor Tensor::to(DType dtype) const {
+  check_defined("to");
   if (dtype == dtype_) return *this;
   Tensor out = empty(shape_, dtype, device());
   kernels::copy(*this, out);
@@ -206,6 +221,7 @@ Tensor Tensor::to(DType dtype) const {
 }
 
 Tensor Tensor::to(Device target) const {
+  check_defined("to");
   if (target == device()) return *this;
   const Tensor from = contiguous();
   const size_t bytes = static_cast<size_t>(numel()) * dtype_size(dtype_);
@@ -224,11 +240,14 @@ Tensor Tensor::to(Device target) const {
 }
 
 void Tensor::fill_(double value) {
+  check_defined("fill_");
   kernels::fill(*this, value);
   bump_version();
 }
 
 void Tensor::copy_(const Tensor& source) {
+  check_defined("copy_");
+  require<ValueError>(source.defined(), "Tensor::copy_: the source is an undefined tensor; there is nothing to copy");
   const Tensor near = source.to(device());
   kernels::copy(near.shape() == shape_ ? near : near.expand(shape_), *this);
   bump_version();
@@ -237,6 +256,14 @@ void Tensor::copy_(const Tensor& source) {
 std::string Tensor::to_string() const {
   if (!defined()) return "undefined tensor";
   return fmt::format("{} {} on {}", dtype_name(dtype_), shape_, device());
+}
+
+void Tensor::check_defined(const char* who) const {
+  require<ValueError>(
+      defined(),
+      "Tensor::{}: the tensor is undefined; it was made by Tensor(), or it is the gradient of a leaf that "
+      "has none (defined() tells)",
+      who);
 }
 
 void Tensor::check_dtype(DType expected) const {

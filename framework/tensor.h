@@ -1,9 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "framework/device.h"
@@ -24,13 +28,12 @@ class Tensor {
   static Tensor empty(const Shape& shape, DType dtype = DType::kFloat32, Device device = Device::cpu());
   static Tensor zeros(const Shape& shape, DType dtype = DType::kFloat32, Device device = Device::cpu());
   static Tensor full(const Shape& shape, double value, DType dtype = DType::kFloat32, Device device = Device::cpu());
-  /// Copies `values` in row-major order. Throws ShapeError when their number differs from the shape's.
+  /// Copies `values` in row-major order. Integers of other widths than 64 bits become int64. Throws ShapeError when
+  /// their number differs from the shape's, ValueError for an integer that int64 does not hold.
   template <class T>
   static Tensor from(std::span<const T> values, const Shape& shape, Device device = Device::cpu());
   template <class T>
-  static Tensor from(const std::vector<T>& values, const Shape& shape, Device device = Device::cpu()) {
-    return from(std::span<const T>(values), shape, device);
-  }
+  static Tensor from(const std::vector<T>& values, const Shape& shape, Device device = Device::cpu());
   /// Uninitialised, contiguous, with the shape, dtype and device of `other`.
   static Tensor empty_like(const Tensor& other) { return empty(other.shape_, other.dtype_, other.device()); }
   static Tensor zeros_like(const Tensor& other) { return zeros(other.shape_, other.dtype_, other.device()); }
@@ -53,15 +56,18 @@ class Tensor {
     return true;
   }
   /// Raised by every in-place change to the storage, through any view of it.
-  uint32_t version() const { return storage_ ? storage_->version : 0; }
-  /// Marks the storage as changed in place. Kernels that write into an existing tensor call it through their op.
+  uint32_t version() const { return storage_ ? storage_->version.load(std::memory_order_relaxed) : 0; }
+  /// Marks the storage as changed in place.
   void bump_version() {
-    if (storage_) ++storage_->version;
+    if (storage_) storage_->bump_version();
   }
   const StorageRef& storage() const { return storage_; }
   int64_t offset() const { return offset_; }
 
-  /// First element. Throws DTypeError when T is not the element type.
+  /// Pointer to the first element; nullptr for an undefined tensor. Throws DTypeError when T is not the element type.
+  ///
+  /// The pointer of a tensor that is not const is there to be written through: taking it raises version(). Write
+  /// at once, and take the pointer anew after the tensor has been used in an op; read through a const tensor.
   template <class T>
   T* data() {
     check_dtype(kDTypeOf<T>);
@@ -72,12 +78,18 @@ class Tensor {
     check_dtype(kDTypeOf<T>);
     return reinterpret_cast<const T*>(raw());
   }
-  std::byte* raw() { return storage_ ? storage_->data + offset_ * static_cast<int64_t>(dtype_size(dtype_)) : nullptr; }
-  const std::byte* raw() const { return const_cast<Tensor*>(this)->raw(); }
+  std::byte* raw() {
+    bump_version();
+    return const_cast<std::byte*>(std::as_const(*this).raw());
+  }
+  const std::byte* raw() const {
+    return storage_ ? storage_->data + offset_ * static_cast<int64_t>(dtype_size(dtype_)) : nullptr;
+  }
 
   /// The single element, converted. Throws ShapeError unless numel() == 1. Waits for the device.
   double item() const;
-  /// All elements in row-major order. Throws DTypeError when T is not the element type. Waits for the device.
+  /// All elements in row-major order. T: the element type, or an integer type for a tensor of int64. Throws DTypeError
+  /// when T is another type, ValueError for an element that T does not hold. Waits for the device.
   template <class T>
   std::vector<T> to_vector() const;
 
@@ -122,7 +134,13 @@ class Tensor {
   std::string to_string() const;
 
  private:
+  template <class T>
+  static Tensor copy_of(std::span<const T> values, const Shape& shape, Device device);
+  template <class T>
+  std::vector<T> copy_to_vector() const;
+  [[noreturn]] static void fail_range(const char* who, size_t index, const char* type);
   void check_dtype(DType expected) const;
+  void check_defined(const char* who) const;
 
   StorageRef storage_;
   int64_t offset_ = 0;  // in elements
@@ -130,5 +148,67 @@ class Tensor {
   Strides strides_;
   DType dtype_ = DType::kFloat32;
 };
+
+namespace detail {
+
+/// A C++ type that is an element type of tensors.
+template <class T>
+inline constexpr bool kIsElement = std::is_same_v<T, float> || std::is_same_v<T, double> ||
+                                   std::is_same_v<T, bfloat16> || std::is_same_v<T, int64_t> || std::is_same_v<T, bool>;
+
+/// An integer type that is converted to and from int64.
+template <class T>
+inline constexpr bool kIsOtherInteger =
+    std::is_integral_v<T> && !kIsElement<T> && !std::is_same_v<T, char> && !std::is_same_v<T, wchar_t> &&
+    !std::is_same_v<T, char8_t> && !std::is_same_v<T, char16_t> && !std::is_same_v<T, char32_t>;
+
+template <class T>
+constexpr void require_element() {
+  static_assert(kIsElement<T> || kIsOtherInteger<T>,
+                "a Tensor holds float, double, bfloat16, int64_t or bool; other integers are converted to int64_t");
+}
+
+}  // namespace detail
+
+template <class T>
+Tensor Tensor::from(std::span<const T> values, const Shape& shape, Device device) {
+  detail::require_element<T>();
+  if constexpr (detail::kIsElement<T>) {
+    return copy_of(values, shape, device);
+  } else if constexpr (detail::kIsOtherInteger<T>) {
+    std::vector<int64_t> wide(values.size());
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (!std::in_range<int64_t>(values[i])) fail_range("Tensor::from", i, "int64");
+      wide[i] = static_cast<int64_t>(values[i]);
+    }
+    return copy_of(std::span<const int64_t>(wide), shape, device);
+  }
+}
+
+template <class T>
+Tensor Tensor::from(const std::vector<T>& values, const Shape& shape, Device device) {
+  if constexpr (std::is_same_v<T, bool>) {  // holds bits, not an array of bool
+    const auto copy = std::make_unique<bool[]>(values.size());
+    std::copy(values.begin(), values.end(), copy.get());
+    return copy_of(std::span<const bool>(copy.get(), values.size()), shape, device);
+  } else {
+    return from(std::span<const T>(values), shape, device);
+  }
+}
+
+template <class T>
+std::vector<T> Tensor::to_vector() const {
+  detail::require_element<T>();
+  if constexpr (detail::kIsElement<T>) {
+    return copy_to_vector<T>();
+  } else if constexpr (detail::kIsOtherInteger<T>) {
+    std::vector<T> narrow;
+    for (const int64_t value : copy_to_vector<int64_t>()) {
+      if (!std::in_range<T>(value)) fail_range("Tensor::to_vector", narrow.size(), "the type asked for");
+      narrow.push_back(static_cast<T>(value));
+    }
+    return narrow;
+  }
+}
 
 }  // namespace attune

@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -171,10 +172,14 @@ TEST_CASE("changes in place raise the version through every view", "[tensor]") {
   Tensor view = x.select(0, 1);
   const uint32_t before = x.version();
   view.fill_(1);
-  CHECK(x.version() == before + 1);
+  const uint32_t filled = x.version();
+  CHECK(filled > before);
+  const Tensor apart = x.clone();
+  const uint32_t cloned = apart.version();
+  CHECK(x.version() == filled);
   x.copy_(view);
-  CHECK(view.version() == before + 2);
-  CHECK(x.clone().version() == 0);
+  CHECK(view.version() > filled);
+  CHECK(apart.version() == cloned);
 }
 
 TEST_CASE("broadcasting aligns axes at the end", "[tensor]") {
@@ -191,6 +196,84 @@ TEST_CASE("an uncountable number of elements is refused", "[tensor][errors]") {
   const int64_t huge = int64_t{1} << 40;
   CHECK_THROWS_AS(Tensor::empty({huge, huge}), Error);
   CHECK_THROWS_AS(Tensor::empty({huge, 64}), Error);
+}
+
+TEST_CASE("undefined tensors are errors that say what was tried", "[tensor][errors]") {
+  const Tensor none;
+  Tensor target = Tensor::zeros({2});
+  const std::vector<std::pair<const char*, std::function<void()>>> tries{
+      {"item", [&] { (void)none.item(); }},
+      {"to_vector", [&] { (void)none.to_vector<float>(); }},
+      {"to_vector", [&] { (void)none.to_vector<int64_t>(); }},
+      {"clone", [&] { (void)none.clone(); }},
+      {"to", [&] { (void)none.to(DType::kFloat64); }},
+      {"to", [&] { (void)none.to(Device::cpu()); }},
+      {"view", [&] { (void)none.view({1}); }},
+      {"view", [&] { (void)none.reshape({1}); }},
+      {"expand", [&] { (void)none.expand({2}); }},
+      {"permute", [&] { (void)none.permute({}); }},
+      {"unsqueeze", [&] { (void)none.unsqueeze(0); }},
+      {"as_strided", [&] { (void)none.as_strided({1}, {1}); }},
+      {"fill_", [&] { Tensor().fill_(1); }},
+      {"fill_", [&] { Tensor().zero_(); }},
+      {"copy_", [&] { Tensor().copy_(target); }},
+      {"copy_", [&] { target.copy_(none); }},
+  };
+  for (const auto& [method, attempt] : tries) {
+    INFO(method);
+    const std::string text = error_text<ValueError>(attempt);
+    CHECK(says(text, {method, "undefined"}));
+  }
+  CHECK_THROWS_AS(none.transpose(0, 0), ShapeError);
+  CHECK_THROWS_AS(none.slice(0, 0, 1), ShapeError);
+  CHECK_THROWS_AS(none.select(0, 0), ShapeError);
+  CHECK_THROWS_AS(none.squeeze(0), ShapeError);
+  CHECK(none.data<float>() == nullptr);
+  CHECK_FALSE(none.contiguous().defined());
+  CHECK(none.to_string() == "undefined tensor");
+}
+
+TEST_CASE("shapes of more elements than can be counted are errors", "[tensor][errors]") {
+  const int64_t large = int64_t{1} << 40;
+  const Tensor empty = Tensor::empty({0});
+  CHECK(says(error_text<ShapeError>([&] { (void)empty.view({int64_t{1} << 62, 4}); }), {"4611686018427387904, 4"}));
+  CHECK(says(error_text<ShapeError>([&] { (void)Tensor::zeros({1}).expand({large, large}); }), {"1099511627776"}));
+  CHECK_THROWS_AS((Shape{large, large}.numel()), ShapeError);
+  CHECK(Shape{large, large, 0}.numel() == 0);
+  CHECK(Shape{int64_t{1} << 62}.numel() == int64_t{1} << 62);
+  CHECK(empty.view({large, 0, 5}).numel() == 0);
+}
+
+TEST_CASE("integers of other widths become int64 and come back", "[tensor]") {
+  const Tensor x = Tensor::from(std::vector<int>{1, -2, 3}, {3});
+  CHECK(x.dtype() == DType::kInt64);
+  CHECK(x.to_vector<int64_t>() == std::vector<int64_t>{1, -2, 3});
+  CHECK(x.to_vector<int>() == std::vector<int>{1, -2, 3});
+  CHECK(Tensor::from(std::vector<uint8_t>{0, 255}, {2}).to_vector<uint8_t>() == std::vector<uint8_t>{0, 255});
+  CHECK(Tensor::from(std::vector<size_t>{7}, {1}).item() == 7);
+  CHECK(says(error_text<ValueError>([&] { (void)x.to_vector<uint8_t>(); }), {"element 1"}));
+  CHECK(says(error_text<ValueError>([] {
+               (void)Tensor::from(std::vector<uint64_t>{1, ~uint64_t{0}}, {2});
+             }),
+             {"element 1", "int64"}));
+  CHECK_THROWS_AS(Tensor::from(std::vector<float>{1}, {1}).to_vector<int>(), DTypeError);
+  const std::vector<bool> flags{true, false, true};
+  CHECK(Tensor::from(flags, {3}).dtype() == DType::kBool);
+  CHECK(Tensor::from(flags, {3}).to_vector<bool>() == flags);
+}
+
+TEST_CASE("a pointer that may be written through raises the version, one that may not does not", "[tensor]") {
+  Tensor x = counted({2, 3});
+  const uint32_t made = x.version();
+  (void)std::as_const(x).data<float>();
+  (void)std::as_const(x).raw();
+  (void)x.to_vector<float>();
+  CHECK(x.version() == made);
+  x.data<float>()[0] = 5;
+  CHECK(x.version() != made);
+  const uint32_t written = x.version();
+  (void)x.select(0, 1).raw();  // of a temporary, hence not const
+  CHECK(x.version() != written);
 }
 
 }  // namespace
