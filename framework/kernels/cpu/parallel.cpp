@@ -1,5 +1,7 @@
 #include "framework/kernels/cpu/parallel.h"
 
+#include <cxxabi.h>
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -9,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -45,16 +48,22 @@ thread_local bool inside_run = false;
 // every few microseconds and waking a sleeping thread costs more than most of its chunks; then they sleep.
 class Pool {
  public:
+  /// Throws DeviceError, and leaves no thread behind, where the system starts fewer.
   explicit Pool(int threads) : slots_(static_cast<size_t>(threads)) {
-    for (int i = 1; i < threads; ++i) {
-      workers_.emplace_back([this, i] { work(static_cast<size_t>(i)); });
+    try {
+      workers_.reserve(slots_.size());
+      for (int i = 1; i < threads; ++i) {
+        workers_.emplace_back([this, i] { work(static_cast<size_t>(i)); });
+      }
+    } catch (const std::exception& error) {
+      const size_t started = workers_.size() + 1;
+      stop();
+      fail<DeviceError>("{} threads asked for, {} can be started ({}); ask for fewer: --threads, set_num_threads",
+                        threads, started, error.what());
     }
   }
 
-  ~Pool() {
-    for (size_t i = 1; i < slots_.size(); ++i) publish(slots_[i], kStop);
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~Pool() { stop(); }
 
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -71,18 +80,15 @@ class Pool {
     done_.store(0, std::memory_order_relaxed);
     failed_.store(false, std::memory_order_relaxed);
     ++generation_;
-    for (int64_t i = 1; i < threads; ++i) publish(slots_[static_cast<size_t>(i)], 2 * generation_);
-    share(0);
-    // A worker that has not begun (descheduled, still waking) loses its share to the caller.
-    for (int64_t i = 1; i < threads; ++i) {
-      if (claim(slots_[static_cast<size_t>(i)], 2 * generation_)) share(i);
-    }
-    for (int spins = 0; done_.load(std::memory_order_acquire) != threads; ++spins) {
-      if (spins < 4096) {
-        pause();
-      } else {
-        std::this_thread::yield();
-      }
+    {
+      // Also while a cancelled caller unwinds: the workers use its stack.
+      struct Finish {
+        Pool& pool;
+        int64_t threads;
+        ~Finish() { pool.finish(threads); }
+      } finish{*this, threads};
+      for (int64_t i = 1; i < threads; ++i) publish(slots_[static_cast<size_t>(i)], 2 * generation_);
+      share(0);
     }
     if (failed_.load(std::memory_order_relaxed)) std::rethrow_exception(std::exchange(error_, nullptr));
   }
@@ -105,19 +111,51 @@ class Pool {
     return slot.state.compare_exchange_strong(open, open + 1, std::memory_order_acq_rel);
   }
 
+  void stop() {
+    for (size_t i = 1; i <= workers_.size(); ++i) publish(slots_[i], kStop);
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  void finish(int64_t threads) {
+    // A worker that has not begun (descheduled, still waking) loses its share to the caller.
+    for (int64_t i = 1; i < threads; ++i) {
+      if (claim(slots_[static_cast<size_t>(i)], 2 * generation_)) share(i);
+    }
+    for (int spins = 0; done_.load(std::memory_order_acquire) != threads; ++spins) {
+      if (spins < 4096) {
+        pause();
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  }
+
   // Chunk `first`, then whatever is left. The first exception of all is kept for the caller and ends the run early.
   void share(int64_t first) {
+    struct Done {
+      Pool& pool;
+      ~Done() {
+        inside_run = false;
+        pool.done_.fetch_add(1, std::memory_order_release);
+      }
+    } done{*this};
     inside_run = true;
     try {
       for (int64_t chunk = first; chunk < chunks_; chunk = next_.fetch_add(1, std::memory_order_relaxed)) {
         task_(context_, chunk);
       }
+    } catch (const abi::__forced_unwind&) {
+      // The thread is being cancelled, or ends by pthread_exit(): must go on. Its share is lost; others are told.
+      fail_run(std::make_exception_ptr(Error("a thread was cancelled while it took part in an op")));
+      throw;
     } catch (...) {
-      next_.store(chunks_, std::memory_order_relaxed);
-      if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
+      fail_run(std::current_exception());
     }
-    inside_run = false;
-    done_.fetch_add(1, std::memory_order_release);
+  }
+
+  void fail_run(std::exception_ptr error) {
+    next_.store(chunks_, std::memory_order_relaxed);
+    if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::move(error);
   }
 
   void work(size_t index) {
@@ -164,9 +202,19 @@ struct PoolOwner {
   std::atomic<int> threads{available_cores()};
 };
 
+// Never destroyed: ops may run in destructors of static objects, and exit() may be called by a worker, which could not
+// wait for itself. A child of fork() has none of the threads: it begins with a pool of its own, and this one is left.
 PoolOwner& owner() {
-  static PoolOwner instance;
-  return instance;
+  static PoolOwner* const instance = [] {
+    static PoolOwner* made = new PoolOwner;
+    pthread_atfork(nullptr, nullptr, [] {
+      new (&made->mutex) std::mutex;
+      (void)made->pool.release();
+      inside_run = false;
+    });
+    return made;
+  }();
+  return *instance;
 }
 
 }  // namespace
