@@ -1,5 +1,6 @@
 #include "framework/random.h"
 
+#include <atomic>
 #include <cmath>
 #include <numbers>
 
@@ -52,11 +53,31 @@ Tensor RandomStream::normal(const Shape& shape, double mean, double stddev, DTyp
   return fill(shape, dtype, "RandomStream::normal", [&] { return mean + stddev * normal(); });
 }
 
+namespace {
+
+std::atomic<uint64_t> process_seed{0};
+std::atomic<uint64_t> threads_seeded{0};
+
+uint64_t seed_of_next_thread() {
+  const uint64_t seed = process_seed.load(std::memory_order_relaxed);
+  const uint64_t thread = threads_seeded.fetch_add(1, std::memory_order_relaxed);
+  if (thread == 0) return seed;
+  // Not seed + thread: neighbouring seeds are what people choose.
+  const PhiloxBlock block = philox(~seed, thread);
+  return (static_cast<uint64_t>(block.word[1]) << 32) | block.word[0];
+}
+
+}  // namespace
+
 RandomStream& default_stream() {
-  thread_local RandomStream stream(0);
+  thread_local RandomStream stream(seed_of_next_thread());
   return stream;
 }
 
-void manual_seed(uint64_t seed) { default_stream() = RandomStream(seed); }
+void manual_seed(uint64_t seed) {
+  RandomStream& stream = default_stream();
+  stream = RandomStream(seed);
+  process_seed.store(seed, std::memory_order_relaxed);
+}
 
 }  // namespace attune

@@ -75,9 +75,12 @@ class RandomStream {
   RandomState state_;
 };
 
-/// The stream that dropout and initialisers use in this thread unless told otherwise.
+/// The stream that dropout and initialisers use in this thread unless told otherwise. Every thread has its own, and no
+/// two are alike: the first thread of the process that draws has the process's seed (0 unless manual_seed() was
+/// called), the others have seeds that follow from it and from the order in which threads first draw. For the same
+/// draws in every run, a thread calls manual_seed().
 RandomStream& default_stream();
-/// Restarts default_stream() of this thread.
+/// Restarts default_stream() of this thread, and sets the seed from which threads get theirs that have not drawn yet.
 void manual_seed(uint64_t seed);
 
 }  // namespace attune

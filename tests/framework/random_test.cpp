@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "framework/error.h"
@@ -128,6 +129,23 @@ TEST_CASE("the default stream belongs to its thread and restarts with manual_see
   }).join();
   CHECK(elsewhere == first);
   CHECK(default_stream().state().offset == 1);
+  default_stream().set_state(before);
+}
+
+TEST_CASE("threads that were not seeded draw different numbers", "[random]") {
+  const RandomState before = default_stream().state();
+  const auto first_words = [](int threads) {
+    std::set<uint64_t> words{default_stream().next_uint32()};
+    for (int i = 0; i < threads; ++i) {
+      std::thread([&] { words.insert(default_stream().next_uint32()); }).join();
+    }
+    return words;
+  };
+  CHECK(first_words(8).size() == 9);
+  manual_seed(77);
+  CHECK(default_stream().state() == RandomState{77, 0});
+  CHECK(first_words(8).size() == 9);
+  manual_seed(before.seed);
   default_stream().set_state(before);
 }
 
