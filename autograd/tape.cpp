@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
+#include <string>
 
 #include "autograd/tape_hook.h"
 #include "framework/fail.h"
@@ -24,6 +26,36 @@ void update_watched() { watched = anomaly || hook != nullptr; }
 std::atomic<uint64_t> generations{0};
 uint64_t next_generation() { return generations.fetch_add(1, std::memory_order_relaxed) + 1; }
 
+// For messages of AnomalyMode, which of forty linears it was: the last parameter that an op of this thread has used.
+thread_local std::string last_parameter;
+
+const std::string* parameter_of(std::span<const Variable* const> inputs) {
+  for (const Variable* input : inputs) {
+    if (input->is_leaf() && !input->leaf()->name.empty()) return &input->leaf()->name;
+  }
+  return nullptr;
+}
+
+int64_t first_non_finite(const Tensor& tensor) {
+  int64_t bad = -1;
+  if (tensor.defined() && is_floating(tensor.dtype())) kernels::find_non_finite(tensor, bad);
+  return bad;
+}
+
+/// own: the op uses the parameter itself.
+[[noreturn]] void fail_non_finite(const char* op, const std::string& parameter, bool own, const char* what,
+                                  const Tensor& tensor, int64_t position) {
+  Shape index = tensor.shape();
+  for (int axis = tensor.rank() - 1; axis >= 0; --axis) {
+    index[axis] = position % tensor.shape()[axis];
+    position /= tensor.shape()[axis];
+  }
+  const std::string where =
+      parameter.empty() ? std::string() : fmt::format(" {} '{}'", own ? "with" : "after the op with", parameter);
+  fail<ValueError>("{}{}: {} of shape {} holds the first NaN or infinity, at index {}", op, where, what, tensor.shape(),
+                   index);
+}
+
 }  // namespace
 
 NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
@@ -44,9 +76,19 @@ TapeHook::~TapeHook() {
 void TapeHook::computed(const char*, std::span<const Variable* const>, std::span<const Tensor* const>) {}
 void TapeHook::backward(BackwardStep& step) { step.run(); }
 
+// Of a type without destructor, so that ops in destructors of static objects, which run later than those of
+// thread_local ones, find a tape as well.
 Tape& Tape::current() {
-  thread_local Tape tape;
-  return tape;
+  struct Owner {
+    Tape** tape;
+    ~Owner() { delete std::exchange(*tape, nullptr); }
+  };
+  thread_local Tape* tape = nullptr;
+  if (tape == nullptr) [[unlikely]] {
+    tape = new Tape;
+    thread_local Owner owner{&tape};
+  }
+  return *tape;
 }
 
 Tape::Tape() : generation_(next_generation()) {}
@@ -61,6 +103,7 @@ void Tape::clear() {
   slots_.clear();
   block_ = 0;
   block_used_ = 0;
+  next_size_check_ = 0;
   generation_ = next_generation();
 }
 
@@ -88,24 +131,32 @@ uint32_t Tape::slot_of(const Variable& input, const char* name) {
     return input.slot_;
   }
   Leaf& leaf = *input.leaf_;
-  if (leaf.generation != generation_) {
-    leaf.generation = generation_;
-    leaf.slot = static_cast<uint32_t>(slots_.size());
-    Slot& slot = slots_.emplace_back();
-    slot.shape = leaf.value.shape();
-    slot.dtype = leaf.value.dtype();
-    slot.device = leaf.value.device();
-    slot.leaf = input.leaf_;
-    slot.op = leaf.name.empty() ? "leaf" : leaf.name.c_str();
-  }
-  return leaf.slot;
+  // Generation and slot in one word: another thread's tape may record the same leaf. A leaf recorded again behind the
+  // last slot that the word holds gets another one; its gradient is the leaf's all the same.
+  constexpr int kSlotBits = 24;
+  const uint64_t held = leaf.tape_slot.load(std::memory_order_relaxed);
+  if (held >> kSlotBits == generation_) return static_cast<uint32_t>(held & ((uint64_t{1} << kSlotBits) - 1));
+  const auto index = static_cast<uint32_t>(slots_.size());
+  if (index >> kSlotBits == 0) leaf.tape_slot.store(generation_ << kSlotBits | index, std::memory_order_relaxed);
+  Slot& slot = slots_.emplace_back();
+  slot.shape = leaf.value.shape();
+  slot.dtype = leaf.value.dtype();
+  slot.device = leaf.value.device();
+  slot.leaf = input.leaf_;
+  slot.op = leaf.name.empty() ? "leaf" : leaf.name.c_str();
+  return index;
 }
 
 bool Tape::begin_node(const char* name, std::span<const Variable* const> inputs,
                       std::span<const Tensor* const> outputs) {
   if (watched) [[unlikely]] {
     if (anomaly) {
-      for (const Tensor* y : outputs) check_finite("the output", name, *y);
+      const std::string* own = parameter_of(inputs);
+      if (own != nullptr) last_parameter = *own;
+      for (const Tensor* y : outputs) {
+        const int64_t bad = first_non_finite(*y);
+        if (bad >= 0) fail_non_finite(name, last_parameter, own != nullptr, "the output", *y, bad);
+      }
     }
     if (hook != nullptr) hook->computed(name, inputs, outputs);
   }
@@ -128,7 +179,28 @@ bool Tape::begin_node(const char* name, std::span<const Variable* const> inputs,
     slot.op = name;
   }
   nodes_.push_back(node);
+  if (nodes_.size() >= next_size_check_) [[unlikely]]
+    check_size();
   return true;
+}
+
+// Evaluation without NoGrad keeps everything that it computes. Training in which a single step records this much is
+// rare.
+void Tape::check_size() {
+  constexpr size_t kFirst = 1024;
+  constexpr size_t kNodes = size_t{1} << 18;
+  constexpr size_t kBytes = size_t{1} << 30;
+  static std::atomic<bool> warned{false};
+  const size_t bytes = memory_stats().bytes_in_use;
+  if (next_size_check_ == 0) bytes_at_begin_ = bytes;
+  const size_t grown = bytes - std::min(bytes, bytes_at_begin_);
+  next_size_check_ = std::max(kFirst, 2 * nodes_.size());
+  if ((nodes_.size() < kNodes && grown < kBytes) || warned.exchange(true)) return;
+  const std::string line = fmt::format(
+      "attune: the tape holds {} ops that no backward() has consumed; {} MiB more are in use than when it was empty; "
+      "compute what needs no gradient under NoGrad\n",
+      nodes_.size(), grown >> 20);
+  std::fputs(line.c_str(), stderr);  // where that cannot be written, nothing is lost
 }
 
 void Tape::link(Variable& out, uint32_t index) const {
@@ -136,19 +208,27 @@ void Tape::link(Variable& out, uint32_t index) const {
   out.slot_ = nodes_.back().first_output + index;
 }
 
-void Tape::check_finite(const char* what, const char* name, const Tensor& tensor) const {
-  if (!tensor.defined() || !is_floating(tensor.dtype())) return;
-  int64_t bad = -1;
-  kernels::find_non_finite(tensor, bad);
-  if (bad < 0) return;
-  Shape index = tensor.shape();
-  int64_t rest = bad;
-  for (int axis = tensor.rank() - 1; axis >= 0; --axis) {
-    index[axis] = rest % tensor.shape()[axis];
-    rest /= tensor.shape()[axis];
+// A gradient of the node's formula that is not finite, as AnomalyMode reports it.
+void Tape::check_gradients(size_t index) const {
+  const Node& node = nodes_[index];
+  for (uint32_t k = 0; k < node.inputs; ++k) {
+    const uint32_t slot = inputs_[node.first_input + k];
+    if (slot == kNoSlot) continue;
+    const Slot& s = slots_[slot];
+    const bool of_leaf = s.leaf && s.leaf->grad_state == Leaf::GradState::kHeld;
+    const Tensor& gradient = of_leaf ? s.leaf->grad : s.grad;
+    const int64_t bad = first_non_finite(gradient);
+    if (bad < 0) continue;
+    // The nearest parameter that this op, or one before it, uses.
+    for (size_t i = index + 1; i-- > 0;) {
+      for (uint32_t j = 0; j < nodes_[i].inputs; ++j) {
+        const uint32_t other = inputs_[nodes_[i].first_input + j];
+        if (other == kNoSlot || !slots_[other].leaf || slots_[other].leaf->name.empty()) continue;
+        fail_non_finite(node.name, slots_[other].leaf->name, i == index, "a gradient in backward", gradient, bad);
+      }
+    }
+    fail_non_finite(node.name, {}, false, "a gradient in backward", gradient, bad);
   }
-  fail<ValueError>("{}: {} of shape {} holds the first NaN or infinity, at index {}", name, what, tensor.shape(),
-                   index);
 }
 
 void Tape::backward(const Variable& root, const Tensor& seed) {
@@ -200,15 +280,7 @@ void Tape::backward(const Variable& root, const Tensor& seed) {
         BackwardStep step(*this, i);
         observer->backward(step);
       }
-      if (anomaly) {
-        for (uint32_t k = 0; k < node.inputs; ++k) {
-          const uint32_t slot = inputs_[node.first_input + k];
-          if (slot == kNoSlot) continue;
-          const Slot& s = slots_[slot];
-          const bool of_leaf = s.leaf && s.leaf->grad_state == Leaf::GradState::kHeld;
-          check_finite("a gradient in backward", node.name, of_leaf ? s.leaf->grad : s.grad);
-        }
-      }
+      if (anomaly) check_gradients(i);
     }
     for (uint32_t k = 0; k < node.outputs; ++k) slots_[node.first_output + k].grad = Tensor();
     node.destroy(node.closure);
@@ -216,25 +288,38 @@ void Tape::backward(const Variable& root, const Tensor& seed) {
   }
 }
 
-const Tensor& Grads::dy(int i) const {
+TapeSlot& Grads::output(int i) const {
   const Tape::Node& node = tape_.nodes_[node_];
-  return tape_.slots_[node.first_output + static_cast<uint32_t>(i)].grad;
+  require<ValueError>(i >= 0 && static_cast<uint32_t>(i) < node.outputs,
+                      "{}: backward asks for the gradient of output {}, there are {}", node.name, i, node.outputs);
+  return tape_.slots_[node.first_output + static_cast<uint32_t>(i)];
 }
 
-Tensor Grads::take_dy(int i) {
+uint32_t Grads::input(int i) const {
   const Tape::Node& node = tape_.nodes_[node_];
-  return std::exchange(tape_.slots_[node.first_output + static_cast<uint32_t>(i)].grad, Tensor());
+  require<ValueError>(i >= 0 && static_cast<uint32_t>(i) < node.inputs, "{}: backward names input {}, there are {}",
+                      node.name, i, node.inputs);
+  return tape_.inputs_[node.first_input + static_cast<uint32_t>(i)];
 }
 
-bool Grads::needs(int i) const {
-  return tape_.inputs_[tape_.nodes_[node_].first_input + static_cast<uint32_t>(i)] != Tape::kNoSlot;
+TapeSlot& Grads::needed(int i) const {
+  const uint32_t slot = input(i);
+  require<ValueError>(slot != Tape::kNoSlot, "{}: input {} needs no gradient; ask needs({}) first",
+                      tape_.nodes_[node_].name, i, i);
+  return tape_.slots_[slot];
 }
+
+const Tensor& Grads::dy(int i) const { return output(i).grad; }
+
+Tensor Grads::take_dy(int i) { return std::exchange(output(i).grad, Tensor()); }
+
+bool Grads::needs(int i) const { return input(i) != Tape::kNoSlot; }
 
 void Grads::add(int i, Tensor dx) {
   const Tape::Node& node = tape_.nodes_[node_];
-  const uint32_t index = tape_.inputs_[node.first_input + static_cast<uint32_t>(i)];
+  const uint32_t index = input(i);
   if (index == Tape::kNoSlot) return;
-  Tape::Slot& slot = tape_.slots_[index];
+  TapeSlot& slot = tape_.slots_[index];
   require<ShapeError>(dx.shape() == slot.shape && dx.dtype() == slot.dtype && dx.device() == slot.device,
                       "{}: backward gave {} as the gradient of input {} (from {}), expected {} {} on {}", node.name, dx,
                       i, slot.op, dtype_name(slot.dtype), slot.shape, slot.device);
@@ -261,8 +346,7 @@ void Grads::add(int i, Tensor dx) {
 }
 
 GradTarget Grads::target(int i) {
-  const Tape::Node& node = tape_.nodes_[node_];
-  Tape::Slot& slot = tape_.slots_[tape_.inputs_[node.first_input + static_cast<uint32_t>(i)]];
+  TapeSlot& slot = needed(i);
   if (slot.leaf) {
     Leaf& leaf = *slot.leaf;
     if (!leaf.grad.defined()) leaf.grad = Tensor::empty(slot.shape, slot.dtype, slot.device);
@@ -279,8 +363,7 @@ GradTarget Grads::target(int i) {
 }
 
 Tensor Grads::accumulator(int i) {
-  const Tape::Node& node = tape_.nodes_[node_];
-  Tape::Slot& slot = tape_.slots_[tape_.inputs_[node.first_input + static_cast<uint32_t>(i)]];
+  const TapeSlot& slot = needed(i);
   const bool zeroed = slot.leaf && slot.leaf->grad_state == Leaf::GradState::kZero;
   if (slot.leaf) slot.leaf->scattered = true;
   GradTarget to = target(i);

@@ -21,6 +21,16 @@ namespace attune {
 class Tape;
 class TapeHook;
 
+/// A tensor that has a gradient during backward(): a leaf or the output of a node.
+struct TapeSlot {
+  Tensor grad;
+  Shape shape;
+  DType dtype = DType::kFloat32;
+  Device device;
+  LeafRef leaf;
+  const char* op = nullptr;
+};
+
 /// Where a gradient goes: `tensor` is contiguous; written when !accumulate, added to otherwise.
 struct GradTarget {
   Tensor tensor;
@@ -49,6 +59,9 @@ class Grads {
   friend class Tape;
   friend class BackwardStep;
   Grads(Tape& tape, uint32_t node) : tape_(tape), node_(node) {}
+  TapeSlot& output(int i) const;
+  uint32_t input(int i) const;
+  TapeSlot& needed(int i) const;
 
   Tape& tape_;
   uint32_t node_;
@@ -141,14 +154,7 @@ class Tape {
     void* closure = nullptr;
   };
 
-  struct Slot {
-    Tensor grad;
-    Shape shape;
-    DType dtype = DType::kFloat32;
-    Device device;
-    LeafRef leaf;
-    const char* op = nullptr;
-  };
+  using Slot = TapeSlot;
 
   static constexpr uint32_t kNoSlot = ~uint32_t{0};
 
@@ -160,7 +166,8 @@ class Tape {
   bool begin_node(const char* name, std::span<const Variable* const> inputs, std::span<const Tensor* const> outputs);
   void link(Variable& out, uint32_t index) const;
   uint32_t slot_of(const Variable& input, const char* name);
-  void check_finite(const char* what, const char* name, const Tensor& tensor) const;
+  void check_size();
+  void check_gradients(size_t index) const;
   void* allocate(size_t bytes);
 
   template <class F>
@@ -181,6 +188,8 @@ class Tape {
   size_t block_ = 0;
   size_t block_used_ = 0;
   uint64_t generation_;
+  size_t next_size_check_ = 0;  // number of nodes
+  size_t bytes_at_begin_ = 0;
   size_t running_node_ = 0;
   bool running_ = false;
 };
@@ -199,7 +208,8 @@ class NoGrad {
 bool grad_enabled();
 
 /// While it lives, every op of this thread checks its outputs and gradients: the first NaN or infinity throws Error
-/// naming the op, whether it arose in the forward or the backward pass, and where in the tensor.
+/// naming the op, the parameter that it or the op before it uses ("encoder.block0.attn.q.weight"), whether it arose in
+/// the forward or the backward pass, and where in the tensor.
 class AnomalyMode {
  public:
   AnomalyMode();

@@ -30,16 +30,20 @@ Variable::Variable(Tensor value, bool requires_grad) {
   leaf_ = LeafRef::make(std::move(value), true);
 }
 
-const Tensor& Leaf::as_bfloat16() {
+Tensor Leaf::as_bfloat16() {
+  const std::lock_guard lock(rounding);
   Tensor& narrow = rounded.value;
-  if (narrow.defined() && rounded.from.raw() == value.raw() && rounded.version == value.version()) return narrow;
-  if (narrow.defined() && narrow.shape() == value.shape() && narrow.device() == value.device()) {
-    kernels::copy(value, narrow);
-  } else {
-    narrow = value.to(DType::kBFloat16);
+  const Tensor& wide = value;
+  if (narrow.defined() && std::as_const(rounded.from).raw() == wide.raw() && rounded.version == wide.version()) {
+    return narrow;
   }
-  rounded.from = value;
-  rounded.version = value.version();
+  if (narrow.defined() && narrow.shape() == wide.shape() && narrow.device() == wide.device()) {
+    kernels::copy(wide, narrow);
+  } else {
+    narrow = wide.to(DType::kBFloat16);
+  }
+  rounded.from = wide;
+  rounded.version = wide.version();
   return narrow;
 }
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -21,13 +22,14 @@ struct Leaf {
   bool scattered = false;  ///< gradients are scattered into zeros: an optimizer leaves zeros behind
   std::string name;        ///< dotted module path, for messages
 
-  // The leaf's slot on the current tape; valid when `generation` is the tape's.
-  uint64_t generation = 0;
-  uint32_t slot = 0;
+  /// The leaf's slot on the tape that last recorded it: see Tape::slot_of. One word, so that tapes of several threads
+  /// may record one leaf.
+  std::atomic<uint64_t> tape_slot{0};
   std::atomic<uint32_t> references{0};
 
-  /// The value in bfloat16: rounded once, and again, in the same memory, when it has changed (Tensor::version()).
-  const Tensor& as_bfloat16();
+  /// The value in bfloat16: rounded once, and again, in the same memory, when it has changed (Tensor::version()). May
+  /// be called by several threads at once while nothing changes the value.
+  Tensor as_bfloat16();
 
   /// What as_bfloat16() last gave: valid while `from` is still the value, in the version that was rounded.
   struct Rounded {
@@ -35,6 +37,7 @@ struct Leaf {
     uint32_t version = 0;
     Tensor value;
   } rounded;
+  std::mutex rounding;  ///< held by as_bfloat16()
 };
 
 /// Counted handle to a Leaf.
@@ -66,6 +69,10 @@ class LeafRef {
 ///
 /// A Variable made from a Tensor is a leaf: with requires_grad its gradient accumulates over backward() calls until
 /// zero_grad(). A Variable returned by an op lives until the tape is consumed; its gradient dies with the tape.
+///
+/// Threads. Each has a tape and random streams of its own. Forward passes of one model, in any precision, may run in
+/// several threads at once while nothing changes its parameters, under NoGrad or not; backward() and optimizers are for
+/// one thread at a time per model, since gradients are shared. Different models may be trained in different threads.
 class Variable {
  public:
   /// Undefined; stands for an optional operand that is not there.
@@ -81,7 +88,7 @@ class Variable {
   DType dtype() const { return value().dtype(); }
   Device device() const { return value().device(); }
   /// The value in another dtype, itself where it has that. bfloat16 of a leaf is rounded once and kept until the value
-  /// changes; an optimizer's step rounds its parameters again, all at once. One thread at a time.
+  /// changes; an optimizer's step rounds its parameters again, all at once.
   Tensor value_as(DType dtype) const;
 
   bool is_leaf() const { return static_cast<bool>(leaf_); }

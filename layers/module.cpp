@@ -21,6 +21,12 @@ std::string joined(const std::string& prefix, const std::string& name) {
 
 }  // namespace
 
+StateDict clone(const StateDict& state) {
+  StateDict copy;
+  for (const auto& [name, tensor] : state) copy.emplace_back(name, tensor.clone());
+  return copy;
+}
+
 Module::~Module() = default;
 
 std::vector<std::pair<std::string, Variable>> Module::named_parameters() const {
@@ -136,7 +142,7 @@ void Module::replace_values(const std::function<Tensor(const Tensor&)>& f) {
       leaf.value = value;
       leaf.grad = Tensor();
       leaf.grad_state = Leaf::GradState::kEmpty;
-      leaf.generation = 0;
+      leaf.tape_slot.store(0, std::memory_order_relaxed);
     }
   });
 }

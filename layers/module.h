@@ -14,6 +14,9 @@ namespace attune {
 /// Dotted names with their tensors, in declaration order.
 using StateDict = std::vector<std::pair<std::string, Tensor>>;
 
+/// A copy with memory of its own, which later training leaves as it is: auto best = clone(model.state_dict()).
+StateDict clone(const StateDict& state);
+
 /// What activations and products are in. Parameters, their gradients, statistics and losses stay what they are.
 enum class Precision : uint8_t {
   kFull,      ///< the dtype of the parameters
@@ -42,7 +45,7 @@ class Module {
   /// Number of trainable elements, shared ones counted once.
   int64_t parameter_count() const;
 
-  /// Parameters and buffers (see `buffer`), values shared with the module.
+  /// Parameters and buffers (see `buffer`), values shared with the module: clone() is a copy.
   StateDict state_dict() const;
   /// Copies values into the module (converting between floating dtypes). Throws ShapeError listing all missing,
   /// unexpected and mismatched entries at once, with both shapes and, for an unexpected name, the nearest one that

@@ -3,10 +3,14 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <thread>
 
 #include "framework/error.h"
@@ -379,6 +383,110 @@ TEST_CASE("a second identical training step allocates nothing", "[tape][memory]"
   CHECK(heap_allocations() == heap);
   CHECK(memory_stats().system_allocations == before.system_allocations);
   CHECK(memory_stats().bytes_in_use == before.bytes_in_use);
+}
+
+TEST_CASE("backward formulas that name gradients there are not are errors", "[tape][errors]") {
+  const Variable a = leaf({1, 2});
+  const auto run = [&](auto&& formula) {
+    return error_text<ValueError>(
+        [&] { hand_sum(Tape::current().record("formula", Tensor::full({2}, 1), {&a}, formula)).backward(); });
+  };
+  for (const int i : {1, 5, -1, 1 << 30}) {
+    const std::string number = std::to_string(i);
+    CHECK_THAT(run([i](Grads& grads) { grads.add(i, grads.dy()); }),
+               ContainsSubstring("formula: ") && ContainsSubstring("input " + number + ","));
+    CHECK_THAT(run([i](Grads& grads) { (void)grads.needs(i); }), ContainsSubstring("input " + number + ","));
+    CHECK_THAT(run([i](Grads& grads) { (void)grads.target(i); }), ContainsSubstring("input " + number + ","));
+    CHECK_THAT(run([i](Grads& grads) { (void)grads.accumulator(i); }), ContainsSubstring("input " + number + ","));
+    CHECK_THAT(run([i](Grads& grads) { (void)grads.dy(i); }), ContainsSubstring("output " + number + ","));
+    CHECK_THAT(run([i](Grads& grads) { (void)grads.take_dy(i); }), ContainsSubstring("output " + number + ","));
+  }
+  const Variable constant(Tensor::full({2}, 1));
+  CHECK_THAT(error_text<ValueError>([&] {
+               hand_sum(Tape::current().record("formula", Tensor::full({2}, 1), {&a, &constant}, [](Grads& grads) {
+                 (void)grads.target(1);
+               })).backward();
+             }),
+             ContainsSubstring("input 1 needs no gradient"));
+}
+
+TEST_CASE("anomaly mode names the parameter of the op, or of one before it", "[tape]") {
+  Variable a = leaf({-1, 0, 2});
+  a.leaf()->name = "encoder.block3.weight";
+  const auto log_of = [](const Variable& x) {
+    return Tape::current().record("log_of", map(x.value(), [](double v) { return std::log(v); }), {&x},
+                                  [x = SavedTensor(x.value())](Grads& grads) {
+                                    grads.add(0, map(grads.dy(), x.get(), [](double, double) { return NAN; }));
+                                  });
+  };
+  const AnomalyMode anomaly;
+  CHECK_THAT(error_text<ValueError>([&] { (void)log_of(a); }),
+             ContainsSubstring("log_of with 'encoder.block3.weight': the output"));
+  CHECK_THAT(error_text<ValueError>([&] { (void)log_of(hand_scale(a, 2)); }),
+             ContainsSubstring("log_of after the op with 'encoder.block3.weight': the output"));
+  Tape::current().clear();
+  Tensor(a.value()).fill_(1);
+  CHECK_THAT(error_text<ValueError>([&] { hand_sum(log_of(hand_scale(a, 2))).backward(); }),
+             ContainsSubstring("log_of after the op with 'encoder.block3.weight': a gradient in backward"));
+  CHECK_THAT(error_text<ValueError>([&] { hand_sum(log_of(a)).backward(); }),
+             ContainsSubstring("log_of with 'encoder.block3.weight': a gradient in backward"));
+}
+
+TEST_CASE("values written through a pointer after forward are noticed by backward", "[tape]") {
+  const Variable a = leaf({1, 2, 3});
+  const Variable b = leaf({4, 5, 6});
+  const Variable y = hand_sum(hand_mul(a, b));
+  Tensor(b.value()).data<float>()[0] = 40;
+  CHECK_THAT(error_text<ValueError>([&] { y.backward(); }), ContainsSubstring("changed in place"));
+}
+
+/// What a child process that runs f writes to its standard error.
+std::string stderr_of(const std::function<void()>& f) {
+  std::FILE* file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(fileno(file), 2);
+    f();
+    _exit(0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  std::string text(static_cast<size_t>(lseek(fileno(file), 0, SEEK_END)), ' ');
+  std::rewind(file);
+  CHECK(std::fread(text.data(), 1, text.size(), file) == text.size());
+  std::fclose(file);
+  return text;
+}
+
+TEST_CASE("a tape that grows without a backward() is said once, in one line", "[tape][memory]") {
+  // Half a MiB an op, of memory that is never touched.
+  const auto grow = [](int ops) {
+    const Variable a = leaf({1});
+    std::vector<Variable> kept;
+    for (int i = 0; i < ops; ++i) {
+      kept.push_back(Tape::current().record("pass", Tensor::empty({1 << 17}), {&a}, [](Grads&) {}));
+    }
+  };
+  const std::string text = stderr_of([&] {
+    grow(9000);
+    Tape::current().clear();
+    grow(9000);
+  });
+  CHECK_THAT(text, ContainsSubstring("4096 ops") && ContainsSubstring("NoGrad"));
+  CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+  CHECK(stderr_of([&] {
+          const NoGrad no_grad;
+          grow(9000);
+        }).empty());
+  CHECK(stderr_of([&] {
+          for (int step = 0; step < 10; ++step) {
+            grow(1000);
+            Tape::current().clear();
+          }
+        }).empty());
 }
 
 }  // namespace
