@@ -188,7 +188,7 @@ bool Tape::begin_node(const char* name, std::span<const Variable* const> inputs,
 // rare.
 void Tape::check_size() {
   constexpr size_t kFirst = 1024;
-  constexpr size_t kNodes = size_t{1} << 18;
+  constexpr size_t kNodes = size_t{1} << 21;
   constexpr size_t kBytes = size_t{1} << 30;
   static std::atomic<bool> warned{false};
   const size_t bytes = memory_stats().bytes_in_use;

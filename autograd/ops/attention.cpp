@@ -42,9 +42,9 @@ Sizes check(const Tensor& q, const Tensor& k, const Tensor& v, const MaskSpec& m
   if (mask.lengths.defined()) {
     require<ShapeError>(mask.lengths.shape() == Shape{sizes.batch}, "{}: mask lengths have shape {}, expected [{}]",
                         kOp, mask.lengths.shape(), sizes.batch);
-    const Tensor lengths = mask.lengths.to(Device::cpu());
+    const Tensor lengths = mask.lengths.to(Device::cpu()).contiguous();
     for (int64_t b = 0; b < sizes.batch; ++b) {
-      const int64_t length = lengths.select(0, b).data<int64_t>()[0];
+      const int64_t length = lengths.data<int64_t>()[b];
       require<ValueError>(length >= 0 && length <= sizes.keys, "{}: sample {} has length {}, expected 0 ... {} keys",
                           kOp, b, length, sizes.keys);
     }
@@ -274,9 +274,9 @@ Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t 
   bool* out = allowed.data<bool>();
   Tensor keep;
   if (mask.keep.defined()) keep = mask.keep.to(Device::cpu()).expand({batch, heads, queries, keys}).contiguous();
-  const Tensor lengths = mask.lengths.defined() ? mask.lengths.to(Device::cpu()) : Tensor();
+  const Tensor lengths = mask.lengths.defined() ? mask.lengths.to(Device::cpu()).contiguous() : Tensor();
   for (int64_t b = 0; b < batch; ++b) {
-    const int64_t length = lengths.defined() ? lengths.select(0, b).data<int64_t>()[0] : keys;
+    const int64_t length = lengths.defined() ? lengths.data<int64_t>()[b] : keys;
     for (int64_t h = 0; h < heads; ++h) {
       for (int64_t t = 0; t < queries; ++t) {
         const int64_t at = t + mask.causal_offset;

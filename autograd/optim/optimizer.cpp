@@ -233,7 +233,15 @@ void Optimizer::round_again(size_t index) {
   kernels::copy(flat.value, flat.rounded);
   for (Entry& entry : entries_) {
     if (!wants(entry)) continue;
-    entry.leaf->rounded = {entry.leaf->value, entry.leaf->value.version(), piece(flat.rounded, entry)};
+    // A storage of its own, as a part of the buffer: what has saved one parameter is not told that another has changed.
+    Leaf::Rounded& rounded = entry.leaf->rounded;
+    const size_t begin = static_cast<size_t>(entry.begin) * sizeof(bfloat16);
+    if (address(rounded.value) != address(flat.rounded) + begin) {
+      rounded.value.storage().move_into(flat.rounded.storage(), begin);
+    }
+    rounded.value.bump_version();
+    rounded.from = entry.leaf->value;
+    rounded.version = entry.leaf->value.version();
   }
 }
 

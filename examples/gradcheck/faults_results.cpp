@@ -95,8 +95,8 @@ std::function<void(FaultyStep&)> stale(size_t input) {
   return [input](FaultyStep& faulty) {
     Tensor operand = faulty.inputs[input];
     const Tensor before = operand.clone();
-    double* values = operand.data<double>();
-    // Not copy_: the tape would notice that a saved tensor has changed.
+    // Not copy_, nor the pointer to write through: the tape would notice that a saved tensor has changed.
+    auto* values = const_cast<double*>(std::as_const(operand).data<double>());
     if (operand.is_contiguous()) {
       for (int64_t i = 0; i < operand.numel(); ++i) values[i] = 0.9 * values[i] + 0.05;
     }

@@ -265,7 +265,7 @@ class RecurrentGeneration : public Generation {
     pick(memory.prepared, 0);
     if (!lengths_.defined()) return;
     std::vector<int64_t> lengths;
-    for (int64_t row : rows) lengths.push_back(lengths_.data<int64_t>()[row]);
+    for (int64_t row : rows) lengths.push_back(std::as_const(lengths_).data<int64_t>()[row]);
     lengths_ = Tensor::from(lengths, chosen.shape());
     memory.mask = AttentionMask::padding(lengths_);
   }

@@ -110,7 +110,7 @@ void TransformerDecoderCache::select(const Tensor& rows) {
   for (Layer& layer : layers_) layer.memory.select(chosen);
   if (memory_lengths_.defined()) {
     std::vector<int64_t> lengths;
-    for (int64_t i : row) lengths.push_back(memory_lengths_.data<int64_t>()[i]);
+    for (int64_t i : row) lengths.push_back(std::as_const(memory_lengths_).data<int64_t>()[i]);
     memory_lengths_ = Tensor::from(lengths, {chosen.numel()});
   }
 }

@@ -475,7 +475,7 @@ TEST_CASE("a tape that grows without a backward() is said once, in one line", "[
     Tape::current().clear();
     grow(9000);
   });
-  CHECK_THAT(text, ContainsSubstring("4096 ops") && ContainsSubstring("NoGrad"));
+  CHECK_THAT(text, ContainsSubstring("2048 ops") && ContainsSubstring("NoGrad"));
   CHECK(std::count(text.begin(), text.end(), '\n') == 1);
   CHECK(stderr_of([&] {
           const NoGrad no_grad;
