@@ -2,9 +2,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -71,6 +71,16 @@ std::string joined(const std::string& output) {
   return line;
 }
 
+/// Of the processor's time, which other work on the machine does not lengthen as it does the clock's.
+double seconds_of_children() {
+  rusage used;
+  REQUIRE(getrusage(RUSAGE_CHILDREN, &used) == 0);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
 }  // namespace
 
 TEST_CASE("an installed library serves a program that knows only <attune.h>", "[house][release]") {
@@ -118,10 +128,10 @@ TEST_CASE("<attune.h> compiles in under 1.5 s", "[house][release]") {
   const std::string source = scratch.write("only_attune.cpp", "#include <attune.h>\n");
   double best = 1e9;
   for (int attempt = 0; attempt < 3; ++attempt) {
-    const auto begin = std::chrono::steady_clock::now();
+    const double begin = seconds_of_children();
     run(scratch, std::string(ATTUNE_COMPILER) + " -std=c++20 -O2 -I" ATTUNE_SOURCE_DIR " -c " + source + " -o " +
                      scratch / "only_attune.o");
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    best = std::min(best, seconds_of_children() - begin);
   }
   CHECK(best < 1.5);
 }
