@@ -2,6 +2,10 @@
 
 // The front door: every public header of Attune. Nothing in the library includes it.
 
+#if __cplusplus < 202002L
+#error "Attune needs C++20: compile with -std=c++20, or link attune::attune in CMake, which asks for it"
+#else
+
 #include "autograd/gradcheck.h"
 #include "autograd/ops/attention.h"
 #include "autograd/ops/batch_norm.h"
@@ -107,3 +111,5 @@
 #include "layers/transformer/positional.h"
 #include "layers/transformer/residual.h"
 #include "layers/transformer/transformer.h"
+
+#endif

@@ -22,4 +22,5 @@ configure_package_config_file(cmake/attune-config.cmake.in attune-config.cmake I
                               NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 write_basic_package_version_file(attune-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/attune-config.cmake ${PROJECT_BINARY_DIR}/attune-config-version.cmake
+              cmake/attune-modules.cmake
         DESTINATION ${config_dir} COMPONENT library)

@@ -36,7 +36,7 @@ BpeDropout::BpeDropout(const TextCodec& codec, double probability) : probability
       const int64_t left = id_of(text.substr(0, end)), right = id_of(text.substr(end));
       if (left >= 0 && right >= 0) merged_.emplace(pair_of(left, right), id);
     }
-    if (characters.empty() || std::ranges::count(characters, -1) > 0) characters = {id};
+    if (characters.empty() || std::ranges::count(characters, -1) > 0) characters.assign(1, id);
   }
 }
 

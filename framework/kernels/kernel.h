@@ -106,16 +106,17 @@ constexpr Kernel<Params...> make_kernel(const char* name, void (*cpu)(Params...)
 
 }  // namespace attune
 
-#define ATTUNE_DECLARE_KERNEL(NAME, WIDENS, ...)                                           \
-  namespace cpu {                                                                          \
-  void NAME(__VA_ARGS__);                                                                  \
-  }                                                                                        \
-  namespace cuda {                                                                         \
-  void NAME(__VA_ARGS__);                                                                  \
-  }                                                                                        \
-  namespace kernels {                                                                      \
-  inline constexpr auto NAME = ::attune::make_kernel(#NAME, &::attune::cpu::NAME, WIDENS); \
-  }                                                                                        \
+#define ATTUNE_DECLARE_KERNEL(NAME, WIDENS, ...)                                                   \
+  namespace cpu {                                                                                  \
+  void NAME(__VA_ARGS__);                                                                          \
+  }                                                                                                \
+  namespace cuda {                                                                                 \
+  void NAME(__VA_ARGS__);                                                                          \
+  }                                                                                                \
+  namespace kernels {                                                                              \
+  inline constexpr auto NAME = /* NOLINT(readability-identifier-naming): called like a function */ \
+      ::attune::make_kernel(#NAME, &::attune::cpu::NAME, WIDENS);                                  \
+  }                                                                                                \
   static_assert(true)
 
 /// Declares cpu::NAME, cuda::NAME (which only the CUDA backend defines, framework/cuda_plugin.h) and the callable

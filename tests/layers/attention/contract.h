@@ -6,6 +6,7 @@
 
 #include <limits>
 #include <string>
+#include <string_view>
 
 #include "layers/attention/scaled_dot_product.h"
 #include "tests/support/attention.h"
@@ -23,7 +24,7 @@ const Extents kSmall = kExtents[0];
 
 inline double tolerance(DType dtype) { return dtype == DType::kFloat32 ? 2e-6 : 1e-13; }
 
-inline const MaskKind& kind_named(const std::string& name) {
+inline const MaskKind& kind_named(std::string_view name) {
   for (const MaskKind& kind : mask_kinds()) {
     if (kind.name == name) return kind;
   }

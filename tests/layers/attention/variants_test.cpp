@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string_view>
 
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
@@ -114,7 +115,7 @@ void for_each_variant_and_mask(F&& f) {
   }
 }
 
-const MaskKind& kind_named(const std::string& name) {
+const MaskKind& kind_named(std::string_view name) {
   for (const MaskKind& kind : mask_kinds()) {
     if (kind.name == name) return kind;
   }
