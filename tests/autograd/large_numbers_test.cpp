@@ -9,8 +9,6 @@
 
 #include "autograd/ops/batch_norm.h"
 #include "autograd/ops/ops.h"
-#include "framework/kernels/loss.h"
-#include "framework/kernels/softmax.h"
 #include "framework/kernels/top_k.h"
 #include "tests/support/tensors.h"
 
@@ -106,18 +104,15 @@ TEST_CASE("R-Drop: a class that neither draw can take adds nothing", "[large_num
   const Tensor with = Tensor::from<float>({kNo, 0, 1, 0.5f, kNo, 0.25f, 1, 0.5f}, {2, 4});
   const Tensor without = Tensor::from<float>({0, 1, 0.5f, 0.25f, 1, 0.5f}, {2, 3});
   const Tensor less = Tensor::from<int64_t>({1, 1}, {2});
-  for (const bool of_head : {false, true}) {
-    if (of_head) continue;  // infinity times the zeros of a unit matrix
-    const Loss got = loss_of(with, targets, {.r_drop = 3}, of_head, DType::kFloat32);
-    const Loss wanted = loss_of(without, less, {.r_drop = 3}, of_head, DType::kFloat64);
-    CHECK(got.value == Catch::Approx(0.713721628).epsilon(1e-6));
-    CHECK(got.value == Catch::Approx(wanted.value).epsilon(1e-6));
-    const std::vector<double> dx = values(got.gradients[0]), right = values(wanted.gradients[0]);
-    CHECK(dx[0] == 0);
-    CHECK(dx[4] == 0);
-    for (size_t row : {0, 1}) {
-      for (size_t i = 0; i < 3; ++i) CHECK(dx[row * 4 + 1 + i] == Catch::Approx(right[row * 3 + i]).epsilon(1e-5));
-    }
+  const Loss got = loss_of(with, targets, {.r_drop = 3}, false, DType::kFloat32);
+  const Loss wanted = loss_of(without, less, {.r_drop = 3}, false, DType::kFloat64);
+  CHECK(got.value == Catch::Approx(0.713721628).epsilon(1e-6));
+  CHECK(got.value == Catch::Approx(wanted.value).epsilon(1e-6));
+  const std::vector<double> dx = values(got.gradients[0]), right = values(wanted.gradients[0]);
+  CHECK(dx[0] == 0);
+  CHECK(dx[4] == 0);
+  for (size_t row : {0, 1}) {
+    for (size_t i = 0; i < 3; ++i) CHECK(dx[row * 4 + 1 + i] == Catch::Approx(right[row * 3 + i]).epsilon(1e-5));
   }
   // As a bias of the head.
   const Variable x(Tensor::from<float>({0, 1, 0.5f, 0.25f, 1, 0.5f}, {2, 3}), true);
@@ -171,15 +166,16 @@ TEST_CASE("norms of numbers with a large mean", "[large_numbers][norm]") {
         const auto one = [&](double v) { return Variable(Tensor::full({kWidth}, v, dtype), true); };
         const Variable a(in.to(dtype).clone(), true), b(in.to(dtype).clone(), true), gain = one(1.5), other = one(1.5);
         const BatchNormResult batch = batch_norm(a, gain, one(0.25), 1e-5);
-        const Variable layer = layer_norm(b, other, one(0.25), 1e-5);
         batch.output.backward(dy.to(dtype));
+        const Variable layer = layer_norm(b, other, one(0.25), 1e-5);
         layer.backward(dy.to(dtype));
         return Norms{batch.output.value(), a.grad(),      gain.grad(), layer.value(), b.grad(),
                      other.grad(),         batch.variance};
       };
       const Norms got = norms(DType::kFloat32), wanted = norms(DType::kFloat64);
       CHECK(relative_error(got.batch, wanted.batch) < 2e-6);
-      CHECK(relative_error(got.batch_dx, wanted.batch_dx) < 1e-5);
+      // Of two rows it is next to nothing: all of dy cancels.
+      if (rows > 2) CHECK(relative_error(got.batch_dx, wanted.batch_dx) < 1e-5);
       CHECK(relative_error(got.batch_dgain, wanted.batch_dgain) < 1e-5);
       CHECK(relative_error(got.variance, wanted.variance) < 1e-6);
       CHECK(relative_error(got.layer, wanted.layer) < 2e-6);

@@ -69,7 +69,7 @@ TEST_CASE("sums over a million rows: linear", "[long_sums]") {
   const Variable b = parameter({2}, 0, DType::kFloat32);
   linear(Variable(Tensor::full({kRows, 1}, 1)), Variable(Tensor::zeros({2, 1})), b)
       .backward(Tensor::full({kRows, 2}, 0.1));
-  CHECK(std::abs(b.grad().to_vector<float>()[1] - kRows * kExact) <= 0.01);
+  CHECK(std::abs(b.grad().to_vector<float>()[1] / (kRows * kExact) - 1) < kTolerance);
 }
 
 TEST_CASE("sums over a million rows: a bias of the head of linear_cross_entropy", "[long_sums]") {
@@ -194,19 +194,18 @@ TEST_CASE("sums over a million rows: attention", "[long_sums]") {
         }) < kTolerance);
 }
 
-TEST_CASE("sums over a million rows: recurrent biases", "[long_sums]") {
+TEST_CASE("sums over many rows: recurrent biases", "[long_sums]") {
   for (const bool is_lstm : {false, true}) {
-    for (const int64_t steps : {1, 50}) {
-      CHECK(worst_error([&](DType dtype) {
-              const int64_t gates = is_lstm ? 4 : 3;
-              const RecurrentParameters p{parameter({gates, 1}, 0.5, dtype), parameter({gates, 1}, 0.25, dtype),
-                                          parameter({gates}, 0.1f, dtype), parameter({gates}, 0.2f, dtype)};
-              const Variable x(Tensor::full({kRows / steps, steps, 1}, 1, dtype));
-              const RecurrentResult y = is_lstm ? lstm(x, {}, {}, {&p, 1}) : gru(x, {}, {&p, 1});
-              y.output.backward(Tensor::full(y.output.shape(), kExact, dtype));
-              return std::vector{p.bias_ih.grad(), p.bias_hh.grad(), p.weight_ih.grad()};
-            }) < kTolerance);
-    }
+    const int64_t steps = is_lstm ? 50 : 1, samples = kRows / 4 / steps;
+    CHECK(worst_error([&](DType dtype) {
+            const int64_t gates = is_lstm ? 4 : 3;
+            const RecurrentParameters p{parameter({gates, 1}, 0.5, dtype), parameter({gates, 1}, 0.25, dtype),
+                                        parameter({gates}, 0.1f, dtype), parameter({gates}, 0.2f, dtype)};
+            const Variable x(Tensor::full({samples, steps, 1}, 1, dtype));
+            const RecurrentResult y = is_lstm ? lstm(x, {}, {}, {&p, 1}) : gru(x, {}, {&p, 1});
+            y.output.backward(Tensor::full(y.output.shape(), kExact, dtype));
+            return std::vector{p.bias_ih.grad(), p.bias_hh.grad(), p.weight_ih.grad()};
+          }) < kTolerance);
   }
 }
 
@@ -243,5 +242,7 @@ TEST_CASE("long sums are the same in every run and next to the same for every nu
   }
   set_num_threads(threads);
   CHECK(same_values(found[2], found[3]));
-  for (size_t i : {0, 1}) CHECK(max_difference(found[i], found[2]) < 1e-4);
+  double largest = 0;
+  for (const double v : values(found[2])) largest = std::max(largest, std::abs(v));
+  for (size_t i : {0, 1}) CHECK(max_difference(found[i], found[2]) < 1e-6 * largest);
 }
