@@ -132,7 +132,7 @@ void additive_scores_backward(const Tensor& dy, const Tensor& q, const Tensor& k
   if (!accumulate) dk.zero_();
   visit_floating(q.dtype(), "additive_scores", [&]<class T>(T) {
     // Every thread sums dv for itself, and blocks apart; the sums are added in a fixed order.
-    SharedColumnSums<T> sums(v.numel());
+    SharedColumnSums<T> sums(q.dim(0) * queries * keys, v.numel());
     over_heads(q, k, [&](int64_t i, int64_t h, int64_t chunk) {
       ColumnSums<T> own = sums.share(chunk, h * width, width);
       const T* key = k.data<T>() + i * keys * width;

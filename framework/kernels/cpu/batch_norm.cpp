@@ -289,7 +289,7 @@ void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& stats,
     columns.dy = dy.data<T>();
     columns.gain = gain.data<T>();
     read_statistics(stats, columns);
-    SharedColumnSums<T> sums(2 * width);
+    SharedColumnSums<T> sums(rows, 2 * width);
     parallel_for(rows, grain_of(width), [&](int64_t begin, int64_t end, int64_t chunk) {
       ColumnSums<T> share = sums.share(chunk);
       Columns<T> own = columns;

@@ -18,7 +18,7 @@ inline constexpr int64_t kSumRows = 128;
 template <class T>
 struct ColumnSums {
   T* part = nullptr;        // of the rows that were added since the last flush
-  double* total = nullptr;  // of those before
+  double* total = nullptr;  // of those before; null: all rows are so few that they stay in `part`
   int64_t columns = 0;
   int64_t rows = 0;  // in part
 
@@ -28,36 +28,41 @@ struct ColumnSums {
     if (rows >= kSumRows) flush();
   }
   void flush() {
+    rows = 0;
+    if (total == nullptr) return;
     for (int64_t j = 0; j < columns; ++j) {
       total[j] += static_cast<double>(part[j]);
       part[j] = 0;
     }
-    rows = 0;
   }
 };
 
-/// Sums of columns in every thread's share of the rows, zero at first.
+/// Sums of columns in every thread's share of some rows, zero at first.
 template <class T>
 class SharedColumnSums {
  public:
-  explicit SharedColumnSums(int64_t columns, int64_t shares = num_threads())
-      : columns_(columns),
-        shares_(shares),
-        parts_(Tensor::zeros({shares, columns}, kDTypeOf<T>)),
-        totals_(Tensor::zeros({shares, columns}, DType::kFloat64)) {}
+  SharedColumnSums(int64_t rows, int64_t columns, int64_t shares = num_threads())
+      : columns_(columns), shares_(shares), parts_memory_(Tensor::zeros({shares, columns}, kDTypeOf<T>)) {
+    parts_ = parts_memory_.template data<T>();
+    if (rows <= kSumRows) return;
+    totals_memory_ = Tensor::zeros({shares, columns}, DType::kFloat64);
+    totals_ = totals_memory_.template data<double>();
+  }
 
   /// Columns first ... first + count - 1 of a share.
   ColumnSums<T> share(int64_t share, int64_t first, int64_t count) {
     const int64_t at = share * columns_ + first;
-    return {parts_.template data<T>() + at, totals_.template data<double>() + at, count};
+    return {parts_ + at, totals_ != nullptr ? totals_ + at : nullptr, count};
   }
   ColumnSums<T> share(int64_t index) { return share(index, 0, columns_); }
 
-  /// The column's sum over all shares, which have been flushed.
+  /// The column's sum over all shares, in their order.
   double sum(int64_t column) const {
-    const double* totals = totals_.template data<double>() + column;
     double sum = 0;
-    for (int64_t i = 0; i < shares_; ++i) sum += totals[i * columns_];
+    for (int64_t at = column; at < shares_ * columns_; at += columns_) {
+      sum += static_cast<double>(parts_[at]);
+      if (totals_ != nullptr) sum += totals_[at];
+    }
     return sum;
   }
 
@@ -71,8 +76,10 @@ class SharedColumnSums {
  private:
   int64_t columns_;
   int64_t shares_;
-  Tensor parts_;
-  Tensor totals_;
+  Tensor parts_memory_;
+  Tensor totals_memory_;
+  T* parts_ = nullptr;
+  double* totals_ = nullptr;
 };
 
 }  // namespace attune::cpu

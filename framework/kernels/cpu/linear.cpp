@@ -59,15 +59,14 @@ HWY_INLINE V derivative(D d, V z) {
     const V cumulative = hn::Mul(c(0.5), hn::Add(c(1), Erf(d, hn::Mul(z, c(kInvSqrt2)))));
     return hn::MulAdd(z, phi, cumulative);
   } else if constexpr (A == Activation::kGeluTanh) {
-    // s + z s (1 - s) 2 u', u' = sqrt(2 / pi) (1 + 3 * 0.044715 z^2). s is exactly 0 or 1 long before z reaches the
-    // bound, behind which z^2 would overflow. NaN stays.
-    const V bound = c(kSaturated);
-    z = hn::IfThenElse(hn::Gt(hn::Abs(z), bound), hn::CopySign(bound, z), z);
+    // s + z s (1 - s) 2 u', u' = sqrt(2 / pi) (1 + 3 * 0.044715 z^2)
     const V square = hn::Mul(z, z);
     const V u = hn::Mul(hn::MulAdd(hn::Mul(square, z), c(kCubic), z), c(2 * kSqrt2OverPi));
     const V s = Sigmoid(d, u);
     const V slope = hn::Mul(hn::MulAdd(square, c(3 * kCubic), c(1)), c(2 * kSqrt2OverPi));
-    return hn::MulAdd(hn::Mul(z, slope), hn::Mul(s, hn::Sub(c(1), s)), s);
+    const V slope_of_product = hn::MulAdd(hn::Mul(z, slope), hn::Mul(s, hn::Sub(c(1), s)), s);
+    // s is exactly 0 or 1 long before the bound, and behind it z^2 overflows. NaN stays.
+    return hn::IfThenElse(hn::Gt(hn::Abs(z), c(kSaturated)), s, slope_of_product);
   } else if constexpr (A == Activation::kSilu) {
     const V s = Sigmoid(d, z);
     return hn::MulAdd(hn::Mul(z, s), hn::Sub(c(1), s), s);
@@ -268,7 +267,7 @@ void linear_backward(const Tensor& dy, const Tensor& z, const Tensor& y, Activat
     T* to = dz.defined() ? dz.data<T>() : nullptr;
     // Every thread sums its rows; the shares are added in order.
     std::optional<SharedColumnSums<T>> sums;
-    if (dbias.defined()) sums.emplace(n);
+    if (dbias.defined()) sums.emplace(rows, n);
     parallel_for(rows, std::max<int64_t>(1, 8192 / n), [&](int64_t begin, int64_t end, int64_t chunk) {
       ColumnSums<T> own;
       if (sums) own = sums->share(chunk);
@@ -281,7 +280,6 @@ void linear_backward(const Tensor& dy, const Tensor& z, const Tensor& y, Activat
         for (int64_t i = r; i < stop; ++i) add_to(gradient + i * n, own.part, n);
         own.add_rows(stop - r);
       }
-      own.flush();
     });
     if (sums) sums->write(0, n, accumulate, dbias.data<T>());
   });

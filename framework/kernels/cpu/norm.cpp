@@ -252,7 +252,7 @@ template <class T>
 void run_backward(const NormBackward<T>& base, int64_t rows, Tensor& dgain, bool accumulate_gain, Tensor& dshift,
                   bool accumulate_shift) {
   const int64_t n = base.width;
-  SharedColumnSums<T> sums(2 * n);
+  SharedColumnSums<T> sums(rows, 2 * n);
   parallel_for(rows, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end, int64_t chunk) {
     ColumnSums<T> own = sums.share(chunk);
     NormBackward<T> a = base;

@@ -262,7 +262,7 @@ void backward(const RecurrentLayer& layer, const Steps& steps, const Tensor& pac
   const Shape states{layer.directions, steps.batch, width};
   Tensor dhidden = Tensor::empty(states, packed_x.dtype());
   Tensor dcell = layer.cell == RecurrentCell::kLstm ? Tensor::empty(states, packed_x.dtype()) : Tensor();
-  SharedColumnSums<T> sums(layer.directions * 4 * width, shares);
+  SharedColumnSums<T> sums(steps.total, layer.directions * 4 * width, shares);
   Passes<BackwardPass<T>> passes;
   for (int64_t i = 0; i < layer.directions; ++i) {
     const Direction<T> d(layer, steps, traces, i);

@@ -71,7 +71,7 @@ struct Attention {
   }
   /// (b H + h) T + t, and how many of those there are.
   __device__ int64_t row(int64_t b, int64_t h, int64_t t) const { return (b * heads + h) * queries + t; }
-  __device__ int64_t rows() const { return batch * heads * queries; }
+  __host__ __device__ int64_t rows() const { return batch * heads * queries; }
   /// Keeps the two numbers of a row: `sum` is that of exp(score - largest), 0 where there is no key.
   __device__ void keep_stats(int64_t row, C largest, C sum, C* stats) const {
     stats[row] = sum == C(0) ? minus_infinity<C>() : largest;
