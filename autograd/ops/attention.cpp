@@ -124,25 +124,25 @@ AttentionResult run(const char* name, std::initializer_list<const Variable*> inp
   Tensor wide_bias;
   if (bias.defined()) wide_bias = bias.value().expand(scores);
   Tensor y = Tensor::empty({sizes.batch, sizes.queries, sizes.heads, v.dim(3)}, q.dtype(), q.device());
-  Tensor lse = Tensor::empty({sizes.batch, sizes.heads, sizes.queries}, accumulation_dtype(q.dtype()), q.device());
+  Tensor stats = Tensor::empty({2, sizes.batch, sizes.heads, sizes.queries}, accumulation_dtype(q.dtype()), q.device());
   const bool keeps = q.device().is_cpu() && keeps_weights(sizes, q.dtype(), spec) && recording(inputs);
   Tensor weights;
   if (options.want_weights || keeps) weights = Tensor::empty(scores, q.dtype(), q.device());
-  kernels::attention(q, k, v, wide_bias, spec, y, lse, weights);
+  kernels::attention(q, k, v, wide_bias, spec, y, stats, weights);
   const SavedTensor kept(y);
   AttentionResult result;
   if (options.want_weights) result.weights = Variable(weights);
   result.output = Tape::current().record(
       name, std::move(y), inputs,
       [q = SavedTensor(q), k = SavedTensor(k), v = SavedTensor(v), wide_bias = SavedTensor(wide_bias),
-       bias_shape = bias.shape(), spec, kept, lse, weights = keeps ? weights : Tensor(), gradients](Grads& g) {
+       bias_shape = bias.shape(), spec, kept, stats, weights = keeps ? weights : Tensor(), gradients](Grads& g) {
         Tensor dbias;
         const int bias_index = gradients.kInputs;
         const bool wants_bias = wide_bias.defined() && g.needs(bias_index);
         if (wants_bias) dbias = Tensor::empty(wide_bias.get().shape(), q.get().dtype(), q.get().device());
         auto d = gradients.make(q.get(), k.get(), v.get());
-        kernels::attention_backward(g.dy(), q.get(), k.get(), v.get(), wide_bias.get(), spec, kept.get(), lse, weights,
-                                    d.q, d.k, d.v, dbias);
+        kernels::attention_backward(g.dy(), q.get(), k.get(), v.get(), wide_bias.get(), spec, kept.get(), stats,
+                                    weights, d.q, d.k, d.v, dbias);
         gradients.deliver(g, d);
         if (wants_bias) {
           g.add(bias_index, unbroadcast(std::move(dbias), bias_shape));

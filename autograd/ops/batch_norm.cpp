@@ -39,7 +39,7 @@ BatchNormResult batch_norm(const Variable& x, const Variable& gain, const Variab
   check_batch_norm("batch_norm", x, gain, shift, eps);
   const Tensor in = x.value().contiguous();
   const Tensor scale = gain.value().contiguous();
-  Tensor stats = Tensor::empty({3, x.dim(-1)}, accumulation_dtype(in.dtype()), in.device());
+  Tensor stats = Tensor::empty({4, x.dim(-1)}, accumulation_dtype(in.dtype()), in.device());
   kernels::batch_statistics(rows_of(in), eps, stats);
   BatchNormResult result;
   result.mean = stats.select(0, 0);
@@ -74,13 +74,14 @@ Variable batch_norm_by(const Variable& x, const Tensor& mean, const Tensor& vari
                       variance.shape(), wanted, x.shape());
   const Tensor in = x.value().contiguous();
   const Tensor scale = gain.value().contiguous();
-  Tensor stats = Tensor::empty({3, x.dim(-1)}, accumulation_dtype(in.dtype()), in.device());
+  Tensor stats = Tensor::empty({4, x.dim(-1)}, accumulation_dtype(in.dtype()), in.device());
   {
     const NoGrad values_only;
     const Variable one(Tensor::full(wanted, 1, stats.dtype(), stats.device()));
     stats.select(0, 0).copy_(mean);
     stats.select(0, 1).copy_((one / sqrt(Variable(variance.to(stats.dtype())) + eps)).value());
     stats.select(0, 2).copy_(variance);
+    stats.select(0, 3).zero_();
   }
   return Tape::current().record(
       "batch_norm_by", normalised_by(in, stats, scale, shift.value().contiguous()), {&x, &gain, &shift},

@@ -67,10 +67,10 @@ CrossEntropySpec spec_of(const CrossEntropyOptions& options) {
 }
 
 // divergence: undefined without r_drop.
-void losses_of(const Tensor& logits, const Tensor& labels, const CrossEntropySpec& spec, Tensor& losses, Tensor& lse,
+void losses_of(const Tensor& logits, const Tensor& labels, const CrossEntropySpec& spec, Tensor& losses, Tensor& stats,
                Tensor& divergence) {
-  kernels::cross_entropy(logits, labels, spec, losses, lse);
-  if (divergence.defined()) kernels::paired_divergence(logits, labels, spec, lse, divergence, losses);
+  kernels::cross_entropy(logits, labels, spec, losses, stats);
+  if (divergence.defined()) kernels::paired_divergence(logits, labels, spec, stats, divergence, losses);
 }
 
 double scale_of(Reduction reduction, int64_t count) {
@@ -109,16 +109,16 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, const Cros
   const Tensor x = logits.value().contiguous().view({targets.numel(), classes});
   const CrossEntropySpec spec = spec_of(options);
   Tensor losses = Tensor::empty({targets.numel()}, accumulation_dtype(x.dtype()), x.device());
-  Tensor lse = Tensor::empty_like(losses);
+  Tensor stats = Tensor::empty({targets.numel(), 2}, losses.dtype(), x.device());
   Tensor divergence = options.r_drop == 0 ? Tensor() : Tensor::empty_like(losses);
-  losses_of(x, labels, spec, losses, lse, divergence);
+  losses_of(x, labels, spec, losses, stats, divergence);
   const double scale = scale_of(options.reduction, count);
   return Tape::current().record("cross_entropy", scaled_sum(losses, scale), {&logits},
-                                [x = SavedTensor(x), shape = logits.shape(), labels = SavedTensor(labels), lse,
+                                [x = SavedTensor(x), shape = logits.shape(), labels = SavedTensor(labels), stats,
                                  divergence, spec, scale](Grads& g) {
                                   Tensor dx = Tensor::empty_like(x.get());
                                   const bool here = dx.device().is_cpu();
-                                  kernels::cross_entropy_backward(x.get(), labels.get(), spec, lse, divergence,
+                                  kernels::cross_entropy_backward(x.get(), labels.get(), spec, stats, divergence,
                                                                   here ? scale * g.dy().item() : scale, dx);
                                   g.add(0, (here ? dx : scaled_by(dx, g.dy())).view(shape));
                                 });
@@ -163,8 +163,8 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   const int64_t examples = rows / draws;
   const int64_t block = std::max<int64_t>(32, (int64_t{1} << 21) / std::max<int64_t>(classes, 1)) / draws;
   Tensor logits = Tensor::empty({draws * std::min(block, examples), classes}, in.dtype(), in.device());
-  Tensor lse = Tensor::empty({logits.dim(0)}, accumulation_dtype(in.dtype()), in.device());
-  Tensor divergence = draws == 1 ? Tensor() : Tensor::empty_like(lse);
+  Tensor stats = Tensor::empty({logits.dim(0), 2}, losses.dtype(), in.device());
+  Tensor divergence = draws == 1 ? Tensor() : Tensor::empty({logits.dim(0)}, losses.dtype(), in.device());
   for (int64_t begin = 0; begin < examples; begin += block) {
     const int64_t end = std::min(examples, begin + block);
     const int64_t size = end - begin;
@@ -174,16 +174,16 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
     const Tensor part_labels = labels.slice(0, begin, end);
     Tensor z = logits.slice(0, 0, draws * size);
     Tensor part_losses = losses.slice(0, draws * begin, draws * end);
-    Tensor part_lse = lse.slice(0, 0, draws * size);
+    Tensor part_stats = stats.slice(0, 0, draws * size);
     Tensor part_divergence = draws == 1 ? Tensor() : divergence.slice(0, 0, draws * size);
     for (int64_t draw = 0; draw < draws; ++draw) {
       Tensor none;
       Tensor drawn = z.slice(0, draw * size, (draw + 1) * size);
       kernels::linear(of_draw(in, draw), w, b, Activation::kNone, DropoutSpec(), none, drawn);
     }
-    losses_of(z, part_labels, spec, part_losses, part_lse, part_divergence);
+    losses_of(z, part_labels, spec, part_losses, part_stats, part_divergence);
     if (!wants_x && !wants_weight && !wants_bias) continue;
-    kernels::cross_entropy_backward(z, part_labels, spec, part_lse, part_divergence, scale, z);
+    kernels::cross_entropy_backward(z, part_labels, spec, part_stats, part_divergence, scale, z);
     for (int64_t draw = 0; draw < draws; ++draw) {
       const Tensor dz = z.slice(0, draw * size, (draw + 1) * size);
       if (wants_x) {

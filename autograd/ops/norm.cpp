@@ -44,7 +44,7 @@ Variable layer_norm(const Variable& x, const Variable& gain, const Variable& shi
   const Tensor in = x.value().contiguous();
   const Tensor scale = gain.value_as(in.dtype()).contiguous();
   Tensor y = Tensor::empty_like(in);
-  Tensor stats = Tensor::empty(rows_of(in, 2), accumulation_dtype(in.dtype()), in.device());
+  Tensor stats = Tensor::empty(rows_of(in, 3), accumulation_dtype(in.dtype()), in.device());
   Tensor no_sum;
   kernels::add_layer_norm(in, Tensor(), DropoutSpec(), scale, shift.value_as(in.dtype()).contiguous(), eps, no_sum, y,
                           stats);
@@ -73,7 +73,7 @@ std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& 
   if (dropout > 0) spec = {dropout, stream.reserve(in.numel())};
   Tensor sum = Tensor::empty_like(in);
   Tensor y = Tensor::empty_like(in);
-  Tensor stats = Tensor::empty(rows_of(in, 2), accumulation_dtype(in.dtype()), in.device());
+  Tensor stats = Tensor::empty(rows_of(in, 3), accumulation_dtype(in.dtype()), in.device());
   kernels::add_layer_norm(in, added, spec, scale, shift.value_as(in.dtype()).contiguous(), eps, sum, y, stats);
   const SavedTensor kept(sum);
   return Tape::current().record_pair("add_layer_norm", std::move(sum), std::move(y), {&x, &branch, &gain, &shift},

@@ -7,6 +7,7 @@ const std::vector<Fault>& faults() {
     std::vector<Fault> out;
     add_result_faults(out);
     add_formula_faults(out);
+    add_precision_faults(out);
     return out;
   }();
   return all;

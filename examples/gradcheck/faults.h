@@ -30,9 +30,10 @@ struct Fault {
 };
 
 const std::vector<Fault>& faults();
-// By what they do: change what right formulas give or get, or be wrong formulas.
+// By what they do: change what right formulas give or get, be wrong formulas, or round.
 void add_result_faults(std::vector<Fault>& faults);
 void add_formula_faults(std::vector<Fault>& faults);
+void add_precision_faults(std::vector<Fault>& faults);
 
 /// While it lives, the fault is in this thread's formulas.
 class FaultInjection : public TapeHook {

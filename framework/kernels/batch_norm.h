@@ -6,7 +6,8 @@ namespace attune {
 
 // x, y, dy, dx [rows, C], contiguous; statistics by column.
 
-/// stats [3, C] = mean, 1 / sqrt(variance + eps), biased variance of every column. At least one row.
+/// stats [4, C] = mean, 1 / sqrt(variance + eps), biased variance of every column, and what rounding took from the
+/// mean: x - stats[0] - stats[3] is right where the mean is large beside the deviations. At least one row.
 ATTUNE_WIDE_KERNEL(batch_statistics, const Tensor& x, double eps, Tensor& stats);
 
 /// y = (x - mean) rstd gain + shift. stats as batch_statistics leaves them; gain, shift [C].

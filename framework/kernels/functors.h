@@ -251,12 +251,15 @@ struct GeluTanh {  // of x: x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / p
   }
   template <class T>
   ATTUNE_HD T derivative(T x) const {
-    const T s = gate(x);
-    return s + x * s * (T(1) - s) * (T(kSlope) + x * x * T(3 * 0.044715 * kSlope));
+    // s is exactly 0 or 1 long before the bounds, behind which x^2 would overflow. NaN stays.
+    const T z = select(x > T(kSaturated), T(kSaturated), select(x < T(-kSaturated), T(-kSaturated), x));
+    const T s = gate(z);
+    return s + z * s * (T(1) - s) * (T(kSlope) + z * z * T(3 * 0.044715 * kSlope));
   }
 
  private:
   static constexpr double kSlope = 1.59576912160573071176;  // 2 sqrt(2 / pi)
+  static constexpr double kSaturated = 100;
   template <class T>
   ATTUNE_HD static T gate(T x) {
     return sigmoid(x * (T(kSlope) + x * x * T(0.044715 * kSlope)));

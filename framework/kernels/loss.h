@@ -11,20 +11,21 @@ struct CrossEntropySpec {
 };
 
 /// loss[r] = -sum_v q_v log softmax(logits[r])_v, q = (1 - smoothing) one-hot(target) + smoothing / V; 0 for ignored
-/// rows. lse[r] = log sum exp. logits [rows, V] contiguous, targets int64 [rows] within range, those of the first half
-/// of the rows with r_drop; loss, lse [rows].
+/// rows. stats[r] = the largest logit and the log of the sum of exp(logit - largest): added up, they would be rounded
+/// to what a logit of that size can tell apart. logits [rows, V] contiguous, targets int64 [rows] within range, those
+/// of the first half of the rows with r_drop; loss [rows], stats [rows, 2].
 ATTUNE_WIDE_KERNEL(cross_entropy, const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
-                   Tensor& loss, Tensor& lse);
+                   Tensor& loss, Tensor& stats);
 
 /// With r_drop, after cross_entropy: divergence[r] = KL(p_r || p_s) for s the other draw of r, p = softmax(logits); 0
-/// in ignored rows. loss[r] += r_drop / 2 divergence[r]. divergence [rows].
+/// in ignored rows, and nothing for classes with p_r = 0. loss[r] += r_drop / 2 divergence[r]. divergence [rows].
 ATTUNE_WIDE_KERNEL(paired_divergence, const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
-                   const Tensor& lse, Tensor& divergence, Tensor& loss);
+                   const Tensor& stats, Tensor& divergence, Tensor& loss);
 
 /// dlogits = scale (softmax(logits) - q), 0 in ignored rows. With r_drop those of the sum over both draws: of row r
 /// also scale r_drop / 2 (p_r - p_s + p_r (log p_r - log p_s - divergence[r])). divergence: undefined without r_drop.
 /// dlogits may be logits.
 ATTUNE_WIDE_KERNEL(cross_entropy_backward, const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
-                   const Tensor& lse, const Tensor& divergence, double scale, Tensor& dlogits);
+                   const Tensor& stats, const Tensor& divergence, double scale, Tensor& dlogits);
 
 }  // namespace attune

@@ -11,9 +11,9 @@ struct DropoutSpec {
   RandomState state;
 };
 
-/// sum = x + dropout(branch); y = (sum - mean) * rstd * gain + shift over the last axis; stats = {mean, rstd} by row.
-/// x, branch (optional), sum (undefined without branch), y: [rows, D] contiguous; gain, shift (optional) [D]; stats
-/// [rows, 2].
+/// sum = x + dropout(branch); y = (sum - mean - rest) * rstd * gain + shift over the last axis; stats [rows, 3] =
+/// {mean, rstd, rest}, rest being what rounding took from the mean. x, branch (optional), sum (undefined without
+/// branch), y: [rows, D] contiguous; gain, shift (optional) [D].
 ATTUNE_WIDE_KERNEL(add_layer_norm, const Tensor& x, const Tensor& branch, const DropoutSpec& dropout,
                    const Tensor& gain, const Tensor& shift, double eps, Tensor& sum, Tensor& y, Tensor& stats);
 

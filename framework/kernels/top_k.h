@@ -9,7 +9,7 @@ namespace attune {
 ATTUNE_KERNEL(top_k, const Tensor& x, Tensor& values, Tensor& indices);
 
 /// y[r] = log sum_j exp(scale x[r, j]), scale > 0; NaN for rows that hold NaN or +infinity or nothing but -infinity.
-/// x: [rows, n], y: [rows], contiguous, same dtype.
+/// x: [rows, n], y: [rows], contiguous. y is of x's dtype, or float64, which x less y is precise with for large x too.
 ATTUNE_KERNEL(log_sum_exp, const Tensor& x, double scale, Tensor& y);
 
 }  // namespace attune

@@ -130,7 +130,7 @@ void measure_rows(DType dtype) {
     moving(named("softmax"), 2 * bytes, [&] { kernels::softmax(x, y); });
     moving(named("softmax_backward"), 3 * bytes, [&] { kernels::softmax_backward(y, dy, dx); });
     Tensor gain = random_numbers({width}, dtype);
-    Tensor stats = Tensor::empty({rows, 2}, accumulation_dtype(dtype), kCuda);
+    Tensor stats = Tensor::empty({rows, 3}, accumulation_dtype(dtype), kCuda);
     Tensor none, dgain = Tensor::empty_like(gain), dshift = Tensor::empty_like(gain);
     moving(named("layer norm"), 2 * bytes,
            [&] { kernels::add_layer_norm(x, Tensor(), {}, gain, gain, 1e-5, none, y, stats); });
@@ -141,10 +141,11 @@ void measure_rows(DType dtype) {
       kernels::add_layer_norm_backward(dy, Tensor(), x, stats, gain, {}, dx, none, dgain, false, dshift, false);
     });
     const Tensor targets = Tensor::zeros({rows}, DType::kInt64, kCuda);
-    Tensor loss = Tensor::empty({rows}, accumulation_dtype(dtype), kCuda), lse = Tensor::empty_like(loss);
-    moving(named("cross-entropy"), bytes, [&] { kernels::cross_entropy(x, targets, {}, loss, lse); });
+    Tensor loss = Tensor::empty({rows}, accumulation_dtype(dtype), kCuda),
+           log_sums = Tensor::empty({rows, 2}, loss.dtype(), kCuda);
+    moving(named("cross-entropy"), bytes, [&] { kernels::cross_entropy(x, targets, {}, loss, log_sums); });
     moving(named("cross-entropy backward"), 2 * bytes,
-           [&] { kernels::cross_entropy_backward(x, targets, {}, lse, Tensor(), 1, dx); });
+           [&] { kernels::cross_entropy_backward(x, targets, {}, log_sums, Tensor(), 1, dx); });
     Tensor columns = Tensor::empty({width}, dtype, kCuda), lines = Tensor::empty({rows, 1}, dtype, kCuda);
     moving(named("sum of columns"), bytes, [&] { kernels::sum_to(x, columns); });
     moving(named("sum of rows"), bytes, [&] { kernels::sum_to(x, lines); });
@@ -187,15 +188,15 @@ void measure_attention(DType dtype, int64_t length, int64_t size, bool causal) {
   const Tensor q = random_numbers(shape, dtype), k = random_numbers(shape, dtype), v = random_numbers(shape, dtype);
   const Tensor dy = random_numbers(shape, dtype);
   Tensor y = Tensor::empty_like(q), dq = Tensor::empty_like(q), dk = Tensor::empty_like(q), dv = Tensor::empty_like(q);
-  Tensor lse = Tensor::empty({batch, heads, length}, accumulation_dtype(dtype), kCuda), none;
+  Tensor log_sums = Tensor::empty({2, batch, heads, length}, accumulation_dtype(dtype), kCuda), none;
   AttentionSpec spec;
   spec.mask.causal = causal;
   spec.scale = 0.1;
   const double operations = 4.0 * static_cast<double>(shape.numel() * length) * (causal ? 0.5 : 1);
   computing({"attention", dtype, shape, causal}, operations,
-            [&] { kernels::attention(q, k, v, none, spec, y, lse, none); });
+            [&] { kernels::attention(q, k, v, none, spec, y, log_sums, none); });
   computing({"attention backward", dtype, shape, causal}, 2.5 * operations,
-            [&] { kernels::attention_backward(dy, q, k, v, none, spec, y, lse, none, dq, dk, dv, none); });
+            [&] { kernels::attention_backward(dy, q, k, v, none, spec, y, log_sums, none, dq, dk, dv, none); });
 }
 
 }  // namespace

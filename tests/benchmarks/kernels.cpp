@@ -49,7 +49,7 @@ void residual_norm(benchmark::State& state) {
   const Tensor x = random_numbers.uniform({2048, 128}, -1, 1);
   const Tensor branch = random_numbers.uniform(x.shape(), -1, 1);
   const Tensor gain = Tensor::full({128}, 1);
-  Tensor sum = Tensor::empty_like(x), y = Tensor::empty_like(x), stats = Tensor::empty({2048, 2});
+  Tensor sum = Tensor::empty_like(x), y = Tensor::empty_like(x), stats = Tensor::empty({2048, 3});
   const DropoutSpec dropout{static_cast<double>(state.range(0)) / 100, {1, 0}};
   for (auto _ : state) kernels::add_layer_norm(x, branch, dropout, gain, gain, 1e-5, sum, y, stats);
   count_elements(state, x.numel());
@@ -58,10 +58,10 @@ void residual_norm(benchmark::State& state) {
 void cross_entropy_rows(benchmark::State& state) {
   const Tensor logits = random_numbers.uniform({2048, 8000}, -4, 4);
   const Tensor targets = Tensor::zeros({2048}, DType::kInt64);
-  Tensor loss = Tensor::empty({2048}), lse = Tensor::empty({2048}), d = Tensor::empty_like(logits);
+  Tensor loss = Tensor::empty({2048}), stats = Tensor::empty({2048, 2}), d = Tensor::empty_like(logits);
   for (auto _ : state) {
-    kernels::cross_entropy(logits, targets, {}, loss, lse);
-    kernels::cross_entropy_backward(logits, targets, {}, lse, Tensor(), 1.0 / 2048, d);
+    kernels::cross_entropy(logits, targets, {}, loss, stats);
+    kernels::cross_entropy_backward(logits, targets, {}, stats, Tensor(), 1.0 / 2048, d);
   }
   count_elements(state, logits.numel());
 }

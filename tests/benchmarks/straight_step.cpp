@@ -68,7 +68,7 @@ struct Norm {
         shift(cut(flat, {dim}, 0, random)),
         sum(Tensor::empty({rows, dim})),
         y(Tensor::empty({rows, dim})),
-        stats(Tensor::empty({rows, 2})) {
+        stats(Tensor::empty({rows, 3})) {
     gain.w.fill_(1);
   }
   void forward(const Tensor& x, const Tensor& branch) {
@@ -86,7 +86,7 @@ struct Norm {
 struct Block {
   Linear qkv, out, up, down;
   Norm norm1, norm2;
-  Tensor z, context, attended, hidden, branch, lse, weights;
+  Tensor z, context, attended, hidden, branch, stats, weights;
   AttentionSpec attention;
   DropoutSpec hidden_dropout;
 
@@ -102,7 +102,7 @@ struct Block {
         attended(Tensor::empty({s.tokens(), s.dim})),
         hidden(Tensor::empty({s.tokens(), s.ffn})),
         branch(Tensor::empty({s.tokens(), s.dim})),
-        lse(Tensor::empty({s.batch, s.heads, s.length})),
+        stats(Tensor::empty({2, s.batch, s.heads, s.length})),
         weights(Tensor::empty({s.batch, s.heads, s.length, s.length})) {}
 };
 
@@ -119,7 +119,7 @@ struct StraightStep::Parts {
   std::unique_ptr<Linear> head;
   DropoutSpec input_dropout;
   int64_t step = 0;
-  Tensor x0, x, pooled, logits, losses, lse;
+  Tensor x0, x, pooled, logits, losses, stats;
   Tensor dlogits, dpooled, g, h, dbranch, dhidden, dattended, dcontext, dz, dpositions;
 
   Parts(const SentimentShape& shape, double dropout) : s(shape), p(dropout), batch(sentiment_batch(shape)) {
@@ -137,7 +137,7 @@ struct StraightStep::Parts {
     dz = Tensor::empty(blocks[0].z.shape());
     pooled = Tensor::empty({s.batch, s.dim}), dpooled = Tensor::empty_like(pooled);
     logits = Tensor::empty({s.batch, 2}), dlogits = Tensor::empty_like(logits);
-    losses = Tensor::empty({s.batch}), lse = Tensor::empty_like(losses);
+    losses = Tensor::empty({s.batch}), stats = Tensor::empty({s.batch, 2});
   }
 
   DropoutSpec draw(int64_t count) { return p > 0 ? DropoutSpec{p, random.reserve(count)} : DropoutSpec(); }
@@ -158,8 +158,8 @@ struct StraightStep::Parts {
       b.attention.mask.lengths = batch.lengths;
       b.attention.scale = 1 / std::sqrt(static_cast<double>(s.dim / s.heads));
       b.attention.dropout = draw(s.batch * s.heads * s.length * s.length);
-      kernels::attention(b.z.select(2, 0), b.z.select(2, 1), b.z.select(2, 2), Tensor(), b.attention, b.context, b.lse,
-                         b.weights);
+      kernels::attention(b.z.select(2, 0), b.z.select(2, 1), b.z.select(2, 2), Tensor(), b.attention, b.context,
+                         b.stats, b.weights);
       b.out.forward(b.context.view({rows, s.dim}), b.attended, Activation::kNone, {});
       b.norm1.dropout = draw(x.numel());
       b.norm1.forward(*in, b.attended);
@@ -172,7 +172,7 @@ struct StraightStep::Parts {
     }
     kernels::masked_mean(in->view({s.batch, s.length, s.dim}), batch.lengths, pooled);
     head->forward(pooled, logits, Activation::kNone, {});
-    kernels::cross_entropy(logits, batch.labels, {}, losses, lse);
+    kernels::cross_entropy(logits, batch.labels, {}, losses, stats);
     const float* loss = losses.data<float>();
     return std::accumulate(loss, loss + s.batch, 0.0) / static_cast<double>(s.batch);
   }
@@ -180,7 +180,7 @@ struct StraightStep::Parts {
   void backward() {
     const int64_t rows = s.tokens();
     Tensor none;
-    kernels::cross_entropy_backward(logits, batch.labels, {}, lse, Tensor(), 1.0 / static_cast<double>(s.batch),
+    kernels::cross_entropy_backward(logits, batch.labels, {}, stats, Tensor(), 1.0 / static_cast<double>(s.batch),
                                     dlogits);
     head->backward(dlogits, pooled, logits, none, &dpooled, false, Activation::kNone, {});
     Tensor cube = g.view({s.batch, s.length, s.dim});
@@ -197,7 +197,7 @@ struct StraightStep::Parts {
       b.out.backward(attended, context, b.attended, none, &dctx, false, Activation::kNone, {});
       Tensor dq = dz.select(2, 0), dk = dz.select(2, 1), dv = dz.select(2, 2);
       kernels::attention_backward(dcontext, b.z.select(2, 0), b.z.select(2, 1), b.z.select(2, 2), Tensor(), b.attention,
-                                  b.context, b.lse, b.weights, dq, dk, dv, none);
+                                  b.context, b.stats, b.weights, dq, dk, dv, none);
       b.qkv.backward(dz.view({rows, 3 * s.dim}), in, b.z, none, &g, true, Activation::kNone, {});
     }
     if (p > 0) kernels::dropout(g, input_dropout.state, p, g);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "framework/kernels/cpu/column_sums.h"
 #include "framework/kernels/cpu/parallel.h"
-#include "framework/kernels/reduce.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "framework/kernels/cpu/additive.cpp"
@@ -42,15 +42,21 @@ void backward(const T* dy, const T* q, const T* k, const T* v, int64_t queries, 
     over_row<T>(width, [&](auto load, auto store, auto) HWY_ATTR {
       const auto query = load(q), vector = load(v);
       auto dquery = hn::Zero(d), dvector = load(dv);
-      for (int64_t s = 0; s < keys; ++s) {
-        if (dy[s] == 0) continue;
-        // y = v h, h = tanh(q + k); dv = dy h, dq = dk = dy v (1 - h^2)
-        const auto gradient = hn::Set(d, dy[s]);
-        const auto h = Tanh(d, hn::Add(query, load(k + s * width)));
-        dvector = hn::MulAdd(gradient, h, dvector);
-        const auto inside = hn::Mul(hn::Mul(gradient, vector), hn::NegMulAdd(h, h, one));
-        dquery = hn::Add(dquery, inside);
-        store(hn::Add(load(dk + s * width), inside), dk + s * width);
+      for (int64_t block = 0; block < keys; block += kSumRows) {  // sums of many keys are made of sums of few
+        auto block_of_query = hn::Zero(d), block_of_vector = hn::Zero(d);
+        const int64_t end = std::min(keys, block + kSumRows);
+        for (int64_t s = block; s < end; ++s) {
+          if (dy[s] == 0) continue;
+          // y = v h, h = tanh(q + k); dv = dy h, dq = dk = dy v (1 - h^2)
+          const auto gradient = hn::Set(d, dy[s]);
+          const auto h = Tanh(d, hn::Add(query, load(k + s * width)));
+          block_of_vector = hn::MulAdd(gradient, h, block_of_vector);
+          const auto inside = hn::Mul(hn::Mul(gradient, vector), hn::NegMulAdd(h, h, one));
+          block_of_query = hn::Add(block_of_query, inside);
+          store(hn::Add(load(dk + s * width), inside), dk + s * width);
+        }
+        dquery = hn::Add(dquery, block_of_query);
+        dvector = hn::Add(dvector, block_of_vector);
       }
       store(dquery, dq);
       store(dvector, dv);
@@ -89,16 +95,14 @@ HWY_EXPORT(backward_double);
 
 namespace {
 
-/// f(T{}, b H + h, h, chunk) for every head of every sample of q [B, H, T, A], k [B, H, S, A].
+/// f(b H + h, h, chunk) for every head of every sample of q [B, H, T, A], k [B, H, S, A].
 template <class F>
 void over_heads(const Tensor& q, const Tensor& k, F&& f) {
   const int64_t heads = q.dim(1);
   const int64_t work = std::max<int64_t>(1, q.dim(2) * k.dim(2) * q.dim(3));
   constexpr int64_t kGrain = 4096;
-  visit_floating(q.dtype(), "additive_scores", [&]<class T>(T) {
-    parallel_for(q.dim(0) * heads, std::max<int64_t>(1, kGrain / work), [&](int64_t begin, int64_t end, int64_t chunk) {
-      for (int64_t i = begin; i < end; ++i) f(T{}, i, i % heads, chunk);
-    });
+  parallel_for(q.dim(0) * heads, std::max<int64_t>(1, kGrain / work), [&](int64_t begin, int64_t end, int64_t chunk) {
+    for (int64_t i = begin; i < end; ++i) f(i, i % heads, chunk);
   });
 }
 
@@ -106,43 +110,59 @@ void over_heads(const Tensor& q, const Tensor& k, F&& f) {
 
 void additive_scores(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& y) {
   const int64_t queries = q.dim(2), keys = k.dim(2), width = q.dim(3);
-  over_heads(q, k, [&]<class T>(T, int64_t i, int64_t h, int64_t) {
-    const T* query = q.data<T>() + i * queries * width;
-    const T* key = k.data<T>() + i * keys * width;
-    const T* vector = v.data<T>() + h * width;
-    T* out = y.data<T>() + i * queries * keys;
-    if constexpr (sizeof(T) == 4) {
-      HWY_DYNAMIC_DISPATCH(forward_float)(query, key, vector, queries, keys, width, out);
-    } else {
-      HWY_DYNAMIC_DISPATCH(forward_double)(query, key, vector, queries, keys, width, out);
-    }
+  visit_floating(q.dtype(), "additive_scores", [&]<class T>(T) {
+    over_heads(q, k, [&](int64_t i, int64_t h, int64_t) {
+      const T* query = q.data<T>() + i * queries * width;
+      const T* key = k.data<T>() + i * keys * width;
+      const T* vector = v.data<T>() + h * width;
+      T* out = y.data<T>() + i * queries * keys;
+      if constexpr (sizeof(T) == 4) {
+        HWY_DYNAMIC_DISPATCH(forward_float)(query, key, vector, queries, keys, width, out);
+      } else {
+        HWY_DYNAMIC_DISPATCH(forward_double)(query, key, vector, queries, keys, width, out);
+      }
+    });
   });
 }
 
 void additive_scores_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, Tensor& dq,
                               Tensor& dk, bool accumulate, Tensor& dv) {
   const int64_t queries = q.dim(2), keys = k.dim(2), width = q.dim(3);
-  // Every thread sums dv for itself; the sums are added in a fixed order.
-  Tensor sums = Tensor::zeros({num_threads(), v.dim(0), width}, v.dtype());
+  const int64_t step = std::max<int64_t>(1, kSumRows / std::max<int64_t>(keys, 1));  // queries of a partial sum
   if (!accumulate) dk.zero_();
-  over_heads(q, k, [&]<class T>(T, int64_t i, int64_t h, int64_t chunk) {
-    const T* gradient = dy.data<T>() + i * queries * keys;
-    const T* query = q.data<T>() + i * queries * width;
-    const T* key = k.data<T>() + i * keys * width;
-    const T* vector = v.data<T>() + h * width;
-    T* dquery = dq.data<T>() + i * queries * width;
-    T* dkey = dk.data<T>() + i * keys * width;
-    T* dvector = sums.data<T>() + (chunk * v.dim(0) + h) * width;
-    if constexpr (sizeof(T) == 4) {
-      HWY_DYNAMIC_DISPATCH(backward_float)
-      (gradient, query, key, vector, queries, keys, width, dquery, dkey, dvector);
-    } else {
-      HWY_DYNAMIC_DISPATCH(backward_double)
-      (gradient, query, key, vector, queries, keys, width, dquery, dkey, dvector);
-    }
+  visit_floating(q.dtype(), "additive_scores", [&]<class T>(T) {
+    // Every thread sums dv for itself, and blocks apart; the sums are added in a fixed order.
+    SharedColumnSums<T> sums(q.dim(0) * queries * keys, v.numel());
+    over_heads(q, k, [&](int64_t i, int64_t h, int64_t chunk) {
+      ColumnSums<T> own = sums.share(chunk, h * width, width);
+      const T* key = k.data<T>() + i * keys * width;
+      const T* vector = v.data<T>() + h * width;
+      T* dkey = dk.data<T>() + i * keys * width;
+      // So does dk where it gathers from many queries.
+      double* totals = queries > kSumRows ? scratch<double>(0, keys * width) : nullptr;
+      ColumnSums<T> of_keys{dkey, totals, keys * width};
+      if (totals != nullptr) std::fill_n(totals, keys * width, 0.0);
+      for (int64_t t = 0; t < queries; t += step) {
+        const int64_t count = std::min(step, queries - t);
+        const T* gradient = dy.data<T>() + (i * queries + t) * keys;
+        const T* query = q.data<T>() + (i * queries + t) * width;
+        T* dquery = dq.data<T>() + (i * queries + t) * width;
+        if constexpr (sizeof(T) == 4) {
+          HWY_DYNAMIC_DISPATCH(backward_float)
+          (gradient, query, key, vector, count, keys, width, dquery, dkey, own.part);
+        } else {
+          HWY_DYNAMIC_DISPATCH(backward_double)
+          (gradient, query, key, vector, count, keys, width, dquery, dkey, own.part);
+        }
+        own.flush();
+        if (totals != nullptr) of_keys.add_rows(count);
+      }
+      if (totals == nullptr) return;
+      of_keys.flush();
+      for (int64_t j = 0; j < keys * width; ++j) dkey[j] = static_cast<T>(totals[j]);
+    });
+    sums.write(0, v.numel(), false, dv.data<T>());
   });
-  Tensor total = dv.view({1, v.dim(0), width});
-  sum_to(sums, total);
 }
 
 }  // namespace attune::cpu

@@ -150,10 +150,10 @@ void write_weights(const Head<T>& head, int64_t t0, int64_t rows, const ForwardS
       int64_t begin = 0;
       int64_t end = 0;
       if (any) finish_scores<T>(head, block, r, begin, end, nullptr);
-      const T lse = head.lse[t0 + r];
-      if (lse == -std::numeric_limits<T>::infinity()) end = begin;
+      const T largest = head.largest[t0 + r];
+      if (largest == -std::numeric_limits<T>::infinity()) end = begin;
       T* row = block.row(r);
-      exponentiate(row, begin, end, columns, lse);
+      exponentiate(row, begin, end, columns, largest, head.log_sums[t0 + r]);
       std::copy(row, row + columns, head.weights + (t0 + r) * head.keys + s0);
     }
   }
@@ -201,15 +201,14 @@ void forward_rows(const Head<T>& head, int64_t t0, int64_t rows, const ForwardSc
       if (whole) scale_row(weights, head.keys, 1 / w.sums[r], weights);
     }
   }
-  T* lse = head.lse + t0;
   if (first) {
-    std::fill_n(lse, rows, kLow);
+    std::fill_n(head.largest + t0, rows, kLow);
+    std::fill_n(head.log_sums + t0, rows, T{0});
   } else {
     const hn::ScalableTag<T> d;
-    const auto low = hn::Set(d, kLow);
     over_row<T>(rows, [&](auto load, auto store, auto) HWY_ATTR {
-      const auto top = load(w.largest);
-      store(hn::IfThenElse(hn::Eq(top, low), low, hn::Add(top, Log(d, load(w.sums)))), lse);
+      store(load(w.largest), head.largest + t0);
+      store(Log(d, load(w.sums)), head.log_sums + t0);
     });
   }
   if (head.weights != nullptr && !whole) write_weights(head, t0, rows, w);
@@ -236,7 +235,7 @@ HWY_EXPORT(forward_float);
 HWY_EXPORT(forward_double);
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias, const AttentionSpec& spec,
-               Tensor& y, Tensor& lse, Tensor& weights) {
+               Tensor& y, Tensor& stats, Tensor& weights) {
   const int64_t heads = q.shape()[2];
   const int64_t queries = q.shape()[1];
   const int64_t keys = k.shape()[1];
@@ -252,7 +251,8 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
       const int64_t h = task / parts % heads;
       Head<T> head = head_of<T>(q, k, v, bias, spec, b, h);
       head.y = rows_of<T>(y, b, h);
-      head.lse = lse.data<T>() + (b * heads + h) * queries;
+      head.largest = stats.data<T>() + (b * heads + h) * queries;
+      head.log_sums = head.largest + count * queries;
       if (weights.defined()) head.weights = weights.data<T>() + (b * heads + h) * queries * keys;
       const int64_t begin = blocks * (task % parts) / parts * step;
       const int64_t end = std::min(queries, blocks * (task % parts + 1) / parts * step);

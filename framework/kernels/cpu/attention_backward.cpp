@@ -2,6 +2,7 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "framework/kernels/attention.h"
 #include "framework/kernels/cpu/attention_head.h"
@@ -19,6 +20,8 @@ namespace {
 
 // Two blocks of scores, the weights and their gradients, stay in the second-level cache.
 constexpr int64_t kQueries = 96;
+// Blocks of queries whose shares of dk and dv are added up in T; sums of more go on to double precision.
+constexpr int64_t kLongSum = 64;
 constexpr int64_t kKeys = 256;
 static_assert(kKeys % kPackedStep == 0);
 
@@ -49,7 +52,8 @@ struct BackwardScratch {
   T* dk;
   T* dv;
   T* delta;
-  bool* silent;  // rows of dy that are exactly zero
+  double* long_sums;  // of dk and dv, one row after the other, where there are many blocks of queries
+  bool* silent;       // rows of dy that are exactly zero
   bool* allowed;
   bool bounded = false;  // all scores, by kScoreBound
   bool finite_keys;
@@ -85,6 +89,9 @@ struct BackwardScratch {
       *parts[i] = at;
       at += round_up(sizes[i]);
     }
+    const int64_t widths = head.key_size + head.value_size;
+    const bool many = head.queries > kLongSum * kQueries;
+    long_sums = many ? scratch<double>(5, std::min(kKeys, head.keys) * widths) : nullptr;
     silent = scratch<bool>(3, head.queries);
     allowed = scratch<bool>(4, block);
   }
@@ -146,13 +153,11 @@ void weights_of_block(const Head<T>& head, const Block<T>& block, const Backward
     int64_t begin = 0;
     int64_t end = 0;
     finish_scores<T>(head, block, r, begin, end, sloped ? w.slope + r * block.step : nullptr);
-    const T lse = head.lse[t];
-    if (w.silent[t] || lse == -std::numeric_limits<T>::infinity()) end = begin;
-    const T shift = end > begin ? lse : T{0};
+    if (w.silent[t] || head.largest[t] == -std::numeric_limits<T>::infinity()) end = begin;
     if (w.bounded && block.allowed == nullptr) {
-      exponentiate<Depth::kBounded>(row, begin, end, block.columns, shift);
+      exponentiate<Depth::kBounded>(row, begin, end, block.columns, head.largest[t], head.log_sums[t]);
     } else {
-      exponentiate(row, begin, end, block.columns, shift);
+      exponentiate(row, begin, end, block.columns, head.largest[t], head.log_sums[t]);
     }
   }
 }
@@ -239,6 +244,19 @@ void backward_block(const Head<T>& head, const Block<T>& block, const BackwardSc
               block.columns, head.value_size, block.rows, 1, true, w.dv + s * head.value_size);
 }
 
+// dk and dv of `keys` keys go on to the long sums; with `last` they come back whole.
+template <class T>
+void carry_on(const Head<T>& head, const BackwardScratch<T>& w, int64_t keys, bool last) {
+  double* sums = w.long_sums;
+  for (const auto& [part, size] : {std::pair(w.dk, keys * head.key_size), std::pair(w.dv, keys * head.value_size)}) {
+    for (int64_t i = 0; i < size; ++i) {
+      sums[i] += static_cast<double>(part[i]);
+      part[i] = last ? static_cast<T>(sums[i]) : T{0};
+    }
+    sums += size;
+  }
+}
+
 // to = x, or to += x
 template <class T>
 void deliver_rows(const T* x, int64_t rows, int64_t width, bool add, const Rows<T>& to) {
@@ -259,11 +277,14 @@ void backward_head(const Head<T>& head) {
   prepare(head, w);
   for (int64_t s_begin = 0; s_begin < head.keys; s_begin += kKeys) {
     const int64_t s_end = std::min(head.keys, s_begin + kKeys);
-    std::fill_n(w.dk, (s_end - s_begin) * head.key_size, T{0});
-    std::fill_n(w.dv, (s_end - s_begin) * head.value_size, T{0});
+    const int64_t keys = s_end - s_begin;
+    std::fill_n(w.dk, keys * head.key_size, T{0});
+    std::fill_n(w.dv, keys * head.value_size, T{0});
+    if (w.long_sums != nullptr) std::fill_n(w.long_sums, keys * (head.key_size + head.value_size), 0.0);
     // Queries that see any of these keys: neither end of their range of keys falls from one to the next.
     int64_t t_begin = 0;
     int64_t t_end = head.queries;
+    int64_t blocks = 0;
     while (t_begin < t_end && head.last_key(t_begin) <= s_begin) ++t_begin;
     while (t_begin < t_end && head.first_key(t_end - 1) >= s_end) --t_end;
     for (int64_t t0 = t_begin; t0 < t_end; t0 += kQueries) {
@@ -278,9 +299,11 @@ void backward_head(const Head<T>& head) {
       Block<T> block{w.weights, t0, rows, from, columns, columns >= 128 ? columns + 16 : columns};
       if (!allow_block(head, w.allowed, block)) continue;
       backward_block(head, block, w, s_begin);
+      if (w.long_sums != nullptr && ++blocks % kLongSum == 0) carry_on(head, w, keys, false);
     }
-    deliver_rows(w.dk, s_end - s_begin, head.key_size, !head.first_of_group, {head.dk.row(s_begin), head.dk.step});
-    deliver_rows(w.dv, s_end - s_begin, head.value_size, !head.first_of_group, {head.dv.row(s_begin), head.dv.step});
+    if (w.long_sums != nullptr) carry_on(head, w, keys, true);
+    deliver_rows(w.dk, keys, head.key_size, !head.first_of_group, {head.dk.row(s_begin), head.dk.step});
+    deliver_rows(w.dv, keys, head.value_size, !head.first_of_group, {head.dv.row(s_begin), head.dv.step});
   }
   deliver_rows(w.dq, head.queries, head.key_size, false, head.dq);
 }
@@ -299,7 +322,7 @@ HWY_EXPORT(backward_float);
 HWY_EXPORT(backward_double);
 
 void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
-                        const AttentionSpec& spec, const Tensor& y, const Tensor& lse, const Tensor& weights,
+                        const AttentionSpec& spec, const Tensor& y, const Tensor& stats, const Tensor& weights,
                         Tensor& dq, Tensor& dk, Tensor& dv, Tensor& dbias) {
   const int64_t heads = q.shape()[2];
   const int64_t queries = q.shape()[1];
@@ -307,7 +330,7 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
   const int64_t keys = k.shape()[1];
   visit_floating(q.dtype(), "attention", [&]<class T>(T) {
     Tensor outputs = y;  // Head's members for forward are writable
-    Tensor sums = lse;
+    Tensor sums = stats;
     Tensor known = weights;
     // All query heads that share a key head in one task, one after the other: their dk and dv add up.
     share_heads(q.shape()[0] * key_heads, [&](int64_t task) {
@@ -317,7 +340,8 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
         const int64_t h = task % key_heads * group + i;
         Head<T> head = head_of<T>(q, k, v, bias, spec, b, h);
         head.y = rows_of<T>(outputs, b, h);
-        head.lse = sums.data<T>() + (b * heads + h) * queries;
+        head.largest = sums.data<T>() + (b * heads + h) * queries;
+        head.log_sums = head.largest + q.shape()[0] * heads * queries;
         if (known.defined()) head.weights = known.data<T>() + (b * heads + h) * queries * keys;
         head.dy = rows_of<T>(dy, b, h);
         head.dq = rows_of<T>(dq, b, h);

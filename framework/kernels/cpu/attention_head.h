@@ -42,7 +42,8 @@ struct Head {
   int64_t draw;    // index of the head's first weight in the dropout's draw
   const AttentionSpec* spec;
   Rows<T> y;
-  T* lse;
+  T* largest;   // score of each row
+  T* log_sums;  // log of the sum of exponentials less it
   T* weights;
   // backward
   Rows<const T> dy;

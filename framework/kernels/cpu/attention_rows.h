@@ -99,15 +99,21 @@ HWY_INLINE T dot_rows(const T* x, const T* y, int64_t n) {
 /// How far below the shift of their row scores may lie.
 enum class Depth : uint8_t { kAny, kBounded };
 
-/// row[j] = exp(row[j] - shift) inside [begin, end), where no element is above shift, 0 outside; returns the sum.
-/// kBounded: none is more than 80 below it either.
-template <Depth kDepth = Depth::kAny, class T>
-HWY_INLINE T exponentiate(T* row, int64_t begin, int64_t end, int64_t columns, T shift) {
+/// row[j] = exp(row[j] - largest) inside [begin, end), where no element is above `largest`, 0 outside; returns the sum.
+/// log_sum: the log of such a sum, or nothing; with it the exponentials are weights. It is not added to `largest`: the
+/// sum would be rounded to what a score of that size can tell apart. kBounded: none is more than 80 below either.
+template <Depth kDepth = Depth::kAny, class T, class... LogSum>
+HWY_INLINE T exponentiate(T* row, int64_t begin, int64_t end, int64_t columns, T largest, LogSum... log_sum) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   constexpr int64_t kWide = 4;
-  const auto base = hn::Set(d, shift);
+  const auto top = hn::Set(d, largest);
+  const auto below = [&](V x) HWY_ATTR {
+    x = hn::Sub(x, top);
+    if constexpr (sizeof...(log_sum) == 1) x = hn::Sub(x, hn::Set(d, log_sum...));
+    return x;
+  };
   const auto exponentials = [d](auto& x) HWY_ATTR {
     if constexpr (kDepth == Depth::kBounded) {
       ExpBounded(d, x);
@@ -120,7 +126,7 @@ HWY_INLINE T exponentiate(T* row, int64_t begin, int64_t end, int64_t columns, T
   for (; j + kWide * lanes <= end; j += kWide * lanes) {
     V x[kWide];
 #pragma GCC unroll 4
-    for (int64_t i = 0; i < kWide; ++i) x[i] = hn::Sub(hn::LoadU(d, row + j + i * lanes), base);
+    for (int64_t i = 0; i < kWide; ++i) x[i] = below(hn::LoadU(d, row + j + i * lanes));
     exponentials(x);
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kWide; ++i) {
@@ -130,7 +136,7 @@ HWY_INLINE T exponentiate(T* row, int64_t begin, int64_t end, int64_t columns, T
   }
   auto total = hn::Add(hn::Add(totals[0], totals[1]), hn::Add(totals[2], totals[3]));
   over_row<T>(end - j, [&](auto load, auto store, auto valid) HWY_ATTR {
-    V x[1] = {hn::Sub(load(row + j), base)};
+    V x[1] = {below(load(row + j))};
     exponentials(x);
     const auto e = valid(x[0]);
     total = hn::Add(total, e);

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
+#include <utility>
 
+#include "framework/kernels/cpu/column_sums.h"
 #include "framework/kernels/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -26,14 +29,39 @@ struct Columns {
   const T* dy;
   const T* mean;
   const T* rstd;
+  const T* mean_low;
   const T* gain;
   const T* shift;
-  T* out;    // y or dx
-  T* sums;   // [2, C]: means and sums of squared deviations, or sums of dy and of dy times what was normalised
-  T* block;  // [2, C]: the same of one block of rows
+  T* out;           // y or dx
+  T* sums;          // [2, C]: of dy and of dy times what was normalised
+  T* block;         // [3, C]: of one block of rows, a centre, and sums of deviations from it and of their squares
+  double* moments;  // [2, C]: means and sums of squared deviations from them
   const T* mean_dy;
   const T* mean_dyh;
 };
+
+/// Rows of a block of which moments are taken: they stay in cache for a second look.
+constexpr int64_t kBlockRows = 64;
+
+/// Joins the moments of `before` rows with those of the block of `now` rows behind them, by the formula of Chan, Golub
+/// and LeVeque ("Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+template <class T>
+void join_moments(const Columns<T>& c, int64_t before, int64_t now) {
+  const auto count = static_cast<double>(now);
+  const double weight = count / static_cast<double>(before + now);
+  const double between = static_cast<double>(before) * weight;
+  const T* centre = c.block;
+  const T* deviations = centre + c.width;
+  const T* squares = deviations + c.width;
+  double* means = c.moments;
+  double* sums = means + c.width;
+  for (int64_t j = 0; j < c.width; ++j) {
+    const double off = static_cast<double>(deviations[j]) / count;  // of the centre, which was rounded
+    const double apart = static_cast<double>(centre[j]) + off - means[j];
+    means[j] += apart * weight;
+    sums[j] += static_cast<double>(squares[j]) - off * off * count + apart * apart * between;
+  }
+}
 
 }  // namespace
 }  // namespace attune::cpu
@@ -43,42 +71,43 @@ HWY_BEFORE_NAMESPACE();
 namespace attune::cpu::HWY_NAMESPACE {
 namespace {
 
-/// Means and sums of squared deviations of rows, block by block while they are in cache, joined by the formula of Chan,
-/// Golub and LeVeque ("Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+/// Moments of rows, block by block while they are in cache. A block's are those of its deviations from its first row,
+/// then from a centre near its mean: where the mean is large beside the deviations, sums of x itself would drown them.
 template <class T>
 void moments(const Columns<T>& c, int64_t begin, int64_t end) {
   const hn::ScalableTag<T> d;
   const int64_t n = c.width;
-  constexpr int64_t kRows = 32;
-  T* sum = c.block;
-  T* squares = c.block + n;
-  for (int64_t from = begin; from < end; from += kRows) {
-    const int64_t to = std::min(end, from + kRows);
-    std::fill_n(c.block, 2 * n, T{0});
-    for (int64_t r = from; r < to; ++r) {
+  T* centre = c.block;
+  T* deviations = centre + n;
+  T* squares = deviations + n;
+  for (int64_t from = begin; from < end; from += kBlockRows) {
+    const int64_t to = std::min(end, from + kBlockRows);
+    const T* first = c.x + from * n;
+    std::fill_n(c.block, 3 * n, T{0});
+    for (int64_t r = from + 1; r < to; ++r) {
       const T* x = c.x + r * n;
-      over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR { store(hn::Add(load(sum), load(x)), sum); });
+      over_row<T>(n, [&](auto load, auto store, auto)
+                         HWY_ATTR { store(hn::Add(load(centre), hn::Sub(load(x), load(first))), centre); });
     }
     const auto share = hn::Set(d, T{1} / static_cast<T>(to - from));
-    over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR { store(hn::Mul(load(sum), share), sum); });
+    over_row<T>(
+        n, [&](auto load, auto store, auto) HWY_ATTR { store(hn::MulAdd(load(centre), share, load(first)), centre); });
     for (int64_t r = from; r < to; ++r) {
       const T* x = c.x + r * n;
       over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
-        const auto z = hn::Sub(load(x), load(sum));
+        const auto z = hn::Sub(load(x), load(centre));
+        store(hn::Add(z, load(deviations)), deviations);
         store(hn::MulAdd(z, z, load(squares)), squares);
       });
     }
-    const T before = static_cast<T>(from - begin);
-    const T now = static_cast<T>(to - from);
-    const auto weight = hn::Set(d, now / (before + now));
-    const auto between = hn::Set(d, before * now / (before + now));
-    over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
-      const auto apart = hn::Sub(load(sum), load(c.sums));
-      store(hn::MulAdd(apart, weight, load(c.sums)), c.sums);
-      const auto both = hn::Add(load(c.sums + n), load(squares));
-      store(hn::MulAdd(hn::Mul(apart, apart), between, both), c.sums + n);
-    });
+    join_moments(c, from - begin, to - from);
   }
+}
+
+/// (x - mean) rstd, the mean in two parts.
+template <class T, class V = hn::Vec<hn::ScalableTag<T>>>
+HWY_INLINE V normalised(V x, V mean, V mean_low, V rstd) {
+  return hn::Mul(hn::Sub(hn::Sub(x, mean), mean_low), rstd);
 }
 
 template <class T>
@@ -87,7 +116,7 @@ void normalise(const Columns<T>& c, int64_t begin, int64_t end) {
     const T* x = c.x + r * c.width;
     T* y = c.out + r * c.width;
     over_row<T>(c.width, [&](auto load, auto store, auto) HWY_ATTR {
-      const auto h = hn::Mul(hn::Sub(load(x), load(c.mean)), load(c.rstd));
+      const auto h = normalised<T>(load(x), load(c.mean), load(c.mean_low), load(c.rstd));
       store(hn::MulAdd(h, load(c.gain), load(c.shift)), y);
     });
   }
@@ -101,7 +130,7 @@ void gradient_sums(const Columns<T>& c, int64_t begin, int64_t end) {
     T* products = c.sums + c.width;
     over_row<T>(c.width, [&](auto load, auto store, auto) HWY_ATTR {
       const auto g = load(dy);
-      const auto h = hn::Mul(hn::Sub(load(x), load(c.mean)), load(c.rstd));
+      const auto h = normalised<T>(load(x), load(c.mean), load(c.mean_low), load(c.rstd));
       store(hn::Add(load(c.sums), g), c.sums);
       store(hn::MulAdd(g, h, load(products)), products);
     });
@@ -117,7 +146,7 @@ void gradient(const Columns<T>& c, int64_t begin, int64_t end) {
     over_row<T>(c.width, [&](auto load, auto store, auto) HWY_ATTR {
       // y = h gain + shift, h = (x - mean) rstd; dx = gain rstd (dy - mean(dy) - h mean(dy h))
       const auto rstd = load(c.rstd);
-      const auto h = hn::Mul(hn::Sub(load(x), load(c.mean)), rstd);
+      const auto h = normalised<T>(load(x), load(c.mean), load(c.mean_low), rstd);
       const auto centred = hn::Sub(load(dy), load(c.mean_dy));
       store(hn::Mul(hn::Mul(load(c.gain), rstd), hn::NegMulAdd(h, load(c.mean_dyh), centred)), dx);
     });
@@ -162,67 +191,76 @@ void dispatch(Pass pass, const Columns<double>& c, int64_t begin, int64_t end) {
 
 int64_t grain_of(int64_t width) { return std::max<int64_t>(1, 8192 / width); }
 
-/// The pass over all rows: every thread has its share of the sums, of which the number of rows is noted.
+/// A pass without sums over all rows.
 template <class T>
-void over_rows(Pass pass, const Columns<T>& base, int64_t rows, T* shares, int64_t* counts) {
-  parallel_for(rows, grain_of(base.width), [&](int64_t begin, int64_t end, int64_t chunk) {
-    Columns<T> c = base;
-    if (shares != nullptr) {
-      c.sums = shares + chunk * 4 * base.width;
-      c.block = c.sums + 2 * base.width;
-      counts[chunk] = end - begin;
-    }
-    dispatch(pass, c, begin, end);
-  });
+void over_rows(Pass pass, const Columns<T>& columns, int64_t rows) {
+  parallel_for(rows, grain_of(columns.width),
+               [&](int64_t begin, int64_t end, int64_t) { dispatch(pass, columns, begin, end); });
 }
 
-/// Shares of all threads, zero: [threads, 4, C], and the rows of each.
+/// Where the statistics of `stats` [4, C] are.
 template <class T>
-struct Shares {
-  explicit Shares(int64_t columns)
-      : count(num_threads()),
-        width(columns),
-        sums(Tensor::zeros({count, 4, columns}, kDTypeOf<T>)),
-        rows(Tensor::zeros({count}, DType::kInt64)) {}
+void read_statistics(const Tensor& stats, Columns<T>& columns) {
+  columns.mean = stats.data<T>();
+  columns.rstd = columns.mean + columns.width;
+  columns.mean_low = columns.mean + 3 * columns.width;
+}
 
-  T* data() { return sums.template data<T>(); }
-  const T* of(int64_t share, int64_t row) { return data() + (share * 4 + row) * width; }
-  int64_t* row_counts() { return rows.template data<int64_t>(); }
-
-  int64_t count;
-  int64_t width;
-  Tensor sums;
-  Tensor rows;
-};
+/// Mean and sum of squared deviations of one column in double precision: for numbers whose squares T cannot hold.
+template <class T>
+std::pair<double, double> column_moments(const T* x, int64_t rows, int64_t width) {
+  double sum = 0;
+  for (int64_t r = 0; r < rows; ++r) sum += static_cast<double>(x[r * width]);
+  const double mean = sum / static_cast<double>(rows);
+  double squares = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    const double z = static_cast<double>(x[r * width]) - mean;
+    squares += z * z;
+  }
+  return {mean, squares};
+}
 
 }  // namespace
 
 void batch_statistics(const Tensor& x, double eps, Tensor& stats) {
   visit_floating(x.dtype(), "batch_norm", [&]<class T>(T) {
     const int64_t width = x.dim(1);
-    Shares<T> shares(width);
+    const int64_t rows = x.dim(0);
+    const int64_t shares = num_threads();
+    // Every thread's moments, and the number of its rows.
+    Tensor moments = Tensor::zeros({shares, 2, width}, DType::kFloat64);
+    Tensor blocks = Tensor::empty({shares, 3, width}, kDTypeOf<T>);
+    Tensor counts = Tensor::zeros({shares}, DType::kInt64);
     Columns<T> columns{};
     columns.width = width;
     columns.x = x.data<T>();
-    over_rows(Pass::kMoments, columns, x.dim(0), shares.data(), shares.row_counts());
+    parallel_for(rows, grain_of(width), [&](int64_t begin, int64_t end, int64_t chunk) {
+      Columns<T> own = columns;
+      own.moments = moments.data<double>() + chunk * 2 * width;
+      own.block = blocks.data<T>() + chunk * 3 * width;
+      dispatch(Pass::kMoments, own, begin, end);
+      counts.data<int64_t>()[chunk] = end - begin;
+    });
     T* mean = stats.data<T>();
-    T* rstd = mean + width;
-    T* variance = mean + 2 * width;
     for (int64_t j = 0; j < width; ++j) {
-      T count = 0;
-      T centre = 0;
-      T squares = 0;
-      for (int64_t share = 0; share < shares.count; ++share) {
-        const T more = static_cast<T>(shares.row_counts()[share]);
+      double count = 0;
+      double centre = 0;
+      double squares = 0;
+      for (int64_t share = 0; share < shares; ++share) {
+        const auto more = static_cast<double>(counts.data<int64_t>()[share]);
         if (more == 0) continue;
-        const T apart = shares.of(share, 0)[j] - centre;
-        squares += shares.of(share, 1)[j] + apart * apart * count * more / (count + more);
+        const double* of = moments.data<double>() + share * 2 * width + j;
+        const double apart = of[0] - centre;
+        squares += of[width] + apart * apart * count * more / (count + more);
         centre += apart * more / (count + more);
         count += more;
       }
-      mean[j] = centre;
-      variance[j] = squares / count;
-      rstd[j] = 1 / std::sqrt(variance[j] + static_cast<T>(eps));
+      if (!std::isfinite(squares)) std::tie(centre, squares) = column_moments(columns.x + j, rows, width);
+      const double variance = std::max(squares / count, 0.0);
+      mean[j] = static_cast<T>(centre);
+      mean[width + j] = static_cast<T>(1 / std::sqrt(variance + eps));
+      mean[2 * width + j] = static_cast<T>(variance);
+      mean[3 * width + j] = static_cast<T>(centre - static_cast<double>(mean[j]));
     }
   });
 }
@@ -232,12 +270,11 @@ void batch_norm(const Tensor& x, const Tensor& stats, const Tensor& gain, const 
     Columns<T> columns{};
     columns.width = x.dim(1);
     columns.x = x.data<T>();
-    columns.mean = stats.data<T>();
-    columns.rstd = columns.mean + columns.width;
+    read_statistics(stats, columns);
     columns.gain = gain.data<T>();
     columns.shift = shift.data<T>();
     columns.out = y.data<T>();
-    over_rows<T>(Pass::kForward, columns, x.dim(0), nullptr, nullptr);
+    over_rows(Pass::kForward, columns, x.dim(0));
   });
 }
 
@@ -246,29 +283,33 @@ void batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& stats,
   visit_floating(x.dtype(), "batch_norm", [&]<class T>(T) {
     const int64_t width = x.dim(1);
     const int64_t rows = x.dim(0);
-    Shares<T> shares(width);
     Columns<T> columns{};
     columns.width = width;
     columns.x = x.data<T>();
     columns.dy = dy.data<T>();
-    columns.mean = stats.data<T>();
-    columns.rstd = columns.mean + width;
     columns.gain = gain.data<T>();
-    over_rows(Pass::kSums, columns, rows, shares.data(), shares.row_counts());
-    Tensor means = Tensor::empty({2, width}, x.dtype());
-    for (int64_t row = 0; row < 2; ++row) {
-      T* total = row == 0 ? dshift.data<T>() : dgain.data<T>();
-      for (int64_t j = 0; j < width; ++j) {
-        total[j] = 0;
-        for (int64_t share = 0; share < shares.count; ++share) total[j] += shares.of(share, row)[j];
-        means.data<T>()[row * width + j] = total[j] / static_cast<T>(rows);
+    read_statistics(stats, columns);
+    SharedColumnSums<T> sums(rows, 2 * width);
+    parallel_for(rows, grain_of(width), [&](int64_t begin, int64_t end, int64_t chunk) {
+      ColumnSums<T> share = sums.share(chunk);
+      Columns<T> own = columns;
+      own.sums = share.part;
+      for (int64_t r = begin; r < end; r += kSumRows) {
+        dispatch(Pass::kSums, own, r, std::min(end, r + kSumRows));
+        share.flush();
       }
-    }
+    });
+    sums.write(0, width, false, dshift.data<T>());
+    sums.write(width, width, false, dgain.data<T>());
     if (!dx.defined()) return;
+    Tensor means = Tensor::empty({2, width}, x.dtype());
+    for (int64_t j = 0; j < 2 * width; ++j) {
+      means.data<T>()[j] = static_cast<T>(sums.sum(j) / static_cast<double>(rows));
+    }
     columns.mean_dy = means.data<T>();
     columns.mean_dyh = columns.mean_dy + width;
     columns.out = dx.data<T>();
-    over_rows<T>(Pass::kBackward, columns, rows, nullptr, nullptr);
+    over_rows(Pass::kBackward, columns, rows);
   });
 }
 

@@ -182,10 +182,7 @@ void weight_gradient(const ConvWindows<T>& w, const Sizes& s, const T* dy, T* to
   // Behind the last picture there may be nothing to read.
   const int64_t run = w.neighbours() * w.channels;
   const bool in_place = w.within_pictures() && packed_columns(run) == run;
-  Tensor shares = Tensor::empty({num_threads() - 1, size}, kDTypeOf<T>);
-  shares.zero_();
-  std::fill_n(to, size, T{0});
-  // Every thread sums its blocks, the first one in place; the shares are added in order.
+  BlockSums<T> sums(size, blocks.count());
   const auto sum_blocks = [&](int64_t begin, int64_t end, int64_t chunk) {
     const Reader<T> reader(w, blocks, in_place);
     const T** gradients = scratch<const T*>(kTargets, blocks.lines());
@@ -210,11 +207,12 @@ void weight_gradient(const ConvWindows<T>& w, const Sizes& s, const T* dy, T* to
                                .b_step = frame.column,
                                .rows = s.group_out,
                                .runs = reader.runs(),
-                               .c = chunk == 0 ? to : shares.data<T>() + (chunk - 1) * size});
+                               .c = sums.part(chunk)});
+      sums.count(chunk, i - begin + 1);
     }
   };
   parallel_for(blocks.count(), grain_of(blocks.outputs() * size), sum_blocks);
-  add_shares(to, shares.data<T>(), shares.dim(0), size);
+  sums.write(to);
 }
 
 template <class T>

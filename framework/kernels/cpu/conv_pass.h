@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "framework/kernels/cpu/accumulate.h"
+#include "framework/kernels/cpu/column_sums.h"
 #include "framework/kernels/cpu/conv_windows.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/tensor.h"
@@ -81,14 +82,44 @@ int64_t list_windows(const ConvWindows<T>& w, const ConvBlock& block, const Conv
   return listed;
 }
 
-/// to [size] += each of `count` shares [count, size], in order: what threads have summed on their own.
+/// Sums of `size` elements over blocks, of every thread's share of them. Where shares are many blocks, partial sums go
+/// on to double precision, as those of column_sums.h.
 template <class T>
-void add_shares(T* to, const T* shares, int64_t count, int64_t size) {
-  parallel_for(size, 16384, [&](int64_t begin, int64_t end, int64_t) {
-    for (int64_t share = 0; share < count; ++share) {
-      add_to(shares + share * size + begin, to + begin, end - begin);
-    }
-  });
-}
+class BlockSums {
+ public:
+  BlockSums(int64_t size, int64_t blocks)
+      : size_(size), shares_(num_threads()), parts_(Tensor::zeros({shares_, size}, kDTypeOf<T>)) {
+    if (blocks > kSumRows * shares_) totals_ = Tensor::zeros({shares_, size}, DType::kFloat64);
+  }
+
+  /// What the blocks of a share are added to.
+  T* part(int64_t share) { return parts_.template data<T>() + share * size_; }
+  /// Notes that the share has `blocks` blocks now.
+  void count(int64_t share, int64_t blocks) {
+    if (!totals_.defined() || blocks % kSumRows != 0) return;
+    ColumnSums<T>{part(share), total(share), size_}.flush();
+  }
+  /// to, which may be part(0) = the sums over all shares, added in order.
+  void write(T* to) {
+    parallel_for(size_, 16384, [&](int64_t begin, int64_t end, int64_t) {
+      if (to != part(0)) std::copy(part(0) + begin, part(0) + end, to + begin);
+      for (int64_t share = 1; share < shares_; ++share) add_to(part(share) + begin, to + begin, end - begin);
+      if (!totals_.defined()) return;
+      for (int64_t j = begin; j < end; ++j) {
+        double sum = static_cast<double>(to[j]);
+        for (int64_t share = 0; share < shares_; ++share) sum += total(share)[j];
+        to[j] = static_cast<T>(sum);
+      }
+    });
+  }
+
+ private:
+  double* total(int64_t share) { return totals_.template data<double>() + share * size_; }
+
+  int64_t size_;
+  int64_t shares_;
+  Tensor parts_;
+  Tensor totals_;
+};
 
 }  // namespace attune::cpu

@@ -131,11 +131,8 @@ void weight_gradient_of_tiles(const ConvWindows<T>& w, const Results<const T>& d
   const ConvWindows<T> tiles = tiles_of(w);
   const ConvBlocks blocks = tile_blocks(tiles, dy.n);
   const int64_t plane = dy.n * w.channels;
-  // Every thread sums its blocks; the shares are added in order.
   const int64_t size = kPlaceCount * plane;
-  Tensor shares = Tensor::empty({num_threads(), size}, kDTypeOf<T>);
-  shares.zero_();
-  T* sums = shares.data<T>();
+  BlockSums<T> sums(size, blocks.count());
   parallel_for(blocks.count(), grain_of(blocks.outputs() * size), [&](int64_t begin, int64_t end, int64_t chunk) {
     const Reader<T> reader(tiles, blocks, tiles.within_pictures());
     const T** sources = scratch<const T*>(kSources, blocks.outputs());
@@ -161,12 +158,13 @@ void weight_gradient_of_tiles(const ConvWindows<T>& w, const Results<const T>& d
                                  .b_step = w.channels,
                                  .rows = dy.n,
                                  .runs = {.offsets = &kHere, .count = 1, .length = w.channels},
-                                 .c = sums + chunk * size + p * plane});
+                                 .c = sums.part(chunk) + p * plane});
       }
+      sums.count(chunk, i - begin + 1);
     }
   });
-  add_shares(sums, sums + size, shares.dim(0) - 1, size);
-  const Places<T> places{sums, w.channels, plane};
+  sums.write(sums.part(0));
+  const Places<T> places{sums.part(0), w.channels, plane};
   winograd(WinogradTransform::kWeightsGradient, dy.n, w.channels, places.sources(),
            Grids<T>{.first = to, .step = 9 * w.channels, .row = 3 * w.channels, .column = w.channels});
 }

@@ -1,8 +1,10 @@
 #include "framework/kernels/linear.h"
 
 #include <cmath>
+#include <optional>
 #include <utility>
 
+#include "framework/kernels/cpu/column_sums.h"
 #include "framework/kernels/cpu/gemm.h"
 #include "framework/kernels/cpu/parallel.h"
 
@@ -22,6 +24,7 @@ constexpr double kInvSqrt2 = 0.70710678118654752440;
 constexpr double kInvSqrt2Pi = 0.39894228040143267794;
 constexpr double kSqrt2OverPi = 0.79788456080286535588;
 constexpr double kCubic = 0.044715;
+constexpr double kSaturated = 100;
 
 template <Activation A, class D, class V = hn::Vec<D>>
 HWY_INLINE V activate(D d, V z) {
@@ -61,7 +64,9 @@ HWY_INLINE V derivative(D d, V z) {
     const V u = hn::Mul(hn::MulAdd(hn::Mul(square, z), c(kCubic), z), c(2 * kSqrt2OverPi));
     const V s = Sigmoid(d, u);
     const V slope = hn::Mul(hn::MulAdd(square, c(3 * kCubic), c(1)), c(2 * kSqrt2OverPi));
-    return hn::MulAdd(hn::Mul(z, slope), hn::Mul(s, hn::Sub(c(1), s)), s);
+    const V slope_of_product = hn::MulAdd(hn::Mul(z, slope), hn::Mul(s, hn::Sub(c(1), s)), s);
+    // s is exactly 0 or 1 long before the bound, and behind it z^2 overflows. NaN stays.
+    return hn::IfThenElse(hn::Gt(hn::Abs(z), c(kSaturated)), s, slope_of_product);
   } else if constexpr (A == Activation::kSilu) {
     const V s = Sigmoid(d, z);
     return hn::MulAdd(hn::Mul(z, s), hn::Sub(c(1), s), s);
@@ -261,26 +266,22 @@ void linear_backward(const Tensor& dy, const Tensor& z, const Tensor& y, Activat
     const T* ys = y.defined() ? y.data<T>() : nullptr;
     T* to = dz.defined() ? dz.data<T>() : nullptr;
     // Every thread sums its rows; the shares are added in order.
-    const int64_t shares = num_threads();
-    Tensor partial = dbias.defined() ? Tensor::zeros({shares, n}, dy.dtype()) : Tensor();
-    T* sums = dbias.defined() ? partial.data<T>() : nullptr;
+    std::optional<SharedColumnSums<T>> sums;
+    if (dbias.defined()) sums.emplace(rows, n);
     parallel_for(rows, std::max<int64_t>(1, 8192 / n), [&](int64_t begin, int64_t end, int64_t chunk) {
+      ColumnSums<T> own;
+      if (sums) own = sums->share(chunk);
       constexpr int64_t kRows = 16;  // a few rows at a time, so that the sums read them from cache
       for (int64_t r = begin; r < end; r += kRows) {
         const int64_t stop = std::min(end, r + kRows);
         if (to != nullptr) backward(from, zs, ys, to, activation, dropout, r * n, (stop - r) * n);
-        if (sums == nullptr) continue;
+        if (!sums) continue;
         const T* gradient = to != nullptr ? to : from;
-        for (int64_t i = r; i < stop; ++i) add_to(gradient + i * n, sums + chunk * n, n);
+        for (int64_t i = r; i < stop; ++i) add_to(gradient + i * n, own.part, n);
+        own.add_rows(stop - r);
       }
     });
-    if (sums == nullptr) return;
-    T* out = dbias.data<T>();
-    for (int64_t j = 0; j < n; ++j) {
-      T total = accumulate ? out[j] : T{0};
-      for (int64_t share = 0; share < shares; ++share) total += sums[share * n + j];
-      out[j] = total;
-    }
+    if (sums) sums->write(0, n, accumulate, dbias.data<T>());
   });
 }
 

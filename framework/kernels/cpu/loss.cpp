@@ -11,53 +11,95 @@
 #include "framework/kernels/cpu/rows.h"
 #include "framework/kernels/cpu/simd.h"
 
+#ifndef ATTUNE_FRAMEWORK_KERNELS_CPU_LOSS_CPP_
+#define ATTUNE_FRAMEWORK_KERNELS_CPU_LOSS_CPP_
+namespace attune::cpu {
+namespace {
+
+/// Where the two numbers of a row are.
+template <class T>
+struct RowStats {
+  T* data;
+
+  T& largest() const { return data[0]; }
+  T& log_sum() const { return data[1]; }
+  RowStats at(int64_t row) const { return {data + 2 * row}; }
+};
+
+}  // namespace
+}  // namespace attune::cpu
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace attune::cpu::HWY_NAMESPACE {
 namespace {
 
+// The largest logit and the log of the sum of exponentials less it stay apart: their sum, rounded, would be off by as
+// much as a logit of that size is.
+
 template <class T>
-void forward_row(const T* x, int64_t n, int64_t target, double smoothing, T& loss, T& lse) {
+void forward_row(const T* x, int64_t n, int64_t target, double smoothing, T& loss, RowStats<T> stats) {
   const hn::ScalableTag<T> d;
   const T largest = row_max(x, n);
   const auto top = hn::Set(d, largest);
   auto total = hn::Zero(d);
   auto plain = hn::Zero(d);
   over_row<T>(n, [&](auto load, auto, auto valid) HWY_ATTR {
-    const auto v = load(x);
-    total = hn::Add(total, valid(Exp(d, hn::Sub(v, top))));
-    plain = hn::Add(plain, v);
+    const auto below = hn::Sub(load(x), top);
+    total = hn::Add(total, valid(Exp(d, below)));
+    plain = hn::Add(plain, valid(below));
   });
-  lse = largest + std::log(lane_sum<T>(total));
-  // -sum q log p = lse - (1 - e) x_target - e mean(x)
+  stats.largest() = largest;
+  stats.log_sum() = std::log(lane_sum<T>(total));
+  // -sum q log p = log sum exp(z) - (1 - e) z_target - e mean(z), z = x - largest
   const auto e = static_cast<T>(smoothing);
-  loss = lse - (1 - e) * x[target] - (e > 0 ? e * (lane_sum<T>(plain) / static_cast<T>(n)) : 0);
+  loss = stats.log_sum() - (1 - e) * (x[target] - largest) - (e > 0 ? e * (lane_sum<T>(plain) / static_cast<T>(n)) : 0);
+}
+
+/// log softmax(x) of a vector of x.
+template <class T, class V = hn::Vec<hn::ScalableTag<T>>>
+struct LogProbability {
+  V largest;
+  V log_sum;
+
+  explicit LogProbability(RowStats<const T> stats)
+      : largest(hn::Set(hn::ScalableTag<T>(), stats.largest())),
+        log_sum(hn::Set(hn::ScalableTag<T>(), stats.log_sum())) {}
+  HWY_INLINE V operator()(V x) const { return hn::Sub(hn::Sub(x, largest), log_sum); }
+};
+
+/// p ratio, 0 where p is: a class that cannot occur adds nothing, though its ratio may be infinity less infinity.
+template <class T, class V = hn::Vec<hn::ScalableTag<T>>>
+HWY_INLINE V weighted(V p, V ratio) {
+  const hn::ScalableTag<T> d;
+  return hn::IfThenZeroElse(hn::Eq(p, hn::Zero(d)), hn::Mul(p, ratio));
 }
 
 template <class T>
-void backward_row(const T* x, int64_t n, int64_t target, double smoothing, T lse, T scale, T* dx) {
+void backward_row(const T* x, int64_t n, int64_t target, double smoothing, RowStats<const T> stats, T scale, T* dx) {
   const hn::ScalableTag<T> d;
-  const auto base = hn::Set(d, lse);
+  const LogProbability<T> log_of(stats);
   const auto factor = hn::Set(d, scale);
   const auto uniform = hn::Set(d, scale * static_cast<T>(smoothing) / static_cast<T>(n));
   over_row<T>(n, [&](auto load, auto store, auto)
-                     HWY_ATTR { store(hn::Sub(hn::Mul(factor, Exp(d, hn::Sub(load(x), base))), uniform), dx); });
+                     HWY_ATTR { store(hn::Sub(hn::Mul(factor, Exp(d, log_of(load(x)))), uniform), dx); });
   dx[target] -= scale * static_cast<T>(1 - smoothing);
 }
 
 /// KL(p || q) and KL(q || p) of softmax(x) and softmax(y).
 template <class T>
-void divergence_rows(const T* x, const T* y, int64_t n, T x_lse, T y_lse, T& p_q, T& q_p) {
+void divergence_rows(const T* x, const T* y, int64_t n, RowStats<const T> x_stats, RowStats<const T> y_stats, T& p_q,
+                     T& q_p) {
   const hn::ScalableTag<T> d;
-  const auto x_base = hn::Set(d, x_lse);
-  const auto y_base = hn::Set(d, y_lse);
+  const LogProbability<T> log_of_x(x_stats), log_of_y(y_stats);
   auto forth = hn::Zero(d);
   auto back = hn::Zero(d);
   over_row<T>(n, [&](auto load, auto, auto valid) HWY_ATTR {
-    const auto log_p = hn::Sub(load(x), x_base);
-    const auto log_q = hn::Sub(load(y), y_base);
+    const auto log_p = log_of_x(load(x));
+    const auto log_q = log_of_y(load(y));
     const auto ratio = hn::Sub(log_p, log_q);
-    forth = hn::Add(forth, valid(hn::Mul(Exp(d, log_p), ratio)));
-    back = hn::Sub(back, valid(hn::Mul(Exp(d, log_q), ratio)));
+    forth = hn::Add(forth, valid(weighted<T>(Exp(d, log_p), ratio)));
+    back = hn::Sub(back, valid(weighted<T>(Exp(d, log_q), ratio)));
   });
   p_q = lane_sum<T>(forth);
   q_p = lane_sum<T>(back);
@@ -65,25 +107,24 @@ void divergence_rows(const T* x, const T* y, int64_t n, T x_lse, T y_lse, T& p_q
 
 /// What backward_row() has for both rows, and what their divergence adds.
 template <class T>
-void backward_rows(const T* x, const T* y, int64_t n, int64_t target, const CrossEntropySpec& spec, const T* lse,
-                   const T* divergence, int64_t other, T scale, T* dx, T* dy) {
+void backward_rows(const T* x, const T* y, int64_t n, int64_t target, const CrossEntropySpec& spec,
+                   RowStats<const T> stats, const T* divergence, int64_t other, T scale, T* dx, T* dy) {
   const hn::ScalableTag<T> d;
-  const auto x_base = hn::Set(d, lse[0]);
-  const auto y_base = hn::Set(d, lse[other]);
+  const LogProbability<T> log_of_x(stats), log_of_y(stats.at(other));
   const auto p_q = hn::Set(d, divergence[0]);
   const auto q_p = hn::Set(d, divergence[other]);
   const auto factor = hn::Set(d, scale);
   const auto half = hn::Set(d, scale * static_cast<T>(spec.r_drop / 2));
   const auto uniform = hn::Set(d, scale * static_cast<T>(spec.smoothing) / static_cast<T>(n));
   over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
-    const auto log_p = hn::Sub(load(x), x_base);
-    const auto log_q = hn::Sub(load(y), y_base);
+    const auto log_p = log_of_x(load(x));
+    const auto log_q = log_of_y(load(y));
     const auto p = Exp(d, log_p);
     const auto q = Exp(d, log_q);
     const auto ratio = hn::Sub(log_p, log_q);
     const auto apart = hn::Sub(p, q);
-    const auto by_p = hn::MulAdd(p, hn::Sub(ratio, p_q), apart);
-    const auto by_q = hn::NegMulAdd(q, hn::Add(ratio, q_p), hn::Neg(apart));
+    const auto by_p = hn::Add(weighted<T>(p, hn::Sub(ratio, p_q)), apart);
+    const auto by_q = hn::Neg(hn::Add(weighted<T>(q, hn::Add(ratio, q_p)), apart));
     store(hn::MulAdd(half, by_p, hn::MulSub(factor, p, uniform)), dx);
     store(hn::MulAdd(half, by_q, hn::MulSub(factor, q, uniform)), dy);
   });
@@ -92,34 +133,39 @@ void backward_rows(const T* x, const T* y, int64_t n, int64_t target, const Cros
   dy[target] -= at_target;
 }
 
-void divergence_float(const float* x, const float* y, int64_t n, float x_lse, float y_lse, float& p_q, float& q_p) {
-  divergence_rows(x, y, n, x_lse, y_lse, p_q, q_p);
+void divergence_float(const float* x, const float* y, int64_t n, RowStats<const float> x_stats,
+                      RowStats<const float> y_stats, float& p_q, float& q_p) {
+  divergence_rows(x, y, n, x_stats, y_stats, p_q, q_p);
 }
-void divergence_double(const double* x, const double* y, int64_t n, double x_lse, double y_lse, double& p_q,
-                       double& q_p) {
-  divergence_rows(x, y, n, x_lse, y_lse, p_q, q_p);
+void divergence_double(const double* x, const double* y, int64_t n, RowStats<const double> x_stats,
+                       RowStats<const double> y_stats, double& p_q, double& q_p) {
+  divergence_rows(x, y, n, x_stats, y_stats, p_q, q_p);
 }
 void pair_float(const float* x, const float* y, int64_t n, int64_t target, const CrossEntropySpec& spec,
-                const float* lse, const float* divergence, int64_t other, float scale, float* dx, float* dy) {
-  backward_rows(x, y, n, target, spec, lse, divergence, other, scale, dx, dy);
+                RowStats<const float> stats, const float* divergence, int64_t other, float scale, float* dx,
+                float* dy) {
+  backward_rows(x, y, n, target, spec, stats, divergence, other, scale, dx, dy);
 }
 void pair_double(const double* x, const double* y, int64_t n, int64_t target, const CrossEntropySpec& spec,
-                 const double* lse, const double* divergence, int64_t other, double scale, double* dx, double* dy) {
-  backward_rows(x, y, n, target, spec, lse, divergence, other, scale, dx, dy);
+                 RowStats<const double> stats, const double* divergence, int64_t other, double scale, double* dx,
+                 double* dy) {
+  backward_rows(x, y, n, target, spec, stats, divergence, other, scale, dx, dy);
 }
 
-void forward_float(const float* x, int64_t n, int64_t target, double smoothing, float& loss, float& lse) {
-  forward_row(x, n, target, smoothing, loss, lse);
+void forward_float(const float* x, int64_t n, int64_t target, double smoothing, float& loss, RowStats<float> stats) {
+  forward_row(x, n, target, smoothing, loss, stats);
 }
-void forward_double(const double* x, int64_t n, int64_t target, double smoothing, double& loss, double& lse) {
-  forward_row(x, n, target, smoothing, loss, lse);
+void forward_double(const double* x, int64_t n, int64_t target, double smoothing, double& loss,
+                    RowStats<double> stats) {
+  forward_row(x, n, target, smoothing, loss, stats);
 }
-void backward_float(const float* x, int64_t n, int64_t target, double smoothing, float lse, float scale, float* dx) {
-  backward_row(x, n, target, smoothing, lse, scale, dx);
+void backward_float(const float* x, int64_t n, int64_t target, double smoothing, RowStats<const float> stats,
+                    float scale, float* dx) {
+  backward_row(x, n, target, smoothing, stats, scale, dx);
 }
-void backward_double(const double* x, int64_t n, int64_t target, double smoothing, double lse, double scale,
-                     double* dx) {
-  backward_row(x, n, target, smoothing, lse, scale, dx);
+void backward_double(const double* x, int64_t n, int64_t target, double smoothing, RowStats<const double> stats,
+                     double scale, double* dx) {
+  backward_row(x, n, target, smoothing, stats, scale, dx);
 }
 
 }  // namespace
@@ -143,37 +189,37 @@ int64_t row_grain(int64_t width) { return std::max<int64_t>(1, 4096 / std::max<i
 }  // namespace
 
 void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, Tensor& loss,
-                   Tensor& lse) {
+                   Tensor& stats) {
   const int64_t n = logits.shape()[1];
   const int64_t labels = targets.numel();
   const int64_t* target = targets.data<int64_t>();
   visit_floating(logits.dtype(), "cross_entropy", [&]<class T>(T) {
     const T* x = logits.data<T>();
     T* losses = loss.data<T>();
-    T* sums = lse.data<T>();
+    const RowStats<T> of_rows{stats.data<T>()};
     parallel_for(logits.shape()[0], row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
       for (int64_t r = begin; r < end; ++r) {
         const int64_t label = target[r < labels ? r : r - labels];
         if (label == spec.ignore_index) {
-          losses[r] = sums[r] = 0;
+          losses[r] = of_rows.at(r).largest() = of_rows.at(r).log_sum() = 0;
         } else if constexpr (sizeof(T) == 4) {
-          HWY_DYNAMIC_DISPATCH(forward_float)(x + r * n, n, label, spec.smoothing, losses[r], sums[r]);
+          HWY_DYNAMIC_DISPATCH(forward_float)(x + r * n, n, label, spec.smoothing, losses[r], of_rows.at(r));
         } else {
-          HWY_DYNAMIC_DISPATCH(forward_double)(x + r * n, n, label, spec.smoothing, losses[r], sums[r]);
+          HWY_DYNAMIC_DISPATCH(forward_double)(x + r * n, n, label, spec.smoothing, losses[r], of_rows.at(r));
         }
       }
     });
   });
 }
 
-void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, const Tensor& lse,
+void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, const Tensor& stats,
                        Tensor& divergence, Tensor& loss) {
   const int64_t n = logits.shape()[1];
   const int64_t pairs = targets.numel();
   const int64_t* target = targets.data<int64_t>();
   visit_floating(logits.dtype(), "paired_divergence", [&]<class T>(T) {
     const T* x = logits.data<T>();
-    const T* sums = lse.data<T>();
+    const RowStats<const T> of_rows{stats.data<T>()};
     T* apart = divergence.data<T>();
     T* losses = loss.data<T>();
     const auto half = static_cast<T>(spec.r_drop / 2);
@@ -183,9 +229,11 @@ void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossE
         apart[r] = apart[s] = 0;
         if (target[r] == spec.ignore_index) continue;
         if constexpr (sizeof(T) == 4) {
-          HWY_DYNAMIC_DISPATCH(divergence_float)(x + r * n, x + s * n, n, sums[r], sums[s], apart[r], apart[s]);
+          HWY_DYNAMIC_DISPATCH(divergence_float)
+          (x + r * n, x + s * n, n, of_rows.at(r), of_rows.at(s), apart[r], apart[s]);
         } else {
-          HWY_DYNAMIC_DISPATCH(divergence_double)(x + r * n, x + s * n, n, sums[r], sums[s], apart[r], apart[s]);
+          HWY_DYNAMIC_DISPATCH(divergence_double)
+          (x + r * n, x + s * n, n, of_rows.at(r), of_rows.at(s), apart[r], apart[s]);
         }
         losses[r] += half * apart[r];
         losses[s] += half * apart[s];
@@ -197,13 +245,13 @@ void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossE
 namespace {
 
 template <class T>
-void backward_pairs(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, const Tensor& lse,
+void backward_pairs(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, const Tensor& stats,
                     const Tensor& divergence, double scale, Tensor& dlogits) {
   const int64_t n = logits.shape()[1];
   const int64_t pairs = targets.numel();
   const int64_t* target = targets.data<int64_t>();
   const T* x = logits.data<T>();
-  const T* sums = lse.data<T>();
+  const RowStats<const T> of_rows{stats.data<T>()};
   const T* apart = divergence.data<T>();
   T* dx = dlogits.data<T>();
   const auto factor = static_cast<T>(scale);
@@ -215,10 +263,10 @@ void backward_pairs(const Tensor& logits, const Tensor& targets, const CrossEntr
         std::fill(dx + s * n, dx + (s + 1) * n, T{0});
       } else if constexpr (sizeof(T) == 4) {
         HWY_DYNAMIC_DISPATCH(pair_float)
-        (x + r * n, x + s * n, n, target[r], spec, sums + r, apart + r, pairs, factor, dx + r * n, dx + s * n);
+        (x + r * n, x + s * n, n, target[r], spec, of_rows.at(r), apart + r, pairs, factor, dx + r * n, dx + s * n);
       } else {
         HWY_DYNAMIC_DISPATCH(pair_double)
-        (x + r * n, x + s * n, n, target[r], spec, sums + r, apart + r, pairs, factor, dx + r * n, dx + s * n);
+        (x + r * n, x + s * n, n, target[r], spec, of_rows.at(r), apart + r, pairs, factor, dx + r * n, dx + s * n);
       }
     }
   });
@@ -227,17 +275,17 @@ void backward_pairs(const Tensor& logits, const Tensor& targets, const CrossEntr
 }  // namespace
 
 void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
-                            const Tensor& lse, const Tensor& divergence, double scale, Tensor& dlogits) {
+                            const Tensor& stats, const Tensor& divergence, double scale, Tensor& dlogits) {
   if (divergence.defined()) {
     visit_floating(logits.dtype(), "cross_entropy",
-                   [&]<class T>(T) { backward_pairs<T>(logits, targets, spec, lse, divergence, scale, dlogits); });
+                   [&]<class T>(T) { backward_pairs<T>(logits, targets, spec, stats, divergence, scale, dlogits); });
     return;
   }
   const int64_t n = logits.shape()[1];
   const int64_t* target = targets.data<int64_t>();
   visit_floating(logits.dtype(), "cross_entropy", [&]<class T>(T) {
     const T* x = logits.data<T>();
-    const T* sums = lse.data<T>();
+    const RowStats<const T> of_rows{stats.data<T>()};
     T* dx = dlogits.data<T>();
     const auto factor = static_cast<T>(scale);
     parallel_for(logits.shape()[0], row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
@@ -246,10 +294,10 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const C
           std::fill(dx + r * n, dx + (r + 1) * n, T{0});
         } else if constexpr (sizeof(T) == 4) {
           HWY_DYNAMIC_DISPATCH(backward_float)
-          (x + r * n, n, target[r], spec.smoothing, sums[r], factor, dx + r * n);
+          (x + r * n, n, target[r], spec.smoothing, of_rows.at(r), factor, dx + r * n);
         } else {
           HWY_DYNAMIC_DISPATCH(backward_double)
-          (x + r * n, n, target[r], spec.smoothing, sums[r], factor, dx + r * n);
+          (x + r * n, n, target[r], spec.smoothing, of_rows.at(r), factor, dx + r * n);
         }
       }
     });

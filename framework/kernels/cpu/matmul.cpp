@@ -1,3 +1,4 @@
+#include "framework/kernels/cpu/deep_gemm.h"
 #include "framework/kernels/cpu/gemm.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/kernels/gemm.h"
@@ -57,7 +58,7 @@ void matmul(const Tensor& a_in, const Tensor& b_in, const MatmulOptions& options
         one.a.data += batch_offset(a, c.shape(), i);
         one.b.data += batch_offset(b, c.shape(), i);
         one.c += i * base.m * base.n;
-        gemm(one);
+        gemm_of_any_depth(one);
       }
     });
   });

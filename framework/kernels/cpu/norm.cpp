@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "framework/kernels/cpu/column_sums.h"
 #include "framework/kernels/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -49,6 +50,33 @@ struct NormBackward {
   bool centred;
 };
 
+/// Numbers that a row's statistics are: {mean, rstd, rest}, or rstd alone.
+constexpr int64_t stats_of(bool centred) { return centred ? 3 : 1; }
+
+/// Mean, in two parts, and variance of a row; the mean is 0 where the row is not centred.
+template <class T>
+struct RowMoments {
+  T mean;
+  T rest;
+  T variance;
+};
+
+/// The statistics of a row in double precision: for numbers whose squares T cannot hold.
+template <class T>
+void wide_moments(const T* x, int64_t n, bool centred, T eps, T& mean, T& rest, T& rstd) {
+  const auto count = static_cast<double>(n);
+  double centre = 0;
+  for (int64_t j = 0; centred && j < n; ++j) centre += static_cast<double>(x[j]) / count;
+  double variance = 0;
+  for (int64_t j = 0; j < n; ++j) {
+    const double z = static_cast<double>(x[j]) - centre;
+    variance += z * z / count;
+  }
+  mean = static_cast<T>(centre);
+  rest = static_cast<T>(centre - static_cast<double>(mean));
+  rstd = static_cast<T>(1 / std::sqrt(variance + static_cast<double>(eps)));
+}
+
 }  // namespace
 }  // namespace attune::cpu
 #endif
@@ -56,6 +84,31 @@ struct NormBackward {
 HWY_BEFORE_NAMESPACE();
 namespace attune::cpu::HWY_NAMESPACE {
 namespace {
+
+/// Two passes rather than E[x^2] - E[x]^2, which cancels; the row is in cache. The second pass also finds how far the
+/// first one's mean is off, which shows where it is large beside the deviations.
+template <class T>
+HWY_INLINE RowMoments<T> row_moments(const T* x, int64_t n, bool centred) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  const T count = static_cast<T>(n);
+  T mean = 0;
+  if (centred) {
+    V total = hn::Zero(d);
+    over_row<T>(n, [&](auto load, auto, auto) HWY_ATTR { total = hn::Add(total, load(x)); });
+    mean = lane_sum<T>(total) / count;
+  }
+  const V centre = hn::Set(d, mean);
+  V deviations = hn::Zero(d);
+  V squares = hn::Zero(d);
+  over_row<T>(n, [&](auto load, auto, auto valid) HWY_ATTR {
+    const V z = valid(hn::Sub(load(x), centre));
+    deviations = hn::Add(deviations, z);
+    squares = hn::MulAdd(z, z, squares);
+  });
+  const T rest = centred ? lane_sum<T>(deviations) / count : T{0};
+  return {mean, rest, lane_sum<T>(squares) / count - rest * rest};
+}
 
 template <class T>
 void forward_rows(const NormForward<T>& a, int64_t begin, int64_t end) {
@@ -77,35 +130,23 @@ void forward_rows(const NormForward<T>& a, int64_t begin, int64_t end) {
       over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR { store(hn::Add(load(x), load(branch)), sum); });
       x = sum;
     }
-    T mean = 0;
+    const RowMoments<T> moments = row_moments(x, n, a.centred);
+    T mean = moments.mean;
+    T rest = moments.rest;
+    T rstd = 1 / std::sqrt(std::max(moments.variance, T{0}) + a.eps);
+    if (!std::isfinite(moments.variance)) wide_moments(x, n, a.centred, a.eps, mean, rest, rstd);
+    T* stats = a.stats + r * stats_of(a.centred);
+    stats[0] = a.centred ? mean : rstd;
     if (a.centred) {
-      V total = hn::Zero(d);
-      over_row<T>(n, [&](auto load, auto, auto) HWY_ATTR { total = hn::Add(total, load(x)); });
-      mean = lane_sum<T>(total) / static_cast<T>(n);
-    }
-    // Two passes rather than E[x^2] - E[x]^2, which cancels; the row is in cache. Lanes behind the row would count
-    // mean^2 each, so the rest of a row is summed lane by lane.
-    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-    const V centre = hn::Set(d, mean);
-    V squares = hn::Zero(d);
-    int64_t j = 0;
-    for (; j + lanes <= n; j += lanes) {
-      const V z = hn::Sub(hn::LoadU(d, x + j), centre);
-      squares = hn::MulAdd(z, z, squares);
-    }
-    T variance = lane_sum<T>(squares);
-    for (; j < n; ++j) variance += (x[j] - mean) * (x[j] - mean);
-    const T rstd = 1 / std::sqrt(variance / static_cast<T>(n) + a.eps);
-    if (a.centred) {
-      a.stats[2 * r] = mean;
-      a.stats[2 * r + 1] = rstd;
-    } else {
-      a.stats[r] = rstd;
+      stats[1] = rstd;
+      stats[2] = rest;
     }
     T* y = a.y + r * n;
+    const V centre = hn::Set(d, mean);
+    const V off = hn::Set(d, rest);
     const V factor = hn::Set(d, rstd);
     over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
-      V z = hn::Mul(hn::Mul(hn::Sub(load(x), centre), factor), load(a.gain));
+      V z = hn::Mul(hn::Mul(hn::Sub(hn::Sub(load(x), centre), off), factor), load(a.gain));
       if (a.shift != nullptr) z = hn::Add(z, load(a.shift));
       store(z, y);
     });
@@ -133,17 +174,18 @@ void backward_rows(const NormBackward<T>& a, int64_t begin, int64_t end) {
       if (drops) DropoutRange(a.dropout->state, scale, r * n, n, dx, a.dbranch + r * n);
       continue;
     }
-    const T mean = a.centred ? a.stats[2 * r] : 0;
-    const T rstd = a.centred ? a.stats[2 * r + 1] : a.stats[r];
-    const V centre = hn::Set(d, mean);
-    const V factor = hn::Set(d, rstd);
+    const T* stats = a.stats + r * stats_of(a.centred);
+    const V centre = hn::Set(d, a.centred ? stats[0] : T{0});
+    const V factor = hn::Set(d, a.centred ? stats[1] : stats[0]);
+    const V off = hn::Set(d, a.centred ? stats[2] : T{0});
+    const auto normalised = [&](V value) HWY_ATTR { return hn::Mul(hn::Sub(hn::Sub(value, centre), off), factor); };
     // y = h * gain + shift, h = (x - mean) * rstd
     // dx = rstd * (g - mean(g) - h * mean(g h)), g = dy * gain
     V sum_g = hn::Zero(d);
     V sum_gh = hn::Zero(d);
     over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
       const V gradient = load(dy);
-      const V h = hn::Mul(hn::Sub(load(x), centre), factor);
+      const V h = normalised(load(x));
       const V g = hn::Mul(gradient, load(a.gain));
       sum_g = hn::Add(sum_g, g);
       sum_gh = hn::MulAdd(g, h, sum_gh);
@@ -153,7 +195,7 @@ void backward_rows(const NormBackward<T>& a, int64_t begin, int64_t end) {
     const V mean_g = hn::Set(d, a.centred ? lane_sum<T>(sum_g) / static_cast<T>(n) : T{0});
     const V mean_gh = hn::Set(d, lane_sum<T>(sum_gh) / static_cast<T>(n));
     over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
-      const V h = hn::Mul(hn::Sub(load(x), centre), factor);
+      const V h = normalised(load(x));
       const V g = hn::Mul(load(dy), load(a.gain));
       V z = hn::Mul(factor, hn::Sub(hn::Sub(g, mean_g), hn::Mul(h, mean_gh)));
       if (carried != nullptr) z = hn::Add(z, load(carried));
@@ -210,30 +252,24 @@ template <class T>
 void run_backward(const NormBackward<T>& base, int64_t rows, Tensor& dgain, bool accumulate_gain, Tensor& dshift,
                   bool accumulate_shift) {
   const int64_t n = base.width;
-  const int64_t shares = num_threads();
-  Tensor partial = Tensor::zeros({shares, 2, n}, kDTypeOf<T>);
-  T* sums = partial.data<T>();
+  SharedColumnSums<T> sums(rows, 2 * n);
   parallel_for(rows, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end, int64_t chunk) {
+    ColumnSums<T> own = sums.share(chunk);
     NormBackward<T> a = base;
-    a.dgain = dgain.defined() ? sums + chunk * 2 * n : nullptr;
-    a.dshift = dshift.defined() ? sums + (chunk * 2 + 1) * n : nullptr;
-    if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(backward_float)(a, begin, end);
-    } else {
-      HWY_DYNAMIC_DISPATCH(backward_double)(a, begin, end);
+    a.dgain = dgain.defined() ? own.part : nullptr;
+    a.dshift = dshift.defined() ? own.part + n : nullptr;
+    for (int64_t r = begin; r < end; r += kSumRows) {
+      const int64_t stop = std::min(end, r + kSumRows);
+      if constexpr (std::is_same_v<T, float>) {
+        HWY_DYNAMIC_DISPATCH(backward_float)(a, r, stop);
+      } else {
+        HWY_DYNAMIC_DISPATCH(backward_double)(a, r, stop);
+      }
+      own.flush();
     }
   });
-  const auto collect = [&](Tensor& to, bool accumulate, int64_t row) {
-    if (!to.defined()) return;
-    T* out = to.data<T>();
-    for (int64_t j = 0; j < n; ++j) {
-      T total = accumulate ? out[j] : T{0};
-      for (int64_t share = 0; share < shares; ++share) total += sums[(share * 2 + row) * n + j];
-      out[j] = total;
-    }
-  };
-  collect(dgain, accumulate_gain, 0);
-  collect(dshift, accumulate_shift, 1);
+  if (dgain.defined()) sums.write(0, n, accumulate_gain, dgain.data<T>());
+  if (dshift.defined()) sums.write(n, n, accumulate_shift, dshift.data<T>());
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "framework/kernels/cpu/accumulate.h"
+#include "framework/kernels/cpu/deep_gemm.h"
 #include "framework/kernels/cpu/gemm.h"
 #include "framework/kernels/cpu/parallel.h"
 #include "framework/storage.h"
@@ -70,7 +71,7 @@ void split_depth(const Product<T>& p, int64_t slices) {
         part.ldc = p.n;
         part.accumulate = false;
       }
-      gemm(part);
+      gemm_of_any_depth(part);
     }
   });
   parallel_for(p.m, std::max<int64_t>(1, 16384 / p.n), [&](int64_t begin, int64_t end, int64_t) {

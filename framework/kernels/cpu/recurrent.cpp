@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "framework/kernels/cpu/column_sums.h"
 #include "framework/kernels/cpu/recurrent_gates.h"
 #include "framework/kernels/cpu/recurrent_steps.h"
 
@@ -128,8 +129,13 @@ struct BackwardPass {
     step.dy_sample = dy_sample;
     step.dhidden = dhidden;
     step.dcell = dcell;
-    step.sums = sums + share.first * 4 * d.width;
-    gate_step_backward(d.cell, step);
+    ColumnSums<T> own = sums->share(share.first, first_sum(), 4 * d.width);
+    step.sums = own.part;
+    for (const int64_t end = step.rows; step.first < end; step.first += kSumRows * step.every) {
+      step.rows = std::min(end, step.first + kSumRows * step.every);
+      gate_step_backward(d.cell, step);
+      own.flush();
+    }
   }
 
   // A GRU's state also reaches the next one past the product.
@@ -145,21 +151,18 @@ struct BackwardPass {
   int64_t dy_sample;
   T* dhidden;  // [B, H] by position
   T* dcell;
-  T* sums;  // [shares, 4 H]
+  SharedColumnSums<T>* sums;  // [directions, 4 H] of every share
+
+  int64_t first_sum() const { return d.index * 4 * d.width; }
 };
 
 template <class T>
-void write_sums(const Direction<T>& d, const T* sums, int64_t shares, RecurrentGradient& to,
-                std::span<const GateBlocks> blocks) {
+void write_sums(const BackwardPass<T>& pass, RecurrentGradient& to, std::span<const GateBlocks> blocks) {
   if (!to.tensor.defined()) return;
-  const int64_t n = d.width;
+  const int64_t n = pass.d.width;
   for (const GateBlocks& block : blocks) {
-    T* out = to.tensor.data<T>() + block.row * n;
-    for (int64_t j = 0; j < block.count * n; ++j) {
-      T total = to.accumulate ? out[j] : T{0};
-      for (int64_t share = 0; share < shares; ++share) total += sums[(share * 4 + block.column) * n + j];
-      out[j] = total;
-    }
+    pass.sums->write(pass.first_sum() + block.column * n, block.count * n, to.accumulate,
+                     to.tensor.data<T>() + block.row * n);
   }
 }
 
@@ -259,7 +262,7 @@ void backward(const RecurrentLayer& layer, const Steps& steps, const Tensor& pac
   const Shape states{layer.directions, steps.batch, width};
   Tensor dhidden = Tensor::empty(states, packed_x.dtype());
   Tensor dcell = layer.cell == RecurrentCell::kLstm ? Tensor::empty(states, packed_x.dtype()) : Tensor();
-  Tensor sums = Tensor::zeros({layer.directions, shares, 4 * width}, packed_x.dtype());
+  SharedColumnSums<T> sums(steps.total, layer.directions * 4 * width, shares);
   Passes<BackwardPass<T>> passes;
   for (int64_t i = 0; i < layer.directions; ++i) {
     const Direction<T> d(layer, steps, traces, i);
@@ -269,9 +272,8 @@ void backward(const RecurrentLayer& layer, const Steps& steps, const Tensor& pac
     if (dc != nullptr) by_position(steps, part_of(pointer<T>(dc_n), i, steps, width), width, dc);
     const Operand<T> weight{d.weights.weight_hh.template data<T>(), width, 1};
     StepProduct<T> product(weight, hidden_blocks(d.cell).count * width, width, steps.count);
-    passes[static_cast<size_t>(i)].emplace(BackwardPass<T>{d, std::move(product), pointer<T>(dy),
-                                                           steps.count * layer.directions * width, dh, dc,
-                                                           sums.data<T>() + i * shares * 4 * width});
+    passes[static_cast<size_t>(i)].emplace(
+        BackwardPass<T>{d, std::move(product), pointer<T>(dy), steps.count * layer.directions * width, dh, dc, &sums});
   }
   run_steps(passes, layer.directions, shares, steps.count);
   for (int64_t i = 0; i < layer.directions; ++i) {
@@ -281,8 +283,8 @@ void backward(const RecurrentLayer& layer, const Steps& steps, const Tensor& pac
     by_sample(steps, pass.dhidden, width, part_of(dh0.data<T>(), i, steps, width));
     if (pass.dcell != nullptr) by_sample(steps, pass.dcell, width, part_of(dc0.data<T>(), i, steps, width));
     const GateBlocks hidden[] = {hidden_blocks(d.cell)};
-    write_sums(d, pass.sums, shares, to.bias_ih, input_blocks(d.cell));
-    write_sums(d, pass.sums, shares, to.bias_hh, hidden);
+    write_sums<T>(pass, to.bias_ih, input_blocks(d.cell));
+    write_sums<T>(pass, to.bias_hh, hidden);
     weight_gradient(d, packed_x.data<T>(), d.inputs, to.weight_ih, input_blocks(d.cell));
     weight_gradient<T>(d, d.hidden, width, to.weight_hh, hidden);
     if (dpacked_x.defined()) input_gradient(d, dpacked_x.data<T>(), i > 0);

@@ -18,7 +18,7 @@ namespace attune::cpu::HWY_NAMESPACE {
 namespace {
 
 // Partial sums of the element type take at most so many terms; then they are added up in double precision (along a row)
-// or level by level (down the columns).
+// or level by level, above all in double precision (down the columns).
 constexpr int64_t kBlockVectors = 256;
 constexpr int64_t kBlockRows = 128;
 constexpr int64_t kSuperBlockRows = 64 * kBlockRows;
@@ -81,24 +81,34 @@ HWY_INLINE void add_rows(const T* x, int64_t rows, int64_t row, size_t width, T 
   }
 }
 
+// The same for any number of rows, `width` columns of at most V vectors.
+template <int V, class T>
+void add_many_rows(const T* x, int64_t rows, int64_t row, size_t width, T scale, bool accumulate, T* y) {
+  const hn::ScalableTag<T> d;
+  const size_t vector = V > 1 ? hn::Lanes(d) : width;
+  if (rows <= kSuperBlockRows) return add_rows<V>(x, rows, row, vector, scale, accumulate, y);
+  constexpr size_t kMost = V * HWY_MAX_BYTES / sizeof(T);
+  HWY_ALIGN T part[kMost];
+  double total[kMost];
+  for (size_t j = 0; j < width; ++j) total[j] = accumulate ? static_cast<double>(y[j]) : 0;
+  for (int64_t r = 0; r < rows; r += kSuperBlockRows) {
+    add_rows<V>(x + r * row, std::min(kSuperBlockRows, rows - r), row, vector, scale, false, part);
+    for (size_t j = 0; j < width; ++j) total[j] += static_cast<double>(part[j]);
+  }
+  for (size_t j = 0; j < width; ++j) y[j] = static_cast<T>(total[j]);
+}
+
 template <class T>
 void sum_rows(const T* x, int64_t rows, int64_t row, int64_t columns, T scale, bool accumulate, T* y) {
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t r = 0;
-  do {
-    const int64_t n = std::min(kSuperBlockRows, rows - r);
-    const T* from = x + r * row;
-    int64_t c = 0;
-    for (; c + 4 * lanes <= columns; c += 4 * lanes) {
-      add_rows<4>(from + c, n, row, hn::Lanes(d), scale, accumulate || r > 0, y + c);
-    }
-    for (; c < columns; c += lanes) {
-      const auto width = static_cast<size_t>(std::min(lanes, columns - c));
-      add_rows<1>(from + c, n, row, width, scale, accumulate || r > 0, y + c);
-    }
-    r += n;
-  } while (r < rows);
+  int64_t c = 0;
+  for (; c + 4 * lanes <= columns; c += 4 * lanes) {
+    add_many_rows<4>(x + c, rows, row, static_cast<size_t>(4 * lanes), scale, accumulate, y + c);
+  }
+  for (; c < columns; c += lanes) {
+    add_many_rows<1>(x + c, rows, row, static_cast<size_t>(std::min(lanes, columns - c)), scale, accumulate, y + c);
+  }
 }
 
 double sum_float(const float* x, int64_t n) { return sum_of(x, n); }

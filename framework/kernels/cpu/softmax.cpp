@@ -30,8 +30,10 @@ void softmax_rows(const T* x, T* y, int64_t rows, int64_t n) {
     });
     const T sum = lane_sum<T>(total);
     if (kLog) {
-      const auto lse = hn::Add(largest, hn::Set(d, std::log(sum)));
-      over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR { store(hn::Sub(load(x), lse), y); });
+      // One after the other: their sum would be rounded to what a number as large as x can tell apart.
+      const auto log_sum = hn::Set(d, std::log(sum));
+      over_row<T>(n,
+                  [&](auto load, auto store, auto) HWY_ATTR { store(hn::Sub(hn::Sub(load(x), largest), log_sum), y); });
     } else {
       const auto factor = hn::Set(d, 1 / sum);
       over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR { store(hn::Mul(load(y), factor), y); });

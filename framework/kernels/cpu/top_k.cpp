@@ -19,7 +19,7 @@ namespace attune::cpu::HWY_NAMESPACE {
 namespace {
 
 template <class T>
-T log_sum_exp_row(const T* x, int64_t n, double scale) {
+double log_sum_exp_row(const T* x, int64_t n, double scale) {
   const hn::ScalableTag<T> d;
   const T largest = row_max(x, n);
   const auto top = hn::Set(d, largest);
@@ -27,7 +27,7 @@ T log_sum_exp_row(const T* x, int64_t n, double scale) {
   auto total = hn::Zero(d);
   over_row<T>(n, [&](auto load, auto, auto valid)
                      HWY_ATTR { total = hn::Add(total, valid(Exp(d, hn::Mul(factor, hn::Sub(load(x), top))))); });
-  return static_cast<T>(scale) * largest + std::log(lane_sum<T>(total));
+  return scale * static_cast<double>(largest) + std::log(static_cast<double>(lane_sum<T>(total)));
 }
 
 /// First j >= begin from where a block of elements begins of which one is above the bound; where blocks end if none is.
@@ -45,7 +45,7 @@ int64_t skip_below(const T* x, int64_t begin, int64_t n, T bound) {
   return j;
 }
 
-float log_sum_exp_float(const float* x, int64_t n, double scale) { return log_sum_exp_row(x, n, scale); }
+double log_sum_exp_float(const float* x, int64_t n, double scale) { return log_sum_exp_row(x, n, scale); }
 double log_sum_exp_double(const double* x, int64_t n, double scale) { return log_sum_exp_row(x, n, scale); }
 int64_t skip_float(const float* x, int64_t begin, int64_t n, float bound) { return skip_below(x, begin, n, bound); }
 int64_t skip_double(const double* x, int64_t begin, int64_t n, double bound) { return skip_below(x, begin, n, bound); }
@@ -127,15 +127,17 @@ void log_sum_exp(const Tensor& x, double scale, Tensor& y) {
   const int64_t n = x.shape()[1];
   visit_floating(x.dtype(), "log_sum_exp", [&]<class T>(T) {
     const T* in = x.data<T>();
-    T* out = y.data<T>();
-    parallel_for(x.shape()[0], row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
-      for (int64_t r = begin; r < end; ++r) {
-        if constexpr (sizeof(T) == 4) {
-          out[r] = HWY_DYNAMIC_DISPATCH(log_sum_exp_float)(in + r * n, n, scale);
-        } else {
-          out[r] = HWY_DYNAMIC_DISPATCH(log_sum_exp_double)(in + r * n, n, scale);
+    visit_floating(y.dtype(), "log_sum_exp", [&]<class Out>(Out) {
+      Out* out = y.data<Out>();
+      parallel_for(x.shape()[0], row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
+        for (int64_t r = begin; r < end; ++r) {
+          if constexpr (sizeof(T) == 4) {
+            out[r] = static_cast<Out>(HWY_DYNAMIC_DISPATCH(log_sum_exp_float)(in + r * n, n, scale));
+          } else {
+            out[r] = static_cast<Out>(HWY_DYNAMIC_DISPATCH(log_sum_exp_double)(in + r * n, n, scale));
+          }
         }
-      }
+      });
     });
   });
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "framework/kernels/cpu/column_sums.h"
 #include "framework/kernels/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -131,8 +132,20 @@ void weighted_sum_backward(const Tensor& dy, const Tensor& weights, const Tensor
     if (dv.defined() && !accumulate) {
       for (int64_t s = 0; s < keys; ++s) std::fill_n(values_gradient + s * step, width, T{0});
     }
+    // The sums of many queries are made of partial ones, which go on to double precision.
+    const bool many = dv.defined() && (last - first) * queries > kSumRows;
+    double* totals = many ? scratch<double>(0, keys * width) : nullptr;
+    if (many) std::fill_n(totals, keys * width, 0.0);
+    const auto flush = [&](bool whole) {
+      for (int64_t i = 0; i < keys * width; ++i) {
+        T& part = values_gradient[i / width * step + i % width];
+        totals[i] += static_cast<double>(part);
+        part = whole ? static_cast<T>(totals[i]) : T{0};
+      }
+    };
     for (int64_t h = first; h < last; ++h) {
       for (int64_t t = 0; t < queries; ++t) {
+        if (many && t % kSumRows == 0) flush(false);
         const int64_t row = ((b * heads + h) * queries + t) * keys;
         const T* gradient = dy.data<T>() + ((b * queries + t) * heads + h) * width;
         T* weights_gradient = dweights.defined() ? dweights.data<T>() + row : nullptr;
@@ -145,6 +158,7 @@ void weighted_sum_backward(const Tensor& dy, const Tensor& weights, const Tensor
         }
       }
     }
+    if (many) flush(true);
   });
 }
 

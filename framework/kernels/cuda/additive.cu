@@ -48,21 +48,21 @@ __global__ void backward(const T* dy, const T* q, const T* k, const T* v, Sizes 
   const T* gradients = dy + head * n.queries * n.keys + (kKeys ? row : row * n.keys);
   const int64_t step = kKeys ? n.keys : 1;
   const C vector = load(v[head % n.heads * n.width + i]);
-  C sum = 0;
-  C of_vector = 0;
+  LongSum<C> sum, of_vector;
   for (int64_t j = 0; j < others; ++j) {
     const C gradient = load(gradients[j * step]);
     if (gradient == C(0)) continue;
     const C h = tanh(own + load(other[j * n.width]));
-    sum += gradient * vector * (C(1) - h * h);
-    of_vector += gradient * h;
+    sum.add(gradient * vector * (C(1) - h * h));
+    of_vector.add(gradient * h);
   }
   if (dv != nullptr) {
     // [B, T, H, A], so that all rows of a head's element are equally far apart.
     const int64_t b = head / n.heads;
-    dv[((b * rows + row) * n.heads + head % n.heads) * n.width + i] = of_vector;
+    dv[((b * rows + row) * n.heads + head % n.heads) * n.width + i] = static_cast<C>(of_vector.value());
   }
-  out[at] = store<T>(accumulate ? load(out[at]) + sum : sum);
+  const C total = static_cast<C>(sum.value());
+  out[at] = store<T>(accumulate ? load(out[at]) + total : total);
 }
 
 }  // namespace

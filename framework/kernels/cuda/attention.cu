@@ -127,7 +127,7 @@ bool fits_tiles(const Attention<T>& a) {
 }  // namespace
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias, const AttentionSpec& spec,
-               Tensor& y, Tensor& lse, Tensor& weights) {
+               Tensor& y, Tensor& stats, Tensor& weights) {
   const Context& c = context(q);
   const KeptKeys kept(c, spec.mask, q, k);
   const Formula formula = formula_of(spec);
@@ -137,24 +137,26 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
     if constexpr (std::is_same_v<C, float>) {
       if (fits_tiles(a) && !weights.defined()) {
         if constexpr (std::is_same_v<T, bfloat16>) {
-          if (!spec.score && forward_in_cudnn(c, a, data<T>(y), data<C>(lse))) {
-            if (a.band.high == Band::kUnbounded) return;
-            // Done again where what is masked could be seen.
-            const NonFinite<T> odd(c, "attention", {&k, &v});
-            return forward_in_tiles<T>(c, a, formula, odd.word(), data<T>(y), data<C>(lse));
+          if (!spec.score && fits_cudnn(a)) {
+            NonFinite<T> odd(c);
+            if (forward_in_cudnn(c, a, data<T>(y), data<C>(stats), odd.word())) {
+              // Done again where scores are large, or what is masked could be seen.
+              if (a.band.high != Band::kUnbounded) odd.look_at(c, "attention", {&k, &v});
+              return forward_in_tiles<T>(c, a, formula, odd.word(), data<T>(y), data<C>(stats));
+            }
           }
         }
-        return forward_in_tiles<T>(c, a, formula, nullptr, data<T>(y), data<C>(lse));
+        return forward_in_tiles<T>(c, a, formula, nullptr, data<T>(y), data<C>(stats));
       }
     }
     const auto kernel = formula.inside<Attention<T>, T*, C*, T*>({kForwardRows, kDType<T>, a.size});
     launch(c, "attention", kernel, warp_each<C>(a.batch * a.heads * a.queries, a.size + a.width), a, data<T>(y),
-           data<C>(lse), data<T>(weights));
+           data<C>(stats), data<T>(weights));
   });
 }
 
 void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
-                        const AttentionSpec& spec, const Tensor& y, const Tensor& lse, const Tensor&, Tensor& dq,
+                        const AttentionSpec& spec, const Tensor& y, const Tensor& stats, const Tensor&, Tensor& dq,
                         Tensor& dk, Tensor& dv, Tensor& dbias) {
   const Context& c = context(q);
   const KeptKeys kept(c, spec.mask, q, k);
@@ -162,11 +164,12 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
   visit_stored(q.dtype(), "attention", [&]<class T>(T) {
     using C = Compute<T>;
     const Attention<T> a = arguments<T>(c, q, k, v, bias, spec, kept());
-    const int64_t rows = a.batch * a.heads * a.queries;
+    const int64_t rows = a.rows();
     const Packed upstream(c, dy);
     const Scratch delta(c, static_cast<size_t>(rows) * sizeof(C));
     const Scratch used(c, static_cast<size_t>(rows) * sizeof(bool));
-    const Upstream<T> up{upstream.data<T>(), data<T>(y), data<C>(lse), delta.data<C>(), used.data<bool>()};
+    const C* largest = data<C>(stats);
+    const Upstream<T> up{upstream.data<T>(), data<T>(y), largest, largest + rows, delta.data<C>(), used.data<bool>()};
     const StridedGradient<T> to_q = gradient_of<T>(dq), to_k = gradient_of<T>(dk), to_v = gradient_of<T>(dv);
     const auto look = [&](const int* wanted) {
       launch(c, "attention_backward", look_at_rows<T>, warp_each<C>(rows, 0), a, wanted, up);
@@ -178,9 +181,12 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
           backward_in_tiles<T>(c, a, formula, wanted, up, to_q, to_k, to_v, data<T>(dbias));
         };
         if constexpr (std::is_same_v<T, bfloat16>) {
-          if (!spec.score && !dbias.defined() && backward_in_cudnn(c, a, up, to_q, to_k, to_v, spec.deterministic)) {
-            const NonFinite<T> odd(c, "attention_backward", {&q, &k, &v});
-            return in_tiles(odd.word());
+          if (!spec.score && !dbias.defined() && fits_cudnn(a)) {
+            NonFinite<T> odd(c);
+            if (backward_in_cudnn(c, a, up, to_q, to_k, to_v, spec.deterministic, odd.word())) {
+              odd.look_at(c, "attention_backward", {&q, &k, &v});
+              return in_tiles(odd.word());
+            }
           }
         }
         return in_tiles(nullptr);

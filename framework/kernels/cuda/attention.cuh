@@ -69,6 +69,14 @@ struct Attention {
     if constexpr (!std::is_same_v<F, NoFormula>) slope *= formula.slope(x, place_of(b, h, t, s, queries, keys));
     return slope;
   }
+  /// (b H + h) T + t, and how many of those there are.
+  __device__ int64_t row(int64_t b, int64_t h, int64_t t) const { return (b * heads + h) * queries + t; }
+  __host__ __device__ int64_t rows() const { return batch * heads * queries; }
+  /// Keeps the two numbers of a row: `sum` is that of exp(score - largest), 0 where there is no key.
+  __device__ void keep_stats(int64_t row, C largest, C sum, C* stats) const {
+    stats[row] = sum == C(0) ? minus_infinity<C>() : largest;
+    stats[rows() + row] = sum == C(0) ? C(0) : log(sum);
+  }
   __device__ int64_t element(int64_t b, int64_t h, int64_t t, int64_t s) const {
     return ((b * heads + h) * queries + t) * keys + s;
   }
@@ -88,9 +96,10 @@ template <class T>
 struct Upstream {
   const T* dy;  ///< [B, T, H, Kv]
   const T* y;
-  const Compute<T>* lse;
-  Compute<T>* delta;  ///< [B, H, T]: sum of dy y, NaN-free 0 in a row whose dy is 0
-  bool* used;         ///< [B, H, T]: whether dy is anything but 0 there
+  const Compute<T>* largest;   ///< [B, H, T]: as attention() left them
+  const Compute<T>* log_sums;  ///< [B, H, T]
+  Compute<T>* delta;           ///< [B, H, T]: sum of dy y, NaN-free 0 in a row whose dy is 0
+  bool* used;                  ///< [B, H, T]: whether dy is anything but 0 there
 };
 
 /// Weight and gradient of one score, from the products of its query and key and of its upstream gradient and value.
@@ -99,11 +108,11 @@ struct Score {
   C dropped;   ///< weight behind the dropout
   C gradient;  ///< of the score
 };
-/// lse, delta: of the query's row.
+/// largest, log_sum, delta: of the query's row.
 template <class T, class F, class C>
-__device__ Score<C> score_gradient(const Attention<T>& a, const F& formula, C lse, C delta, C qk, C dyv, int64_t b,
-                                   int64_t h, int64_t t, int64_t s) {
-  const C weight = lse == minus_infinity<C>() ? C(0) : exp(a.score(formula, qk, b, h, t, s) - lse);
+__device__ Score<C> score_gradient(const Attention<T>& a, const F& formula, C largest, C log_sum, C delta, C qk, C dyv,
+                                   int64_t b, int64_t h, int64_t t, int64_t s) {
+  const C weight = largest == minus_infinity<C>() ? C(0) : exp(a.score(formula, qk, b, h, t, s) - largest - log_sum);
   if (!a.dropout.active) return {weight, weight * (dyv - delta)};
   const int64_t element = a.element(b, h, t, s);
   const uint32_t word = a.dropout.word(element);
@@ -143,7 +152,7 @@ const void* plain_kernel(const FormulaKernelName& name);
 
 template <class T>
 void forward_in_tiles(const Context& c, const Attention<T>& a, const Formula& formula, const int* wanted, T* y,
-                      float* lse);
+                      float* stats);
 /// dbias: may be null.
 template <class T>
 void backward_in_tiles(const Context& c, const Attention<T>& a, const Formula& formula, const int* wanted,

@@ -46,14 +46,16 @@ bool moves_packs(const void* data, const int64_t (&step)[3]) {
   return aligned(data) && step[0] % 8 == 0 && step[1] % 8 == 0 && step[2] % 8 == 0;
 }
 
-bool fits(const Attention<bfloat16>& a) {
-  const bool masked = a.kept.data != nullptr || a.lengths != nullptr || a.band.low != -Band::kUnbounded;
-  const bool causal = a.band.high != Band::kUnbounded;
-  return cudnn_library() != nullptr && !masked && (!causal || (a.band.high >= 0 && a.band.high < INT32_MAX)) &&
-         a.bias == nullptr && !(a.softcap > 0) && !a.dropout.active && a.heads == a.kv_heads && a.size % 8 == 0 &&
-         a.width % 8 == 0 && a.size <= 128 && a.width <= 128 && a.size > 0 && a.width > 0 && a.batch > 0 &&
-         a.queries >= kFewest && a.keys >= kFewest && moves_packs(a.q, a.q_step) && moves_packs(a.k, a.k_step) &&
-         moves_packs(a.v, a.v_step);
+/// The log of a sum of this size is right to 2^-14, which is little beside the 2^-9 of a weight in bfloat16.
+constexpr float kLargeScore = 1024;
+
+/// lse = largest + log_sum. *coarse = 1 where one of them is too large for that.
+__global__ void join_stats(const float* largest, const float* log_sums, int64_t rows, float* lse, int* coarse) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (row >= rows) return;
+  const float total = largest[row] + log_sums[row];
+  lse[row] = total;
+  if (fabsf(total) > kLargeScore && isfinite(total)) *coarse = 1;
 }
 
 Key key_of(const Context& context, const Attention<bfloat16>& a) {
@@ -219,27 +221,40 @@ struct Numbers {
 
 }  // namespace
 
-bool forward_in_cudnn(const Context& context, const Attention<bfloat16>& a, bfloat16* y, float* lse) {
-  if (!fits(a) || !aligned(y)) return false;
+bool fits_cudnn(const Attention<bfloat16>& a) {
+  const bool masked = a.kept.data != nullptr || a.lengths != nullptr || a.band.low != -Band::kUnbounded;
+  const bool causal = a.band.high != Band::kUnbounded;
+  return cudnn_library() != nullptr && !masked && (!causal || (a.band.high >= 0 && a.band.high < INT32_MAX)) &&
+         a.bias == nullptr && !(a.softcap > 0) && !a.dropout.active && a.heads == a.kv_heads && a.size % 8 == 0 &&
+         a.width % 8 == 0 && a.size <= 128 && a.width <= 128 && a.size > 0 && a.width > 0 && a.batch > 0 &&
+         a.queries >= kFewest && a.keys >= kFewest && moves_packs(a.q, a.q_step) && moves_packs(a.k, a.k_step) &&
+         moves_packs(a.v, a.v_step);
+}
+
+bool forward_in_cudnn(const Context& context, const Attention<bfloat16>& a, bfloat16* y, float* stats, int* coarse) {
+  if (!fits_cudnn(a) || !aligned(y)) return false;
   const Key key = key_of(context, a);
   const CudnnPlan* plan = plan_of(key);
   if (plan == nullptr) return false;
-  std::vector<std::pair<int64_t, const void*>> operands = {{kQ, a.q}, {kK, a.k}, {kV, a.v}, {kY, y}, {kLse, lse}};
+  std::vector<std::pair<int64_t, const void*>> operands = {{kQ, a.q}, {kK, a.k}, {kV, a.v}, {kY, y}, {kLse, stats}};
   const Numbers numbers(a);
   numbers.add_to(operands, key);
   plan->execute(context, operands);
+  float* log_sums = stats + a.rows();
+  ATTUNE_CUDA(cudaMemsetAsync(log_sums, 0, static_cast<size_t>(a.rows()) * sizeof(float), context.stream));
+  launch(context, "attention", join_stats, thread_each(a.rows()), stats, log_sums, a.rows(), stats, coarse);
   return true;
 }
 
 bool backward_in_cudnn(const Context& context, const Attention<bfloat16>& a, const Upstream<bfloat16>& up,
                        const StridedGradient<bfloat16>& dq, const StridedGradient<bfloat16>& dk,
-                       const StridedGradient<bfloat16>& dv, bool deterministic) {
-  if (!fits(a) || !aligned(up.dy) || !aligned(up.y) || !moves_packs(dq.data, dq.step) ||
+                       const StridedGradient<bfloat16>& dv, bool deterministic, int* coarse) {
+  if (!fits_cudnn(a) || !aligned(up.dy) || !aligned(up.y) || !moves_packs(dq.data, dq.step) ||
       !moves_packs(dk.data, dk.step) || !moves_packs(dv.data, dv.step)) {
     return false;
   }
   Key key = key_of(context, a);
-  const int64_t rows = a.batch * a.heads * a.queries;
+  const int64_t rows = a.rows();
   key.backward = 1;
   key.deterministic = deterministic ? 1 : 0;
   key.ordered = rows * a.keys <= kOrderedBytes / static_cast<int64_t>(sizeof(bfloat16)) ? 1 : 0;
@@ -248,9 +263,12 @@ bool backward_in_cudnn(const Context& context, const Attention<bfloat16>& a, con
   key.dv = steps_of(dv.step);
   const CudnnPlan* plan = plan_of(key);
   if (plan == nullptr) return false;
+  const Scratch lse(context, static_cast<size_t>(rows) * sizeof(float));
+  launch(context, "attention_backward", join_stats, thread_each(rows), up.largest, up.log_sums, rows, lse.data<float>(),
+         coarse);
   const Scratch sum(context, key.ordered != 0 ? 0 : static_cast<size_t>(rows * a.size) * sizeof(float));
   std::vector<std::pair<int64_t, const void*>> operands = {
-      {kQ, a.q},    {kK, a.k},      {kV, a.v},      {kY, up.y},     {kLse, up.lse},
+      {kQ, a.q},    {kK, a.k},      {kV, a.v},      {kY, up.y},     {kLse, lse.data<float>()},
       {kDy, up.dy}, {kDq, dq.data}, {kDk, dk.data}, {kDv, dv.data}, {kDelta, up.delta},
   };
   if (key.ordered == 0) operands.emplace_back(kDqSum, sum.data<float>());
@@ -262,10 +280,11 @@ bool backward_in_cudnn(const Context& context, const Attention<bfloat16>& a, con
 
 #else
 
-bool forward_in_cudnn(const Context&, const Attention<bfloat16>&, bfloat16*, float*) { return false; }
+bool fits_cudnn(const Attention<bfloat16>&) { return false; }
+bool forward_in_cudnn(const Context&, const Attention<bfloat16>&, bfloat16*, float*, int*) { return false; }
 bool backward_in_cudnn(const Context&, const Attention<bfloat16>&, const Upstream<bfloat16>&,
                        const StridedGradient<bfloat16>&, const StridedGradient<bfloat16>&,
-                       const StridedGradient<bfloat16>&, bool) {
+                       const StridedGradient<bfloat16>&, bool, int*) {
   return false;
 }
 

@@ -40,7 +40,7 @@ __device__ C* own_rows(int64_t n) {
 }
 
 template <class T, class F>
-__global__ void forward(Attention<T> a, T* y, Compute<T>* lse, T* weights, F formula) {
+__global__ void forward(Attention<T> a, T* y, Compute<T>* stats, T* weights, F formula) {
   using C = Compute<T>;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;  // (b H + h) T + t
   if (row >= a.batch * a.heads * a.queries) return;
@@ -76,15 +76,16 @@ __global__ void forward(Attention<T> a, T* y, Compute<T>* lse, T* weights, F for
     }
   }
   const bool none = sum == C(0);  // no key, or none with a score above -infinity
-  const C total = none ? minus_infinity<C>() : top + log(sum);
+  const C log_sum = none ? C(0) : log(sum);
   T* to = y + ((b * a.queries + t) * a.heads + h) * a.width;
   for (int64_t i = lane; i < a.width; i += 32) to[i] = store<T>(none ? C(0) : out[i] / sum);
-  if (lane == 0) lse[row] = total;
+  if (lane == 0) a.keep_stats(row, top, sum, stats);
   if (weights == nullptr) return;
   for (int64_t s = lane; s < a.keys; s += 32) {
     C weight = 0;
-    if (!none && a.allowed(b, h, t, s))
-      weight = exp(a.score(formula, dot(q, a.key(b, h, s), a.size), b, h, t, s) - total);
+    if (!none && a.allowed(b, h, t, s)) {
+      weight = exp(a.score(formula, dot(q, a.key(b, h, s), a.size), b, h, t, s) - top - log_sum);
+    }
     weights[row * a.keys + s] = store<T>(weight);
   }
 }
@@ -116,7 +117,9 @@ __global__ void backward_queries(Attention<T> a, Upstream<T> up, StridedGradient
     if (used && a.allowed(b, h, t, s)) {
       const C product = dot(q, a.key(b, h, s), a.size);
       const C of_weight = dot(dy, a.value(b, h, s), a.width);
-      gradient = score_gradient(a, formula, up.lse[row], up.delta[row], product, of_weight, b, h, t, s).gradient;
+      gradient =
+          score_gradient(a, formula, up.largest[row], up.log_sums[row], up.delta[row], product, of_weight, b, h, t, s)
+              .gradient;
       slope = a.slope(formula, product, b, h, t, s);
     }
     if (dbias != nullptr && s < a.keys) dbias[row * a.keys + s] = store<T>(gradient);
@@ -165,8 +168,8 @@ __global__ void backward_keys(Attention<T> a, Upstream<T> up, StridedGradient<T>
       if (t < a.queries && up.used[query_row] && a.allowed(b, h, t, s)) {
         const C product = dot(k, a.query(b, h, t), a.size);
         const T* dy = up.dy + ((b * a.queries + t) * a.heads + h) * a.width;
-        const Score<C> score = score_gradient(a, formula, up.lse[query_row], up.delta[query_row], product,
-                                              dot(v, dy, a.width), b, h, t, s);
+        const Score<C> score = score_gradient(a, formula, up.largest[query_row], up.log_sums[query_row],
+                                              up.delta[query_row], product, dot(v, dy, a.width), b, h, t, s);
         dropped = score.dropped;
         along = score.gradient == C(0) ? C(0) : score.gradient * a.slope(formula, product, b, h, t, s);
       }

@@ -9,7 +9,7 @@ const void* plain_kernel(const FormulaKernelName& name) { return attention_kerne
 
 template <class T>
 void forward_in_tiles(const Context& c, const Attention<T>& a, const Formula& formula, const int* wanted, T* y,
-                      float* lse) {
+                      float* stats) {
   const int64_t size = std::max(a.size, a.width);
   visit_size(size, [&](auto bound) {
     constexpr int kSize = decltype(bound)::value;
@@ -17,7 +17,7 @@ void forward_in_tiles(const Context& c, const Attention<T>& a, const Formula& fo
     const int64_t tiles = ceil_div(a.queries, kOwn);
     const auto kernel = formula.inside<Attention<T>, const int*, int64_t, T*, float*>({kForwardTiles, kDType<T>, size});
     launch(c, "attention", kernel, Grid{a.batch * a.heads * tiles, kThreads, shared_bytes(1, kOwn, 2, kSize)}, a,
-           wanted, tiles, y, lse);
+           wanted, tiles, y, stats);
   });
 }
 

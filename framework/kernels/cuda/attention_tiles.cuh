@@ -47,7 +47,7 @@ __device__ inline int64_t first_query(int64_t tiles, int rows) {
 
 template <int kSize, int kRows, class T, class F>
 __global__ void __launch_bounds__(kThreads)
-    forward_tiles(Attention<T> a, const int* wanted, int64_t tiles, T* y, float* lse, F formula) {
+    forward_tiles(Attention<T> a, const int* wanted, int64_t tiles, T* y, float* stats, F formula) {
   if (wanted != nullptr && *wanted == 0) return;
   constexpr int kOwn = kRows * kLines;
   using Own = OwnColumns<kSize>;
@@ -123,15 +123,14 @@ __global__ void __launch_bounds__(kThreads)
     for (int c = 0; c < Own::kCount; ++c) {
       if (Own::at(c) < a.width) to[Own::at(c)] = store<T>(none ? 0.0f : out[i][c] / total);
     }
-    if (lane_of_thread() == 0) {
-      lse[(b * a.heads + h) * a.queries + t] = none ? minus_infinity<float>() : top[i] + log(total);
-    }
+    if (lane_of_thread() == 0) a.keep_stats(a.row(b, h, t), top[i], total, stats);
   }
 }
 
 /// What the gradients of one query's scores are made of.
 struct QueryRow {
-  float lse = 0;
+  float largest = 0;
+  float log_sum = 0;
   float delta = 0;
   bool used = false;
 };
@@ -139,8 +138,8 @@ struct QueryRow {
 template <class T>
 __device__ QueryRow query_row(const Attention<T>& a, const Upstream<T>& up, int64_t b, int64_t h, int64_t t) {
   if (t >= a.queries) return {};
-  const int64_t row = (b * a.heads + h) * a.queries + t;
-  return {up.lse[row], up.delta[row], up.used[row]};
+  const int64_t row = a.row(b, h, t);
+  return {up.largest[row], up.log_sums[row], up.delta[row], up.used[row]};
 }
 
 /// dq and dbias: a block owns queries and walks over keys. With kKeys dk and dv: it owns keys and walks over the
@@ -221,7 +220,8 @@ __global__ void __launch_bounds__(kThreads)
           float along = 0;
           if (query.used && a.allowed(b, h, t, s)) {
             const float product = of_score[i][j];
-            score = score_gradient(a, formula, query.lse, query.delta, product, of_weight[i][j], b, h, t, s);
+            score = score_gradient(a, formula, query.largest, query.log_sum, query.delta, product, of_weight[i][j], b,
+                                   h, t, s);
             along = score.gradient == 0 ? 0.0f : score.gradient * a.slope(formula, product, b, h, t, s);
           }
           if (dbias != nullptr && t < a.queries && s < a.keys) {

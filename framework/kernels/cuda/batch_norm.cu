@@ -4,36 +4,49 @@
 namespace attune::cuda {
 namespace {
 
-/// A block for every part of the rows of 32 columns: parts[p, j] = sum of (x - mean)^power. Without a mean: of x.
+/// The mean of column j, which lies in two parts.
+template <class C>
+__device__ double mean_of(const C* stats, int64_t n, int64_t j) {
+  return static_cast<double>(stats[j]) + static_cast<double>(stats[3 * n + j]);
+}
+
+/// A block for every part of the rows of 32 columns: parts[p, j] = sum of (x - mean)^power. Without stats: of x. In
+/// double precision: the mean may be large beside the deviations, and their squares too large for float32.
 template <class T>
-__global__ void sum_powers(const T* x, const Compute<T>* mean, int64_t rows, int64_t n, int64_t tiles, int64_t parts,
-                           Compute<T>* out) {
-  using C = Compute<T>;
+__global__ void sum_powers(const T* x, const Compute<T>* stats, int64_t rows, int64_t n, int64_t tiles, int64_t parts,
+                           double* out) {
   const int64_t part = blockIdx.x / tiles;
   const int64_t column = blockIdx.x % tiles * kColumns + threadIdx.x % kColumns;
-  const C centre = mean != nullptr && column < n ? mean[column] : C(0);
-  const C sum = sum_of_column<C>(rows * part / parts, rows * (part + 1) / parts, column < n, [&](int64_t row) {
-    const C z = load(x[row * n + column]) - centre;
-    return mean != nullptr ? z * z : z;
+  const double centre = stats != nullptr && column < n ? mean_of(stats, n, column) : 0;
+  const auto sum = sum_of_column<double>(rows * part / parts, rows * (part + 1) / parts, column < n, [&](int64_t row) {
+    const double z = static_cast<double>(load(x[row * n + column])) - centre;
+    return stats != nullptr ? z * z : z;
   });
   if (threadIdx.x < kColumns && column < n) out[part * n + column] = sum;
 }
 
-/// stats[0] = mean, from the sums of the parts; or stats[1] and stats[2] from those of squares.
+/// stats[0] and stats[3], the mean, from the sums of the parts; or stats[1] and stats[2] from those of squares.
 template <class C>
-__global__ void finish_statistics(const C* parts, int64_t count, int64_t rows, int64_t n, bool squares, C eps,
+__global__ void finish_statistics(const double* parts, int64_t count, int64_t rows, int64_t n, bool squares, double eps,
                                   C* stats) {
   const int64_t j = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (j >= n) return;
-  C sum = 0;
+  double sum = 0;
   for (int64_t p = 0; p < count; ++p) sum += parts[p * n + j];
-  const C mean = sum / static_cast<C>(rows);
+  const double mean = sum / static_cast<double>(rows);
   if (!squares) {
-    stats[j] = mean;
+    stats[j] = static_cast<C>(mean);
+    stats[3 * n + j] = static_cast<C>(mean - static_cast<double>(stats[j]));
   } else {
-    stats[n + j] = C(1) / sqrt(mean + eps);
-    stats[2 * n + j] = mean;
+    stats[n + j] = static_cast<C>(1 / sqrt(mean + eps));
+    stats[2 * n + j] = static_cast<C>(mean);
   }
+}
+
+/// (x - mean) rstd in column j.
+template <class C>
+__device__ C normalised(C x, const C* stats, int64_t n, int64_t j) {
+  return (x - stats[j] - stats[3 * n + j]) * stats[n + j];
 }
 
 template <class T>
@@ -42,7 +55,7 @@ __global__ void normalise(const T* x, const Compute<T>* stats, const T* gain, co
   const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= count) return;
   const int64_t j = at % n;
-  y[at] = store<T>((load(x[at]) - stats[j]) * stats[n + j] * load(gain[j]) + load(shift[j]));
+  y[at] = store<T>(normalised(load(x[at]), stats, n, j) * load(gain[j]) + load(shift[j]));
 }
 
 /// parts[p, 0, j] = sum of dy h, parts[p, 1, j] = sum of dy, h = (x - mean) rstd.
@@ -53,12 +66,10 @@ __global__ void sum_gradients(const T* dy, const T* x, const Compute<T>* stats, 
   const int64_t part = blockIdx.x / tiles;
   const int64_t column = blockIdx.x % tiles * kColumns + threadIdx.x % kColumns;
   const bool inside = column < n;
-  const C mean = inside ? stats[column] : C(0);
-  const C rstd = inside ? stats[n + column] : C(0);
   const int64_t begin = rows * part / parts;
   const int64_t end = rows * (part + 1) / parts;
   const C dgain = sum_of_column<C>(begin, end, inside, [&](int64_t row) {
-    return load(dy[row * n + column]) * ((load(x[row * n + column]) - mean) * rstd);
+    return load(dy[row * n + column]) * normalised(load(x[row * n + column]), stats, n, column);
   });
   const C dshift = sum_of_column<C>(begin, end, inside, [&](int64_t row) { return load(dy[row * n + column]); });
   if (threadIdx.x >= kColumns || !inside) return;
@@ -75,7 +86,7 @@ __global__ void input_gradient(const T* dy, const T* x, const Compute<T>* stats,
   if (at >= count) return;
   const int64_t j = at % n;
   const C rstd = stats[n + j];
-  const C h = (load(x[at]) - stats[j]) * rstd;
+  const C h = normalised(load(x[at]), stats, n, j);
   const auto m = static_cast<C>(rows);
   dx[at] = store<T>(load(gain[j]) * rstd * (load(dy[at]) - sums[n + j] / m - h * (sums[j] / m)));
 }
@@ -89,12 +100,12 @@ void batch_statistics(const Tensor& x, double eps, Tensor& stats) {
     using C = Compute<T>;
     const int64_t tiles = ceil_div(n, kColumns);
     const int64_t parts = parts_of_rows(c, rows, tiles);
-    const Scratch scratch(c, static_cast<size_t>(parts * n) * sizeof(C));
+    const Scratch scratch(c, static_cast<size_t>(parts * n) * sizeof(double));
     for (const bool squares : {false, true}) {
       launch(c, "batch_norm", sum_powers<T>, Grid{tiles * parts, 256}, data<T>(x), squares ? data<C>(stats) : nullptr,
-             rows, n, tiles, parts, scratch.data<C>());
-      launch(c, "batch_norm", finish_statistics<C>, thread_each(n), scratch.data<C>(), parts, rows, n, squares,
-             static_cast<C>(eps), data<C>(stats));
+             rows, n, tiles, parts, scratch.data<double>());
+      launch(c, "batch_norm", finish_statistics<C>, thread_each(n), scratch.data<double>(), parts, rows, n, squares,
+             eps, data<C>(stats));
     }
   });
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "framework/kernels/cuda/launch.cuh"
+#include "framework/kernels/cuda/long_sum.cuh"
 #include "framework/kernels/cuda/number.cuh"
 #include "framework/kernels/cuda/reduction.h"
 
@@ -17,18 +18,19 @@ template <class C, class Value>
 __device__ C sum_of_column(int64_t begin, int64_t end, bool inside, const Value& value) {
   const auto line = static_cast<int>(threadIdx.x / kColumns);
   const auto lane = static_cast<int>(threadIdx.x % kColumns);
-  C sum = 0;
+  LongSum<C> own;
   if (inside) {
-    for (int64_t r = begin + line; r < end; r += kLines) sum += value(r);
+    for (int64_t r = begin + line; r < end; r += kLines) own.add(value(r));
   }
-  __shared__ C lines[kLines][kColumns];
+  double sum = own.value();
+  __shared__ double lines[kLines][kColumns];
   __syncthreads();  // what was read of the time before
   lines[line][lane] = sum;
   __syncthreads();
   if (line == 0) {
     for (int k = 1; k < kLines; ++k) sum += lines[k][lane];
   }
-  return sum;
+  return static_cast<C>(sum);
 }
 
 /// Into how many parts sums over `rows` are cut so that `blocks` blocks a part fill the device: sums do not depend on
@@ -43,9 +45,9 @@ template <class T, class C>
 __global__ void add_parts(const C* parts, int64_t count, int64_t columns, int64_t step, bool accumulate, T* to) {
   const int64_t j = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (j >= columns) return;
-  C total = accumulate ? load(to[j]) : C(0);
-  for (int64_t p = 0; p < count; ++p) total += parts[p * step + j];
-  to[j] = store<T>(total);
+  double total = accumulate ? static_cast<double>(load(to[j])) : 0;
+  for (int64_t p = 0; p < count; ++p) total += static_cast<double>(parts[p * step + j]);
+  to[j] = store<T>(static_cast<C>(total));
 }
 
 /// The same, written or added to the gradient of a parameter, which is of T or of what T is computed in.

@@ -38,22 +38,25 @@ __global__ void look_for_non_finite(const T* x, Walk<1> walk, uint32_t count, in
   if (!isfinite(load(x[at[0]]))) *found = 1;
 }
 
-/// A word of device memory that is 1 where one of the tensors holds NaN or infinity, else 0. Waits for nothing: kernels
-/// read it.
+/// A word of device memory that is 1 where one of the tensors that it looked at holds NaN or infinity, or somebody else
+/// has set it, else 0. Waits for nothing: kernels read it.
 template <class T>
 class NonFinite {
  public:
-  NonFinite(const Context& c, const char* who, std::initializer_list<const Tensor*> tensors) : word_(c, sizeof(int)) {
-    ATTUNE_CUDA(cudaMemsetAsync(word_.data<int>(), 0, sizeof(int), c.stream));
+  explicit NonFinite(const Context& c) : word_(c, sizeof(int)) {
+    ATTUNE_CUDA(cudaMemsetAsync(word(), 0, sizeof(int), c.stream));
+  }
+
+  void look_at(const Context& c, const char* who, std::initializer_list<const Tensor*> tensors) {
     for (const Tensor* x : tensors) {
       const StridedShape<1> elements(x->shape(), {x});
       elements.for_each_part([&](const Walk<1>& walk, uint32_t count, const int64_t(&begin)[1]) {
         launch(c, who, look_for_non_finite<T>, thread_each(count), attune::cuda::data<T>(*x) + begin[0], walk, count,
-               word_.data<int>());
+               word());
       });
     }
   }
-  const int* word() const { return word_.data<int>(); }
+  int* word() const { return word_.data<int>(); }
 
  private:
   Scratch word_;

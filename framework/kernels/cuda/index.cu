@@ -20,8 +20,11 @@ __global__ void take(const T* x, const int64_t* indices, int64_t n, int64_t m, i
 
 constexpr int kAddThreads = 128;
 
+constexpr int kAddColumns = 4;  ///< of a thread at a time
+
 /// A block for every line (o, i) of dy. The first line with an index adds up all lines with it, in their order: sums
-/// are the same in every run, and no two blocks touch the same row.
+/// are the same in every run, and no two blocks touch the same row. Some hundred columns at a time, whose sums stay in
+/// registers; those of more than kAddThreads lines are made of partial ones.
 template <class T>
 __global__ void add(const T* dy, const int64_t* indices, int64_t n, int64_t m, int64_t row, Compute<T> scale,
                     int64_t skip, T* dx) {
@@ -36,31 +39,43 @@ __global__ void add(const T* dy, const int64_t* indices, int64_t n, int64_t m, i
   __shared__ int64_t same[kAddThreads];
   __shared__ int counts[kAddThreads / 32];
   T* to = dx + (outer * n + index) * row;
-  for (int64_t begin = i; begin < m; begin += kAddThreads) {
-    // Of these lines, those with the index, in order.
-    const int64_t j = begin + threadIdx.x;
-    const bool hit = j < m && indices[j] == index;
-    const unsigned hits = __ballot_sync(~0u, hit);
-    const unsigned lane = threadIdx.x % 32;
-    const unsigned warp = threadIdx.x / 32;
-    if (lane == 0) counts[warp] = __popc(hits);
-    __syncthreads();
-    int before = 0;
-    int total = 0;
-    for (unsigned w = 0; w < kAddThreads / 32; ++w) {
-      before += w < warp ? counts[w] : 0;
-      total += counts[w];
-    }
-    if (hit) same[before + __popc(hits & ((1u << lane) - 1))] = j;
-    __syncthreads();
-    if (total > 0) {
-      for (int64_t column = threadIdx.x; column < row; column += kAddThreads) {
-        Compute<T> sum = load(to[column]);
-        for (int k = 0; k < total; ++k) sum += load(dy[(outer * m + same[k]) * row + column]) * scale;
-        to[column] = store<T>(sum);
+  for (int64_t first = 0; first < row; first += kAddColumns * kAddThreads) {
+    double sums[kAddColumns];
+    const auto for_each = [&](const auto& f) {
+#pragma unroll
+      for (int c = 0; c < kAddColumns; ++c) {
+        const int64_t column = first + c * kAddThreads + threadIdx.x;
+        if (column < row) f(column, sums[c]);
       }
+    };
+    for_each([&](int64_t column, double& sum) { sum = static_cast<double>(load(to[column])); });
+    for (int64_t begin = i; begin < m; begin += kAddThreads) {
+      // Of these lines, those with the index, in order.
+      const int64_t j = begin + threadIdx.x;
+      const bool hit = j < m && indices[j] == index;
+      const unsigned hits = __ballot_sync(~0u, hit);
+      const unsigned lane = threadIdx.x % 32;
+      const unsigned warp = threadIdx.x / 32;
+      if (lane == 0) counts[warp] = __popc(hits);
+      __syncthreads();
+      int before = 0;
+      int total = 0;
+      for (unsigned w = 0; w < kAddThreads / 32; ++w) {
+        before += w < warp ? counts[w] : 0;
+        total += counts[w];
+      }
+      if (hit) same[before + __popc(hits & ((1u << lane) - 1))] = j;
+      __syncthreads();
+      if (total > 0) {
+        for_each([&](int64_t column, double& sum) {
+          Compute<T> part = 0;
+          for (int k = 0; k < total; ++k) part += load(dy[(outer * m + same[k]) * row + column]) * scale;
+          sum += static_cast<double>(part);
+        });
+      }
+      __syncthreads();
     }
-    __syncthreads();
+    for_each([&](int64_t column, double& sum) { to[column] = store<T>(static_cast<Compute<T>>(sum)); });
   }
 }
 
@@ -74,7 +89,7 @@ __global__ void take_elements(const T* x, const int64_t* indices, int64_t n, int
 
 /// A thread for every (o, k): its indices point at nobody else's elements.
 template <class T>
-__global__ void add_elements(const T* dy, const int64_t* indices, int64_t n, int64_t m, int64_t inner, T* dx,
+__global__ void add_elements(const T* dy, const int64_t* indices, int64_t n, int64_t m, int64_t inner, double* sums,
                              int64_t columns) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= columns) return;
@@ -82,9 +97,15 @@ __global__ void add_elements(const T* dy, const int64_t* indices, int64_t n, int
   const int64_t k = at % inner;
   for (int64_t i = 0; i < m; ++i) {
     const int64_t from = (outer * m + i) * inner + k;
-    T& to = dx[(outer * n + indices[from]) * inner + k];
-    to = store<T>(load(to) + load(dy[from]));
+    sums[(outer * n + indices[from]) * inner + k] += static_cast<double>(load(dy[from]));
   }
+}
+
+/// dx += sums
+template <class T>
+__global__ void add_sums(const double* sums, T* dx, int64_t count) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at < count) dx[at] = store<T>(static_cast<Compute<T>>(static_cast<double>(load(dx[at])) + sums[at]));
 }
 
 struct Outside {
@@ -130,8 +151,14 @@ void take_along(const Tensor& x, const Tensor& indices, Tensor& y) {
 void add_along(const Tensor& dy, const Tensor& indices, Tensor& dx) {
   visit_stored(dy.dtype(), "add_along", [&]<class T>(T) {
     const int64_t columns = dy.dim(0) * dx.dim(2);
-    launch(context(dx), "add_along", add_elements<T>, thread_each(columns), data<T>(dy), data<int64_t>(indices),
-           dx.dim(1), indices.dim(1), dx.dim(2), data<T>(dx), columns);
+    const Context& c = context(dx);
+    // An element may gather many: their sum is made apart, in double precision.
+    const Scratch scratch(c, static_cast<size_t>(dx.numel()) * sizeof(double));
+    auto* sums = scratch.data<double>();
+    ATTUNE_CUDA(cudaMemsetAsync(sums, 0, static_cast<size_t>(dx.numel()) * sizeof(double), c.stream));
+    launch(c, "add_along", add_elements<T>, thread_each(columns), data<T>(dy), data<int64_t>(indices), dx.dim(1),
+           indices.dim(1), dx.dim(2), sums, columns);
+    launch(c, "add_along", add_sums<T>, thread_each(dx.numel()), sums, data<T>(dx), dx.numel());
   });
 }
 

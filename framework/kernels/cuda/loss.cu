@@ -9,37 +9,49 @@ __device__ int64_t target_of(const int64_t* targets, int64_t row, int64_t labels
   return targets[row < labels ? row : row - labels];
 }
 
-/// Losses and log sums are float32 beside bfloat16 logits.
+/// log softmax of one logit of a row, by the row's two numbers in stats.
+template <class C>
+__device__ C log_probability(C x, const C* stats, int64_t row) {
+  return x - stats[2 * row] - stats[2 * row + 1];
+}
+
+/// p ratio, 0 where p is: a class that cannot occur adds nothing, though its ratio may be infinity less infinity.
+template <class C>
+__device__ C weighted(C p, C ratio) {
+  return p == C(0) ? C(0) : p * ratio;
+}
+
+/// Losses and stats are float32 beside bfloat16 logits.
 template <class Team, class T, class C>
 __global__ void forward_rows(const T* logits, const int64_t* targets, int64_t labels, CrossEntropySpec spec, C* loss,
-                             C* lse, int64_t rows, int64_t n) {
+                             C* stats, int64_t rows, int64_t n) {
   const int64_t row = Team::row();
   if (row >= rows) return;
   const int64_t target = target_of(targets, row, labels);
   if (target == spec.ignore_index) {
-    if (Team::rank() == 0) loss[row] = lse[row] = 0;
+    if (Team::rank() == 0) loss[row] = stats[2 * row] = stats[2 * row + 1] = 0;
     return;
   }
   const T* x = logits + row * n;
   LogSum<C> part;
-  C plain = 0;
-  for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
-    const C value = load(x[j]);
-    part.add(value);
-    plain += value;
-  }
+  for (int64_t j = Team::rank(); j < n; j += Team::kSize) part.add(load(x[j]));
   const LogSum<C> all = Team::all(part, LogSum<C>::merged);
-  const C sum = Team::sum(plain);
-  if (Team::rank() != 0) return;
-  // -sum q log p = lse - (1 - e) x_target - e mean(x)
   const C e = static_cast<C>(spec.smoothing);
-  const C total = all.log_sum();
-  loss[row] = total - (1 - e) * load(x[target]) - (e > 0 ? e * (sum / static_cast<C>(n)) : C(0));
-  lse[row] = total;
+  C plain = 0;
+  if (e > 0) {
+    for (int64_t j = Team::rank(); j < n; j += Team::kSize) plain += load(x[j]) - all.largest;
+    plain = Team::sum(plain);
+  }
+  if (Team::rank() != 0) return;
+  // -sum q log p = log sum exp(z) - (1 - e) z_target - e mean(z), z = x - largest
+  stats[2 * row] = all.largest;
+  stats[2 * row + 1] = all.log_sum();
+  loss[row] =
+      all.log_sum() - (1 - e) * (load(x[target]) - all.largest) - (e > 0 ? e * (plain / static_cast<C>(n)) : C(0));
 }
 
 template <class Team, class T, class C>
-__global__ void backward_rows(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* lse, C scale,
+__global__ void backward_rows(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* stats, C scale,
                               T* dlogits, int64_t rows, int64_t n) {
   const int64_t row = Team::row();
   if (row >= rows) return;
@@ -47,13 +59,12 @@ __global__ void backward_rows(const T* logits, const int64_t* targets, CrossEntr
   const bool counts = target != spec.ignore_index;
   const C e = static_cast<C>(spec.smoothing);
   const C uniform = scale * e / static_cast<C>(n);
-  const C base = lse[row];
   const T* x = logits + row * n;
   T* dx = dlogits + row * n;
   for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
     C gradient = 0;
     if (counts) {
-      gradient = scale * exp(load(x[j]) - base) - uniform;
+      gradient = scale * exp(log_probability(load(x[j]), stats, row)) - uniform;
       if (j == target) gradient -= scale * (1 - e);
     }
     dx[j] = store<T>(gradient);
@@ -62,7 +73,7 @@ __global__ void backward_rows(const T* logits, const int64_t* targets, CrossEntr
 
 /// Of pair r: rows r and r + pairs.
 template <class Team, class T, class C>
-__global__ void divergence_rows(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* lse,
+__global__ void divergence_rows(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* stats,
                                 C* divergence, C* loss, int64_t pairs, int64_t n) {
   const int64_t row = Team::row();
   if (row >= pairs) return;
@@ -76,10 +87,10 @@ __global__ void divergence_rows(const T* logits, const int64_t* targets, CrossEn
   C forth = 0;
   C back = 0;
   for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
-    const C log_p = load(x[j]) - lse[row];
-    const C log_q = load(y[j]) - lse[other];
-    forth += exp(log_p) * (log_p - log_q);
-    back -= exp(log_q) * (log_p - log_q);
+    const C log_p = log_probability(load(x[j]), stats, row);
+    const C log_q = log_probability(load(y[j]), stats, other);
+    forth += weighted(exp(log_p), log_p - log_q);
+    back -= weighted(exp(log_q), log_p - log_q);
   }
   forth = Team::sum(forth);
   back = Team::sum(back);
@@ -92,7 +103,7 @@ __global__ void divergence_rows(const T* logits, const int64_t* targets, CrossEn
 }
 
 template <class Team, class T, class C>
-__global__ void backward_pairs(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* lse,
+__global__ void backward_pairs(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* stats,
                                const C* divergence, C scale, T* dlogits, int64_t pairs, int64_t n) {
   const int64_t row = Team::row();
   if (row >= pairs) return;
@@ -108,14 +119,14 @@ __global__ void backward_pairs(const T* logits, const int64_t* targets, CrossEnt
     C dx = 0;
     C dy = 0;
     if (counts) {
-      const C log_p = load(logits[at_x]) - lse[row];
-      const C log_q = load(logits[at_y]) - lse[other];
+      const C log_p = log_probability(load(logits[at_x]), stats, row);
+      const C log_q = log_probability(load(logits[at_y]), stats, other);
       const C p = exp(log_p);
       const C q = exp(log_q);
       const C ratio = log_p - log_q;
       const C at_target = uniform + (j == target ? scale * (1 - e) : C(0));
-      dx = scale * p - at_target + half * (p - q + p * (ratio - divergence[row]));
-      dy = scale * q - at_target + half * (q - p - q * (ratio + divergence[other]));
+      dx = scale * p - at_target + half * (p - q + weighted(p, ratio - divergence[row]));
+      dy = scale * q - at_target + half * (q - p - weighted(q, ratio + divergence[other]));
     }
     dlogits[at_x] = store<T>(dx);
     dlogits[at_y] = store<T>(dy);
@@ -125,19 +136,19 @@ __global__ void backward_pairs(const T* logits, const int64_t* targets, CrossEnt
 }  // namespace
 
 void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, Tensor& loss,
-                   Tensor& lse) {
+                   Tensor& stats) {
   const int64_t rows = logits.shape()[0];
   const int64_t n = logits.shape()[1];
   visit_stored(logits.dtype(), "cross_entropy", [&]<class T>(T) {
     using C = Compute<T>;
     visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
       launch(context(logits), "cross_entropy", forward_rows<Team, T, C>, grid, data<T>(logits), data<int64_t>(targets),
-             targets.numel(), spec, data<C>(loss), data<C>(lse), rows, n);
+             targets.numel(), spec, data<C>(loss), data<C>(stats), rows, n);
     });
   });
 }
 
-void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, const Tensor& lse,
+void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, const Tensor& stats,
                        Tensor& divergence, Tensor& loss) {
   const int64_t pairs = targets.numel();
   const int64_t n = logits.shape()[1];
@@ -145,13 +156,13 @@ void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossE
     using C = Compute<T>;
     visit_team(pairs, n, [&]<class Team>(Team, const Grid& grid) {
       launch(context(logits), "paired_divergence", divergence_rows<Team, T, C>, grid, data<T>(logits),
-             data<int64_t>(targets), spec, data<C>(lse), data<C>(divergence), data<C>(loss), pairs, n);
+             data<int64_t>(targets), spec, data<C>(stats), data<C>(divergence), data<C>(loss), pairs, n);
     });
   });
 }
 
 void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
-                            const Tensor& lse, const Tensor& divergence, double scale, Tensor& dlogits) {
+                            const Tensor& stats, const Tensor& divergence, double scale, Tensor& dlogits) {
   const int64_t rows = targets.numel();
   const int64_t n = logits.shape()[1];
   visit_stored(logits.dtype(), "cross_entropy", [&]<class T>(T) {
@@ -159,14 +170,14 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const C
     if (divergence.defined()) {
       visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
         launch(context(logits), "cross_entropy", backward_pairs<Team, T, C>, grid, data<T>(logits),
-               data<int64_t>(targets), spec, data<C>(lse), data<C>(divergence), static_cast<C>(scale), data<T>(dlogits),
-               rows, n);
+               data<int64_t>(targets), spec, data<C>(stats), data<C>(divergence), static_cast<C>(scale),
+               data<T>(dlogits), rows, n);
       });
       return;
     }
     visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
       launch(context(logits), "cross_entropy", backward_rows<Team, T, C>, grid, data<T>(logits), data<int64_t>(targets),
-             spec, data<C>(lse), static_cast<C>(scale), data<T>(dlogits), rows, n);
+             spec, data<C>(stats), static_cast<C>(scale), data<T>(dlogits), rows, n);
     });
   });
 }

@@ -96,7 +96,8 @@ void multiply_all(const Context& c, const Tensor& a, const Tensor& b, const Matm
     one.c = out + at[2];
     multiply(c, "matmul", one);
     if (!options.exact_zeros) continue;
-    const NonFinite<T> odd(c, "matmul", {&b});
+    NonFinite<T> odd(c);
+    odd.look_at(c, "matmul", {&b});
     launch(c, "matmul", multiply_exactly<T, Y>, thread_each(p.m * p.n * p.batches), odd.word(), one);
   }
 }

@@ -6,8 +6,8 @@
 namespace attune::cuda {
 namespace {
 
-/// Pointers; what is optional is null. kCentred: layer norm, with stats {mean, rstd} by row; root-mean-square norm
-/// otherwise, with rstd alone.
+/// Pointers; what is optional is null. kCentred: layer norm, with stats {mean, rstd, rest} by row; root-mean-square
+/// norm otherwise, with rstd alone.
 template <class T>
 struct Forward {
   const T* x;
@@ -42,20 +42,32 @@ __global__ void forward_rows(Forward<T> a) {
   } else if (kCentred) {
     for (int64_t j = Team::rank(); j < n; j += Team::kSize) part += load(x[j]);
   }
-  const C mean = kCentred ? Team::sum(part) / static_cast<C>(n) : C(0);
-  // Two passes rather than E[x^2] - E[x]^2, which cancels; the row is in cache.
-  C squares = 0;
+  const auto count = static_cast<C>(n);
+  const C mean = kCentred ? Team::sum(part) / count : C(0);
+  // Two passes rather than E[x^2] - E[x]^2, which cancels; the row is in cache. The second also finds how far the first
+  // one's mean is off, which shows where it is large beside the deviations. Squares in double precision, which float32
+  // may be too narrow for.
+  C deviations = 0;
+  double squares = 0;
   for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
     const C z = load(x[j]) - mean;
-    squares += z * z;
+    deviations += z;
+    squares += static_cast<double>(z) * static_cast<double>(z);
   }
-  const C rstd = C(1) / sqrt(Team::sum(squares) / static_cast<C>(n) + a.eps);
+  const C rest = kCentred ? Team::sum(deviations) / count : C(0);
+  const double variance = Team::sum(squares) / static_cast<double>(n) - static_cast<double>(rest) * rest;
+  const C rstd = static_cast<C>(1 / sqrt(fmax(variance, 0.0) + static_cast<double>(a.eps)));
   if (Team::rank() == 0) {
-    if (kCentred) a.stats[2 * row] = mean;
-    a.stats[kCentred ? 2 * row + 1 : row] = rstd;
+    if (kCentred) {
+      a.stats[3 * row] = mean;
+      a.stats[3 * row + 1] = rstd;
+      a.stats[3 * row + 2] = rest;
+    } else {
+      a.stats[row] = rstd;
+    }
   }
   for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
-    const C z = (load(x[j]) - mean) * rstd * load(a.gain[j]);
+    const C z = (load(x[j]) - mean - rest) * rstd * load(a.gain[j]);
     a.y[at + j] = store<T>(a.shift != nullptr ? z + load(a.shift[j]) : z);
   }
 }
@@ -74,14 +86,18 @@ struct Backward {
   Drop<Compute<T>> dropout;
 };
 
+/// What a row's statistics make of one of its elements.
 template <bool kCentred, class C>
-__device__ C mean_of(const C* stats, int64_t row) {
-  return kCentred ? stats[2 * row] : C(0);
-}
-template <bool kCentred, class C>
-__device__ C rstd_of(const C* stats, int64_t row) {
-  return stats[kCentred ? 2 * row + 1 : row];
-}
+struct Normalised {
+  C mean = 0, rest = 0, rstd;
+
+  __device__ Normalised(const C* stats, int64_t row) : rstd(stats[kCentred ? 3 * row + 1 : row]) {
+    if (!kCentred) return;
+    mean = stats[3 * row];
+    rest = stats[3 * row + 2];
+  }
+  __device__ C operator()(C x) const { return (x - mean - rest) * rstd; }
+};
 
 /// y = h gain + shift, h = (x - mean) rstd
 /// dx = rstd (g - mean(g) - h mean(g h)), g = dy gain
@@ -92,8 +108,7 @@ __global__ void backward_rows(Backward<T> a) {
   if (row >= a.rows) return;
   const int64_t n = a.width;
   const int64_t at = row * n;
-  const C mean = mean_of<kCentred>(a.stats, row);
-  const C rstd = rstd_of<kCentred>(a.stats, row);
+  const Normalised<kCentred, C> normalised(a.stats, row);
   C sum_g = 0;
   C sum_gh = 0;
   int any = 0;
@@ -102,7 +117,7 @@ __global__ void backward_rows(Backward<T> a) {
     any |= gradient != C(0);
     const C g = gradient * load(a.gain[j]);
     sum_g += g;
-    sum_gh += g * ((load(a.x[at + j]) - mean) * rstd);
+    sum_gh += g * normalised(load(a.x[at + j]));
   }
   // A row that nothing depends on contributes nothing, NaN or not.
   const bool counts = Team::sum(any) > 0;
@@ -111,8 +126,8 @@ __global__ void backward_rows(Backward<T> a) {
   for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
     C z = 0;
     if (counts) {
-      const C h = (load(a.x[at + j]) - mean) * rstd;
-      z = rstd * (load(a.dy[at + j]) * load(a.gain[j]) - mean_g - h * mean_gh);
+      const C h = normalised(load(a.x[at + j]));
+      z = normalised.rstd * (load(a.dy[at + j]) * load(a.gain[j]) - mean_g - h * mean_gh);
     }
     if (a.carried != nullptr) z += load(a.carried[at + j]);
     a.dx[at + j] = store<T>(z);
@@ -131,8 +146,8 @@ __global__ void column_sums(Backward<T> a, int64_t tiles, int64_t parts, Compute
   const int64_t end = a.rows * (part + 1) / parts;
   const C dgain = sum_of_column<C>(begin, end, inside, [&](int64_t row) {
     const C gradient = load(a.dy[row * a.width + column]);
-    const C h = (load(a.x[row * a.width + column]) - mean_of<kCentred>(a.stats, row)) * rstd_of<kCentred>(a.stats, row);
-    return gradient == C(0) ? C(0) : gradient * h;
+    const Normalised<kCentred, C> normalised(a.stats, row);
+    return gradient == C(0) ? C(0) : gradient * normalised(load(a.x[row * a.width + column]));
   });
   const C dshift =
       sum_of_column<C>(begin, end, inside, [&](int64_t row) { return load(a.dy[row * a.width + column]); });

@@ -16,12 +16,12 @@ __global__ void sum_runs(const T* x, Reduction r, int64_t outputs, int64_t parts
   const int64_t part = item / outputs;
   const int64_t length = r.reduced.count() * r.run;
   const T* from = x + r.kept.offset(o);
-  Compute<T> sum = 0;
+  LongSum<Compute<T>> own;
   for (int64_t i = length * part / parts + Team::rank(); i < length * (part + 1) / parts; i += Team::kSize) {
-    sum += load(from[r.reduced.rank == 0 ? i : r.reduced.offset(i / r.run) + i % r.run]);
+    own.add(load(from[r.reduced.rank == 0 ? i : r.reduced.offset(i / r.run) + i % r.run]));
   }
-  sum = Team::sum(sum);
-  if (Team::rank() == 0) out[part * outputs + o] = sum;
+  const double sum = Team::sum(own.value());
+  if (Team::rank() == 0) out[part * outputs + o] = static_cast<Compute<T>>(sum);
 }
 
 /// A block for every part of 32 columns of every kept index: parts[p, o * run + i].

@@ -4,7 +4,7 @@
 namespace attune::cuda {
 namespace {
 
-/// y = softmax(x), or x - log sum exp when kLog. keep: null, or which elements take part.
+/// y = softmax(x), or its log when kLog. keep: null, or which elements take part.
 template <class Team, bool kLog, class T>
 __global__ void forward_rows(const T* x, const bool* keep, T* y, int64_t rows, int64_t n) {
   using C = Compute<T>;
@@ -18,10 +18,10 @@ __global__ void forward_rows(const T* x, const bool* keep, T* y, int64_t rows, i
     if (keep == nullptr || keep[j]) part.add(load(x[j]));
   }
   const LogSum<C> all = Team::all(part, LogSum<C>::merged);
-  const C lse = kLog ? all.log_sum() : C(0);
+  const C log_sum = kLog ? all.log_sum() : C(0);
   for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
     if (kLog) {
-      y[j] = store<T>(load(x[j]) - lse);
+      y[j] = store<T>(load(x[j]) - all.largest - log_sum);
     } else {
       y[j] = store<T>(keep == nullptr || keep[j] ? exp(load(x[j]) - all.largest) / all.sum : C(0));
     }

@@ -34,8 +34,9 @@ struct LogSum {
     const C top = a.largest > b.largest ? a.largest : b.largest;
     return {top, a.scaled(top) + b.scaled(top)};
   }
-  /// log of the sum of exp(number): NaN where there is nothing but -infinity.
-  __device__ C log_sum() const { return largest + log(sum) + (largest - largest); }
+  /// log of the sum of exp(number - largest): NaN where there is nothing but -infinity. What follows subtracts
+  /// `largest` and this one after the other: added up, they would be rounded to what a number as large can tell apart.
+  __device__ C log_sum() const { return log(sum) + (largest - largest); }
 
   __device__ LogSum shuffled(int step) const {
     return {__shfl_xor_sync(~0u, largest, step), __shfl_xor_sync(~0u, sum, step)};

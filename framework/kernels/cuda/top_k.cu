@@ -50,16 +50,16 @@ __global__ void select_rows(const T* x, int64_t rows, int64_t n, int64_t k, T* v
   }
 }
 
-template <class Team, class T>
-__global__ void log_sum_rows(const T* x, int64_t rows, int64_t n, Compute<T> scale, T* y) {
-  using C = Compute<T>;
+/// In double precision, as scale x and the result are otherwise rounded to what numbers as large can tell apart.
+template <class Team, class T, class Out>
+__global__ void log_sum_rows(const T* x, int64_t rows, int64_t n, double scale, Out* y) {
   const int64_t row = Team::row();
   if (row >= rows) return;
   x += row * n;
-  LogSum<C> part;
-  for (int64_t j = Team::rank(); j < n; j += Team::kSize) part.add(scale * load(x[j]));
-  const LogSum<C> all = Team::all(part, LogSum<C>::merged);
-  if (Team::rank() == 0) y[row] = store<T>(all.log_sum());
+  LogSum<double> part;
+  for (int64_t j = Team::rank(); j < n; j += Team::kSize) part.add(scale * static_cast<double>(load(x[j])));
+  const LogSum<double> all = Team::all(part, LogSum<double>::merged);
+  if (Team::rank() == 0) y[row] = store<Out>(all.largest + all.log_sum());
 }
 
 }  // namespace
@@ -79,8 +79,10 @@ void log_sum_exp(const Tensor& x, double scale, Tensor& y) {
   const int64_t rows = x.shape()[0], n = x.shape()[1];
   visit_stored(x.dtype(), "log_sum_exp", [&]<class T>(T) {
     visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
-      launch(context(x), "log_sum_exp", log_sum_rows<Team, T>, grid, data<T>(x), rows, n,
-             static_cast<Compute<T>>(scale), data<T>(y));
+      const auto run = [&]<class Out>(Out) {
+        launch(context(x), "log_sum_exp", log_sum_rows<Team, T, Out>, grid, data<T>(x), rows, n, scale, data<Out>(y));
+      };
+      y.dtype() == DType::kFloat64 ? run(double{}) : run(T{});
     });
   });
 }

@@ -1,4 +1,5 @@
 #include "framework/kernels/cuda/launch.cuh"
+#include "framework/kernels/cuda/long_sum.cuh"
 #include "framework/kernels/cuda/number.cuh"
 #include "framework/kernels/weighted_sum.h"
 
@@ -59,15 +60,16 @@ __global__ void backward_values(const T* dy, const T* weights, Sizes n, bool acc
   const int64_t s = at / n.width / n.value_heads % n.keys;
   const int64_t b = at / n.width / n.value_heads / n.keys;
   const int64_t group = n.heads / n.value_heads;
-  C sum = accumulate ? load(dv[at]) : C(0);
+  LongSum<C> sum;
+  if (accumulate) sum.add(load(dv[at]));
   for (int64_t h = value_head * group; h < (value_head + 1) * group; ++h) {
     for (int64_t t = 0; t < n.queries; ++t) {
       const C weight = load(weights[((b * n.heads + h) * n.queries + t) * n.keys + s]);
       const C gradient = load(dy[((b * n.queries + t) * n.heads + h) * n.width + i]);
-      if (weight != C(0) && gradient != C(0)) sum += weight * gradient;
+      if (weight != C(0) && gradient != C(0)) sum.add(weight * gradient);
     }
   }
-  dv[at] = store<T>(sum);
+  dv[at] = store<T>(static_cast<C>(sum.value()));
 }
 
 Sizes sizes_of(const Tensor& weights, const Tensor& v) {

@@ -71,6 +71,28 @@ TEST_CASE("contract 3.10: a constant added to a row of scores changes nothing", 
     CHECK(max_difference(plain.weights, shifted.weights) < 1e-13);
     CHECK(max_difference(plain.dk, shifted.dk) < 1e-13);
   }
+  // A large one too, and a float32 score keeps what it can of the small differences: these it keeps whole.
+  for (const double large : {1e4, -1e4, 1e6}) {
+    for (const AttentionPath path : kPaths) {
+      for (const int64_t keys : {7, 300}) {
+        const Tensor q = Tensor::zeros({1, 140, 1, 4});
+        const Tensor v = random_tensor({1, keys, 1, 3}, DType::kFloat32, 3);
+        std::vector<float> scores(static_cast<size_t>(140 * keys));
+        for (size_t i = 0; i < scores.size(); ++i) scores[i] = static_cast<float>(i * 37 % 64) / 16;
+        const auto run_with = [&](double constant) {
+          const Variable plain(Tensor::from(scores, {1, 1, 140, keys}));
+          const Variable bias(affine(plain, 1, constant).value(), true);
+          const Tensor k = random_tensor({1, keys, 1, 4}, DType::kFloat32);
+          return run({q, k, v}, AttentionMask::causal(), {.path = path}, bias);
+        };
+        const Run plain = run_with(0), shifted = run_with(large);
+        CHECK(max_difference(plain.output, shifted.output) < 1e-6);
+        CHECK(max_difference(plain.dq, shifted.dq) < 1e-6);
+        CHECK(max_difference(plain.dv, shifted.dv) < 1e-6);
+        CHECK(max_difference(plain.dbias, shifted.dbias) < 1e-6);
+      }
+    }
+  }
 }
 
 TEST_CASE("contract 3.11: permuting keys with their values and mask changes nothing", "[attention][contract]") {

@@ -534,6 +534,36 @@ TEST_CASE("logits of any floating dtype, a batch of nothing", "[decoding]") {
   CHECK(nothing.rows.empty());
 }
 
+TEST_CASE("a constant added to large logits changes no score", "[decoding][large_numbers]") {
+  const auto sixteenths = [](double constant) {
+    return Toy{.dtype = DType::kFloat32, .logits = [=](int64_t source, const Tokens& prefix) {
+                 Numbers x = hashed_normals(8, source, prefix, 7, 1);
+                 for (double& value : x) value = std::round(value * 16) / 16 + constant;
+                 return x;
+               }};
+  };
+  const Lists plain = beam_search_of(sixteenths(0), 2, kRules, {.width = 4, .n_best = 4});
+  for (const double constant : {1e4, -1e4, 1e6}) {
+    const Lists shifted = beam_search_of(sixteenths(constant), 2, kRules, {.width = 4, .n_best = 4});
+    for (size_t source : {0, 1}) {
+      REQUIRE(shifted[source].size() == plain[source].size());
+      for (size_t i = 0; i < plain[source].size(); ++i) {
+        CHECK(shifted[source][i].tokens == plain[source][i].tokens);
+        CHECK(std::abs(shifted[source][i].log_probability - plain[source][i].log_probability) < 2e-6);
+      }
+    }
+    RandomStream one(3), other(3);
+    const Lists drawn = sample_of(sixteenths(0), {0, 1}, kRules, {.samples = 3}, one);
+    const Lists again = sample_of(sixteenths(constant), {0, 1}, kRules, {.samples = 3}, other);
+    for (size_t source : {0, 1}) {
+      for (size_t i = 0; i < 3; ++i) {
+        CHECK(again[source][i].tokens == drawn[source][i].tokens);
+        CHECK(std::abs(again[source][i].log_probability - drawn[source][i].log_probability) < 2e-6);
+      }
+    }
+  }
+}
+
 TEST_CASE("errors of a search name it and what is wrong", "[decoding][errors]") {
   const auto beam_error = [](const Toy& toy, const DecodingOptions& rules, const BeamOptions& beam) {
     return error_text<ValueError>([&] { beam_search_of(toy, 2, rules, beam); });
