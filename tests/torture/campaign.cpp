@@ -113,6 +113,7 @@ void Campaign::work() {
     {
       const std::lock_guard lock(mutex_);
       subject = most_behind();
+      if (shares_[subject].next >= options_.trials) return;  // so do all the others
       number = shares_[subject].next++;
       ++shares_[subject].running;
     }
@@ -120,7 +121,8 @@ void Campaign::work() {
   }
 }
 
-/// A trial that is running counts as long as the average one, so that workers begin with different subjects.
+/// Of those that may be tried again. A trial that is running counts as long as the average one, so that workers begin
+/// with different subjects.
 size_t Campaign::most_behind() const {
   double seconds = 0;
   double trials = 0;
@@ -133,7 +135,8 @@ size_t Campaign::most_behind() const {
   double least = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < shares_.size(); ++i) {
     const double spent = shares_[i].seconds + average * shares_[i].running;
-    if (spent < least) {
+    const bool may = shares_[i].next < options_.trials;
+    if ((may && spent < least) || (may && shares_[best].next >= options_.trials)) {
       least = spent;
       best = i;
     }

@@ -19,6 +19,7 @@ namespace attune::torture {
 /// What a campaign is asked for.
 struct CampaignOptions {
   double minutes = 3;
+  uint64_t trials = UINT64_MAX;  ///< of each subject, at most
   uint64_t seed = 1;
   int jobs = 1;                    ///< programs that run at a time
   std::filesystem::path programs;  ///< folder of attune-sentiment and the others

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -165,7 +166,9 @@ void hostile_folder(Trial& trial, TrainedProgram& program) {
   write_bytes(precious, "not to be changed");
   fs::create_directories(run);
   Command command = {.program = trial.program(program.executable()), .arguments = undisturbed.into(run, {"--resume"})};
-  if (dice.chance(0.4)) fs::copy(undisturbed.folder / "last.h5", run / "last.h5");
+  if (dice.chance(0.4)) {
+    for (const char* name : {"last.h5", "best.h5", "config.json"}) fs::copy(undisturbed.folder / name, run / name);
+  }
   std::string what = "planted link";
   const double kind = dice.unit();
   if (kind < 0.5) {
@@ -181,7 +184,7 @@ void hostile_folder(Trial& trial, TrainedProgram& program) {
     write_bytes(run / "log.jsonl", hostile_lines(dice, 3));
   } else {
     what = "folder in the way";
-    fs::create_directories(run / dice.pick({".probe", "best.h5", "log.jsonl", "config.json", "last.h5.tmp"}));
+    fs::create_directories(run / dice.pick({".probe", "log.jsonl", "last.h5.tmp", "best.h5.tmp"}));
   }
   const Ended ended = answer(trial, what, command);
   if (bytes_of(precious) != "not to be changed") throw Failure("a file outside the run's folder was changed");
@@ -202,7 +205,9 @@ void hostile_input(Trial& trial, TrainedProgram& program) {
   std::string what = "lines";
   if (dice.chance(0.15)) {
     command.input_path = no_file(trial, what);
-    if (!fs::exists(*command.input_path) || fs::is_fifo(*command.input_path)) return;  // never gets to the program
+    std::error_code missing;
+    const fs::file_status status = fs::status(*command.input_path, missing);
+    if (!fs::exists(status) || fs::is_fifo(status)) return;  // never gets to the program
   } else {
     command.input = hostile_lines(dice, dice.between(1, 12));
   }

@@ -8,9 +8,12 @@
 #include <array>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "examples/support/program.h"
 #include "framework/fail.h"
@@ -45,20 +48,19 @@ void allow_for_sanitizers(CampaignOptions& options) {
 
 std::vector<Subject> subjects_of(const std::string& only, std::vector<std::unique_ptr<TrainedProgram>>& programs) {
   std::vector<Subject> out;
-  const auto wanted = [&](const std::string& kind) { return only.empty() || only == kind; };
+  const auto add = [&](const char* kind, const std::string& program, std::function<void(Trial&)> attempt) {
+    Subject subject = {kind, program, std::move(attempt)};
+    if (only.empty() || only == kind || only == subject.name()) out.push_back(std::move(subject));
+  };
   for (const auto& owned : programs) {
     TrainedProgram& program = *owned;
-    if (wanted("kills")) {
-      out.push_back({"kills", program.name(), [&](Trial& trial) { kill_run(trial, program); }});
-    }
-    if (wanted("faults")) {
-      out.push_back({"faults", program.name(), [&](Trial& trial) { inject_fault(trial, program); }});
-    }
-    if (wanted("files")) {
-      out.push_back({"files", program.name(), [&](Trial& trial) { give_hostile_file(trial, program); }});
-    }
+    add("kills", program.name(), [&](Trial& trial) { kill_run(trial, program); });
+    add("faults", program.name(), [&](Trial& trial) { inject_fault(trial, program); });
+    add("files", program.name(), [&](Trial& trial) { give_hostile_file(trial, program); });
   }
-  if (wanted("files")) out.push_back({"files", "checkpoint", give_hostile_file_to_checkpoint_program});
+  add("files", "checkpoint", give_hostile_file_to_checkpoint_program);
+  if (out.empty())
+    throw examples::UsageError("--only " + only + ": expected kills, faults, files or such as kills/sentiment");
   return out;
 }
 
@@ -69,6 +71,7 @@ int torture(CampaignOptions options, const std::string& only) {
   std::signal(SIGPIPE, SIG_IGN);
   options.out = options.out.empty() ? new_folder() : fs::absolute(options.out);
   fs::create_directories(options.out);
+  require<IoError>(fs::is_empty(options.out), "--out {}: expected a new or an empty folder", options.out.string());
   options.programs = fs::absolute(options.programs);
   for (const char* name : {"attune-sentiment", "attune-translation", "attune-captioning", "attune-checkpoint"}) {
     require<IoError>(access((options.programs / name).c_str(), X_OK) == 0, "--programs {}: {} is missing",
@@ -102,8 +105,11 @@ int main(int argc, char** argv) {
       ->type_name("N")
       ->check(whole_number(0))
       ->capture_default_str();
-  app.add_option("--only", only, "kills, faults or files (default: all of them)")
-      ->check(CLI::IsMember({"kills", "faults", "files"}));
+  app.add_option("--only", only, "kills, faults or files, or one program of them: kills/sentiment (default: all)")
+      ->type_name("KIND[/PROGRAM]");
+  app.add_option("--trials", options.trials, "End after so many of each kind and program, if time is left")
+      ->type_name("N")
+      ->check(whole_number(1));
   app.add_option("--programs", options.programs, "Folder of the programs (default: that of this one)")
       ->type_name("DIR");
   app.add_option("--out", options.out,

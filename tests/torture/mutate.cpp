@@ -188,8 +188,8 @@ std::string hostile_json(Dice& dice, const std::string& json) {
 }
 
 std::string hostile_line(Dice& dice) {
-  if (dice.chance(0.6)) return usual_line(dice);
-  if (dice.chance(0.1)) return "";
+  if (dice.chance(0.75)) return usual_line(dice);
+  if (dice.chance(0.2)) return "";
   std::string line = usual_line(dice);
   for (int64_t pieces = dice.between(1, 2); pieces > 0; --pieces) {
     line.insert(dice.below(line.size() + 1), hostile_piece(dice));

@@ -34,6 +34,11 @@ std::string name_of(int signal) {
   }
 }
 
+std::string last_line_of(std::string text) {
+  if (text.ends_with('\n')) text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
 /// Exit statuses of a run that was asked to end and has saved what it knows.
 std::vector<int> statuses_after(int signal) {
   if (signal == SIGTERM) return {128 + SIGTERM};
@@ -140,6 +145,10 @@ class KilledRun {
     const std::vector<int> expected = statuses_after(plan.signal);
     const bool asked = std::find(expected.begin(), expected.end(), ended.status) != expected.end();
     if (!asked) {
+      if (!expected.empty() && ended.status > 2 && ended.limit.empty()) {
+        throw Failure(fmt::format("exit {} after {}, expected {}: {}", ended.status, name_of(plan.signal),
+                                  expected.front(), last_line_of(ended.err)));
+      }
       check_answer(ended);
       if (ended.status != 0) throw Failure(fmt::format("exit {}: {}", ended.status, ended.err));
       check_equal(folder_, undisturbed_.folder);
