@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "framework/allocation_limit.h"
 #include "framework/caching_allocator.h"
 #include "framework/cuda_plugin.h"
 #include "framework/step_capture.h"
@@ -60,6 +61,7 @@ CachingAllocator& allocator(Device device) {
 }  // namespace
 
 StorageRef StorageRef::allocate(size_t bytes, Device device) {
+  AllocationLimit::take(bytes);
   StorageRef ref;
   ref.storage_ = allocator(device).allocate(bytes);
   return ref;
