@@ -89,11 +89,10 @@ std::vector<std::pair<std::string, std::string>> settings(const Checkpoint& chec
     const auto* text = std::get_if<std::string>(&value);
     if (path != kConfig || text == nullptr) continue;
     const auto ordered = configuration_json(*text);
-    if (!ordered.is_object()) return {{kConfig, *text}};
+    if (!ordered.is_object() || ordered.empty()) return {{kConfig, *text}};
     const auto flat = nlohmann::json(ordered).flatten();
     for (const auto& [pointer, setting] : flat.items()) {
-      // Of an object without members there is one pointer, to the whole.
-      std::string key = pointer.empty() ? kConfig : pointer.substr(1);
+      std::string key = pointer.substr(1);
       std::replace(key.begin(), key.end(), '/', '.');
       out.emplace_back(std::move(key), setting.dump());
     }

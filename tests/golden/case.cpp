@@ -9,7 +9,7 @@
 
 #include "framework/child_process.h"
 #include "framework/fail.h"
-#include "framework/hdf5_handle.h"
+#include "framework/hdf5_image.h"
 #include "framework/json_text.h"
 #include "framework/text.h"
 
@@ -184,9 +184,10 @@ void send_case(hid_t file, const std::string& name, const std::string& path, Bud
   for (const auto& [below, member] : kGroups) send_tensors(group, below, who, budget, sink);
 }
 
-void send_file(const std::string& who, uint64_t file_bytes, ByteSink& sink) {
+void send_file(const std::string& who, int descriptor, uint64_t file_bytes, ByteSink& sink) {
   const hdf5::Silence silence;
-  const auto file = ATTUNE_HDF5_OPEN(File, who, H5Fopen, who.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  const hdf5::MappedFile mapped(who, descriptor, file_bytes);
+  const hid_t file = mapped.id();
   const std::string format = read_text(file, "format", who);
   require<FormatError>(format == kFormat, "{}: the format is '{}', expected '{}'", who, shown(format), kFormat);
   std::vector<std::string> names;
@@ -231,19 +232,19 @@ const Tensor* find(const Tensors& tensors, const std::string& name) {
 std::vector<Case> read_cases(const std::filesystem::path& path) {
   const std::string who = path.string();
   // The system's reason is better than HDF5's.
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> readable(std::fopen(who.c_str(), "rb"), &std::fclose);
-  require<IoError>(readable != nullptr, "{}: cannot be opened: {}", who, std::strerror(errno));
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(who.c_str(), "rbe"), &std::fclose);
+  require<IoError>(file != nullptr, "{}: cannot be opened: {}", who, std::strerror(errno));
   char byte;
-  require<IoError>(std::fread(&byte, 1, 1, readable.get()) == 1, "{}: cannot be read, or is empty", who);
-  readable.reset();
+  require<IoError>(std::fread(&byte, 1, 1, file.get()) == 1, "{}: cannot be read, or is empty", who);
   std::error_code error;
   const uint64_t file_bytes = std::filesystem::file_size(path, error);
   require<IoError>(!error, "{}: cannot be read: {}", who, error.message());
+  const int descriptor = ::fileno(file.get());
   std::vector<Case> cases;
   // HDF5 crashes or hangs on some damaged files.
   const ChildLimits limits{.memory_bytes = (uint64_t{1} << 28) + kGrowth * file_bytes, .cpu_seconds = 10};
   run_in_child(
-      who, limits, [&](ByteSink& sink) { send_file(who, file_bytes, sink); },
+      who, limits, [&](ByteSink& sink) { send_file(who, descriptor, file_bytes, sink); },
       [&](ByteSource& source) {
         Budget budget(file_bytes);
         const uint64_t count = source.number();
