@@ -10,11 +10,15 @@
 #include <utility>
 
 #include "framework/fail.h"
+#include "framework/text.h"
 
 namespace attune {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// For messages.
+std::string name_of(const fs::path& path) { return shown(path.string(), 4096); }
 
 std::string reason(int error) { return std::error_code(error, std::generic_category()).message(); }
 
@@ -36,14 +40,14 @@ class Descriptor {
 fs::path resolve(const fs::path& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  require<IoError>(status.type() == fs::file_type::not_found || !error, "{}: cannot be written: {}", path.string(),
+  require<IoError>(status.type() == fs::file_type::not_found || !error, "{}: cannot be written: {}", name_of(path),
                    error.message());
   if (status.type() == fs::file_type::not_found) {
     require<IoError>(!fs::is_symlink(path, error), "{}: cannot be written: a link to a file that does not exist",
-                     path.string());
+                     name_of(path));
     return path;
   }
-  require<IoError>(status.type() == fs::file_type::regular, "{}: cannot be written: {}", path.string(),
+  require<IoError>(status.type() == fs::file_type::regular, "{}: cannot be written: {}", name_of(path),
                    status.type() == fs::file_type::directory ? "is a directory" : "not a regular file");
   return fs::is_symlink(path, error) ? fs::canonical(path, error) : path;
 }
@@ -51,7 +55,7 @@ fs::path resolve(const fs::path& path) {
 /// Opens the temporary file, empty, and holds it against other writers of the same file.
 Descriptor open_temporary(const fs::path& temporary, const fs::path& path) {
   const auto expect = [&](bool ok, int error, const char* instead = nullptr) {
-    require<IoError>(ok, "{}: cannot be written: {}", path.string(), instead != nullptr ? instead : reason(error));
+    require<IoError>(ok, "{}: cannot be written: {}", name_of(path), instead != nullptr ? instead : reason(error));
   };
   for (;;) {
     Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
@@ -103,10 +107,10 @@ void write_file_atomically(const fs::path& path, std::span<const std::string_vie
   if (error == 0 && ::rename(temporary.c_str(), target.c_str()) != 0) error = errno;
   if (error != 0) {
     ::unlink(temporary.c_str());
-    fail<IoError>("{}: cannot be written: {}", path.string(), reason(error));
+    fail<IoError>("{}: cannot be written: {}", name_of(path), reason(error));
   }
   error = flush_directory(target.parent_path());
-  require<IoError>(error == 0, "{}: was written, but may not survive a loss of power: {}", path.string(),
+  require<IoError>(error == 0, "{}: was written, but may not survive a loss of power: {}", name_of(path),
                    reason(error));
 }
 

@@ -5,50 +5,26 @@
 
 #include "framework/checkpoint_format.h"
 #include "framework/fail.h"
+#include "framework/text.h"
 #include "framework/version.h"
 
 namespace attune {
 namespace {
 
-/// UTF-8 without overlong forms, surrogates and NUL (RFC 3629).
-bool is_utf8_text(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const int more = lead < 0x80                   ? 0
-                     : lead >= 0xC2 && lead < 0xE0 ? 1
-                     : lead >= 0xE0 && lead < 0xF0 ? 2
-                     : lead >= 0xF0 && lead < 0xF5 ? 3
-                                                   : -1;
-    if (lead == 0 || more < 0 || i + static_cast<size_t>(more) >= text.size()) return false;
-    uint32_t point = more == 0 ? lead : lead & (0x3Fu >> more);
-    for (int k = 1; k <= more; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + static_cast<size_t>(k)]);
-      if ((next & 0xC0) != 0x80) return false;
-      point = (point << 6) | (next & 0x3Fu);
-    }
-    if ((more == 2 && point < 0x800) || (more == 3 && (point < 0x10000 || point > 0x10FFFF)) ||
-        (point >= 0xD800 && point < 0xE000)) {
-      return false;
-    }
-    i += static_cast<size_t>(more) + 1;
-  }
-  return true;
-}
-
 void require_text(const std::string& path, std::string_view text) {
-  require<ValueError>(is_utf8_text(text), "Checkpoint: the text for '{}' is not UTF-8 without NUL", path);
+  require<ValueError>(is_utf8_text(text), "Checkpoint: the text for '{}' is not UTF-8 without NUL", shown(path));
 }
 
 /// Parts that HDF5 and this library would take for something else are refused.
 void require_path(const std::string& path) {
-  bool good = is_utf8_text(path);
+  bool good = is_utf8_text(path) && path.size() <= checkpoint_format::kMaxPathBytes;
   for (size_t begin = 0; good && begin <= path.size();) {
     const size_t end = std::min(path.find('/', begin), path.size());
     const std::string_view part = std::string_view(path).substr(begin, end - begin);
     good = !part.empty() && part != "." && part != "..";
     begin = end + 1;
   }
-  require<ValueError>(good, "Checkpoint: the path '{}' is malformed; expected UTF-8 parts joined by '/'", path);
+  require<ValueError>(good, "Checkpoint: the path '{}' is malformed; expected UTF-8 parts joined by '/'", shown(path));
 }
 
 bool is_below(std::string_view path, std::string_view group) {
@@ -94,7 +70,7 @@ Checkpoint::Checkpoint() : source_("checkpoint"), library_version_(kVersion) {}
 void Checkpoint::add(std::string path, Value value) {
   require_path(path);
   const auto taken = [&](const std::string& other) {
-    fail<ValueError>("Checkpoint: '{}' cannot be put beside '{}'", path, other);
+    fail<ValueError>("Checkpoint: '{}' cannot be put beside '{}'", shown(path), shown(other));
   };
   if (index_.contains(path)) taken(path);
   for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
@@ -108,7 +84,7 @@ void Checkpoint::add(std::string path, Value value) {
 }
 
 void Checkpoint::put(std::string path, const Tensor& tensor) {
-  require<ValueError>(tensor.defined(), "Checkpoint: the tensor for '{}' is undefined", path);
+  require<ValueError>(tensor.defined(), "Checkpoint: the tensor for '{}' is undefined", shown(path));
   add(std::move(path), tensor.to(Device::cpu()));
 }
 
@@ -129,7 +105,7 @@ void Checkpoint::put_random(std::string path, RandomState state) {
 
 void Checkpoint::put_tensors(std::string_view prefix, const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) {
-    require<ValueError>(name.find('/') == std::string::npos, "Checkpoint: the name '{}' holds a '/'", name);
+    require<ValueError>(name.find('/') == std::string::npos, "Checkpoint: the name '{}' holds a '/'", shown(name));
     std::string path = fmt::format("{}/{}", prefix, name);
     std::replace(path.begin() + static_cast<std::ptrdiff_t>(prefix.size()), path.end(), '.', '/');
     put(std::move(path), tensor);
@@ -140,7 +116,7 @@ bool Checkpoint::contains(std::string_view path) const { return index_.contains(
 
 const Checkpoint::Value& Checkpoint::find(std::string_view path) const {
   const auto at = index_.find(path);
-  require<FormatError>(at != index_.end(), "{}: holds no '{}'", source_, path);
+  require<FormatError>(at != index_.end(), "{}: holds no '{}'", source_, shown(path));
   return entries_[at->second].value;
 }
 
@@ -148,7 +124,8 @@ template <class T>
 const T& Checkpoint::get(std::string_view path) const {
   const Value& value = find(path);
   const T* found = std::get_if<T>(&value);
-  require<FormatError>(found != nullptr, "{}: '{}' is {}, expected {}", source_, path, kind(value), kind(Value(T{})));
+  require<FormatError>(found != nullptr, "{}: '{}' is {}, expected {}", source_, shown(path), kind(value),
+                       kind(Value(T{})));
   return *found;
 }
 
@@ -161,7 +138,7 @@ const std::vector<std::string>& Checkpoint::list(std::string_view path) const {
 RandomState Checkpoint::random(std::string_view path) const {
   const Tensor state = tensor(path);
   require<FormatError>(state.dtype() == DType::kInt64 && state.shape() == Shape{2},
-                       "{}: '{}' is {}, expected a random stream: int64 [2]", source_, path, state);
+                       "{}: '{}' is {}, expected a random stream: int64 [2]", source_, shown(path), state);
   const auto words = state.to_vector<int64_t>();
   return {std::bit_cast<uint64_t>(words[0]), std::bit_cast<uint64_t>(words[1])};
 }

@@ -38,21 +38,24 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 ///     const auto checkpoint = Checkpoint::load("last.h5");
 ///     model.load_state_dict(checkpoint.tensors("model"));
 ///
-/// A path is made of non-empty parts joined by '/', without one at the beginning. Paths and texts are UTF-8 without
-/// NUL.
+/// A path is made of non-empty parts joined by '/', without one at the beginning, 4096 bytes at most. Paths and texts
+/// are UTF-8 without NUL.
 ///
 /// The file. Every entry is a chunked dataset with Fletcher32 checksums and two attributes, `dtype` ("float32",
 /// "float64", "bfloat16", "int64", "bool" or "text") and `shape`. bfloat16 is stored as its bits in uint16, bool as
-/// uint8; scalars and texts are stored with one element and `shape` [], lists with `shape` [n] (the one exception
-/// without checksums: a list with a text so long that rows of one length would waste most of their space). Tensors that
+/// uint8; scalars and texts are stored with one element and `shape` [], lists with `shape` [n]: texts as strings of one
+/// length, filled up with NUL, or, of a list with a text so long that this would waste most of the space, all texts in
+/// one dataset of uint8, each followed by a NUL. Attributes are strings of fixed length too: the file has no heap. (In
+/// format 1, which is read as well, they have variable length, and so have the texts of such a list.) Tensors that
 /// share their memory are stored once, under several hard links. The attributes of the root group are `format_version`,
 /// `library_version` and `sha256`, the content's digest: for every entry, ordered by the bytes of its path, the text
 /// "<path>\n<dtype>\n<extents joined by ,>\n", then the elements, row-major, little-endian; of texts, each followed by
 /// a NUL. HDF5 begins after a block of 512 bytes (HDF5's "user block") that names the format and carries the length and
-/// the SHA-256 of all that follows: no byte of a damaged or foreign file reaches the HDF5 library.
+/// the SHA-256 of all that follows: no byte of a damaged file reaches the HDF5 library. Files that were made to do harm
+/// have the right SHA-256: the HDF5 library reads in a child process with limits of time and memory.
 class Checkpoint {
  public:
-  static constexpr int kFormatVersion = 1;
+  static constexpr int kFormatVersion = 2;
 
   Checkpoint();
 
@@ -96,11 +99,14 @@ class Checkpoint {
   /// disk, leaves the old file or the new one. The bytes depend on nothing but the content. Throws IoError.
   void save(const std::string& path) const;
   /// Throws IoError when the file cannot be read, FormatError when it is not a checkpoint, was cut, was damaged or is
-  /// of a newer format.
+  /// of a newer format. Safe for files from elsewhere: whatever they hold, it takes no more memory than a small
+  /// multiple of their size. Starts a child process for the time of reading.
   static Checkpoint load(const std::string& path);
 
   /// Version of the library that wrote the file this was loaded from; otherwise this library's.
   const std::string& library_version() const { return library_version_; }
+  /// Of the file this was loaded from; otherwise the one that save() writes.
+  int format_version() const { return format_version_; }
   /// The content's digest, as in the file's attribute: 64 hexadecimal digits.
   std::string sha256() const;
 
@@ -115,6 +121,7 @@ class Checkpoint {
   std::map<std::string, size_t, std::less<>> index_;  // path to entry
   std::string source_;                                // for messages
   std::string library_version_;
+  int format_version_ = kFormatVersion;
 };
 
 /// Two tensors that are one: same memory, shape, strides and element type.

@@ -1,223 +1,161 @@
 #include <algorithm>
-#include <cstring>
-#include <map>
-#include <set>
-#include <span>
+#include <limits>
+#include <mutex>
 
 #include "framework/checkpoint.h"
 #include "framework/checkpoint_format.h"
+#include "framework/child_process.h"
 #include "framework/fail.h"
 #include "framework/hdf5_handle.h"
+#include "framework/text.h"
 
 namespace attune {
 namespace {
 
 using namespace checkpoint_format;
 
-/// What a hard link leads to: two links with the same identity lead to one object.
-std::string identity(const H5L_info_t& link) {
-#if H5_VERSION_GE(1, 12, 0)
-  return std::string(reinterpret_cast<const char*>(&link.u.token), sizeof link.u.token);
-#else
-  return std::string(reinterpret_cast<const char*>(&link.u.address), sizeof link.u.address);
-#endif
-}
+constexpr uint64_t kMaxAttributeBytes = 256;
 
-std::vector<int64_t> extents(const std::string& where, hid_t id) {
-  const hdf5::Space space = ATTUNE_HDF5_OPEN(Space, where, H5Dget_space, id);
-  const int rank = ATTUNE_HDF5(where, H5Sget_simple_extent_ndims, space);
-  std::vector<hsize_t> dims(static_cast<size_t>(rank));
-  ATTUNE_HDF5(where, H5Sget_simple_extent_dims, space, dims.data(), nullptr);
-  return std::vector<int64_t>(dims.begin(), dims.end());
-}
-
-hdf5::Attribute attribute(const std::string& where, hid_t owner, const char* name) {
-  require<FormatError>(H5Aexists(owner, name) > 0, "{}: the attribute '{}' is missing", where, name);
-  return ATTUNE_HDF5_OPEN(Attribute, where, H5Aopen, owner, name, H5P_DEFAULT);
-}
-
-std::string text_attribute(const std::string& where, hid_t owner, const char* name) {
-  const hdf5::Attribute found = attribute(where, owner, name);
-  const hdf5::Type type = ATTUNE_HDF5_OPEN(Type, where, H5Aget_type, found);
-  const hdf5::Space space = ATTUNE_HDF5_OPEN(Space, where, H5Aget_space, found);
-  require<FormatError>(H5Tis_variable_str(type) > 0 && H5Sget_simple_extent_type(space) == H5S_SCALAR,
-                       "{}: the attribute '{}' is not a text", where, name);
-  char* raw = nullptr;
-  ATTUNE_HDF5(where, H5Aread, found, type, &raw);
-  std::string out = raw == nullptr ? "" : raw;
-  H5free_memory(raw);
-  return out;
-}
-
-std::vector<int64_t> shape_attribute(const std::string& where, hid_t owner) {
-  const hdf5::Attribute found = attribute(where, owner, kShapeAttribute);
-  const hdf5::Type type = ATTUNE_HDF5_OPEN(Type, where, H5Aget_type, found);
-  const hdf5::Space space = ATTUNE_HDF5_OPEN(Space, where, H5Aget_space, found);
-  const hssize_t rank = ATTUNE_HDF5(where, H5Sget_simple_extent_npoints, space);
-  require<FormatError>(
-      H5Tequal(type, H5T_STD_I64LE) > 0 && H5Sget_simple_extent_ndims(space) == 1 && rank <= Shape::kMaxRank,
-      "{}: the attribute '{}' is not a list of at most {} int64", where, kShapeAttribute, Shape::kMaxRank);
-  std::vector<int64_t> shape(static_cast<size_t>(rank));
-  if (rank > 0) ATTUNE_HDF5(where, H5Aread, found, H5T_NATIVE_INT64, shape.data());
-  return shape;
-}
-
-/// Walks through a file whose bytes are those that were written, yet trusts nothing in it: whoever can compute a
-/// SHA-256 can write any file.
-class TreeReader {
+/// Takes the content of a file from the process that read it and which may be in the hands of that file. More than the
+/// file has bytes is never taken.
+class ContentReader {
  public:
-  TreeReader(const std::string& who, hid_t file) : who_(who), any_text_(hdf5::text_type(who, H5T_VARIABLE)) {
-    ATTUNE_HDF5(who_, H5Fget_filesize, file, &file_bytes_);
-    group(file, "", 0);
-  }
+  ContentReader(const VerifiedFile& file, ByteSource& source)
+      : who_(file.name()),
+        source_(source),
+        left_(file.size()),
+        left_for_counts_(file.size()),
+        left_for_paths_(kPathBytes + 4 * file.size()) {}
 
-  std::vector<Checkpoint::Entry>& entries() { return entries_; }
+  /// False at the end.
+  bool next(std::string& path, Checkpoint::Value& value, const std::vector<Checkpoint::Entry>& before) {
+    const uint64_t part = source_.number();
+    if (part == static_cast<uint64_t>(Part::kEnd)) return false;
+    path = source_.text(std::min(left_for_paths_, uint64_t{kMaxPathBytes}));
+    left_for_paths_ -= path.size();
+    where_ = fmt::format("{}: '{}'", who_, shown(path));
+    switch (static_cast<Part>(part)) {
+      case Part::kTensor:
+        value = tensor();
+        return true;
+      case Part::kText:
+        value = text();
+        return true;
+      case Part::kList:
+        value = list();
+        return true;
+      case Part::kSame: {
+        const uint64_t index = source_.number();
+        require<FormatError>(index < before.size(), "{}: is the same as an entry that is not there", where_);
+        value = before[index].value;
+        // The handles are another tensor's, the texts are copies.
+        if (!std::holds_alternative<Tensor>(value)) take(static_cast<uint64_t>(before[index].bytes()));
+        return true;
+      }
+      default:
+        fail<FormatError>("{}: an entry of the unknown kind {}", where_, part);
+    }
+  }
 
  private:
-  static constexpr int kMaxDepth = 64;
+  static constexpr uint64_t kPathBytes = uint64_t{1} << 26;
 
-  void group(hid_t id, const std::string& prefix, int depth) {
-    require<FormatError>(depth < kMaxDepth, "{}: groups are nested deeper than {} at '{}'", who_, kMaxDepth, prefix);
-    H5G_info_t info{};
-    ATTUNE_HDF5(who_, H5Gget_info, id, &info);
-    for (hsize_t i = 0; i < info.nlinks; ++i) {
-      const auto name_at = [&](char* to, size_t bytes) {
-        return static_cast<size_t>(
-            ATTUNE_HDF5(who_, H5Lget_name_by_idx, id, ".", H5_INDEX_CRT_ORDER, H5_ITER_INC, i, to, bytes, H5P_DEFAULT));
-      };
-      std::string name(name_at(nullptr, 0), '\0');
-      name_at(name.data(), name.size() + 1);
-      object(id, name, prefix + name, depth);
-    }
+  void take(uint64_t bytes) {
+    require<FormatError>(bytes <= left_, "{}: more bytes than the file has", where_);
+    left_ -= bytes;
   }
 
-  void object(hid_t parent, const std::string& name, const std::string& path, int depth) {
-    H5L_info_t link{};
-    ATTUNE_HDF5(who_, H5Lget_info, parent, name.c_str(), &link, H5P_DEFAULT);
-    require<FormatError>(link.type == H5L_TYPE_HARD, "{}: '{}' is a soft or external link", who_, path);
-    const std::string target = identity(link);
-    if (const auto known = read_.find(target); known != read_.end()) {
-      entries_.push_back({path, known->second});
-      return;
-    }
-    const hdf5::Object child = ATTUNE_HDF5_OPEN(Object, who_, H5Oopen, parent, name.c_str(), H5P_DEFAULT);
-    const H5I_type_t type = H5Iget_type(child);
-    if (type == H5I_GROUP) {
-      require<FormatError>(groups_.insert(target).second, "{}: the group '{}' is linked twice", who_, path);
-      group(child, path + '/', depth + 1);
-      return;
-    }
-    require<FormatError>(type == H5I_DATASET, "{}: '{}' is neither a group nor a dataset", who_, path);
-    entries_.push_back({path, read_.emplace(target, dataset(child, path)).first->second});
-  }
-
-  Checkpoint::Value dataset(hid_t id, const std::string& path) {
-    const std::string where = fmt::format("{}: '{}'", who_, path);
-    const std::string dtype = text_attribute(where, id, kDTypeAttribute);
-    const std::vector<int64_t> shape = shape_attribute(where, id);
-    const std::vector<int64_t> stored = extents(where, id);
-    const std::vector<int64_t> expected = shape.empty() ? std::vector<int64_t>{1} : shape;
-    require<FormatError>(stored == expected, "{}: is stored as [{}], its attribute '{}' says [{}]", where,
-                         fmt::join(stored, ", "), kShapeAttribute, fmt::join(shape, ", "));
-    if (dtype != kTextType) return tensor(where, id, dtype, shape);
-    require<FormatError>(shape.size() <= 1, "{}: a text of shape [{}]", where, fmt::join(shape, ", "));
-    std::vector<std::string> found = texts(where, id, stored[0]);
-    if (shape.empty()) return std::move(found[0]);
-    return found;
-  }
-
-  Tensor tensor(const std::string& where, hid_t id, const std::string& name, std::span<const int64_t> shape) {
-    DType dtype{};
-    try {
-      dtype = parse_dtype(name);
-    } catch (const DTypeError& error) {
-      fail<FormatError>("{}: {}", where, error.what());
-    }
-    const hid_t type = hdf5::element_type(dtype);
-    const hdf5::Type stored = ATTUNE_HDF5_OPEN(Type, where, H5Dget_type, id);
-    require<FormatError>(ATTUNE_HDF5(where, H5Tequal, stored, type) > 0,
-                         "{}: its elements are not those of its attribute '{}', {}", where, kDTypeAttribute, name);
-    require_stored(where, id, shape, dtype_size(dtype));
-    Tensor out = Tensor::empty(Shape(shape), dtype);
-    if (out.numel() > 0) ATTUNE_HDF5(where, H5Dread, id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out.raw());
-    return out;
-  }
-
-  std::vector<std::string> texts(const std::string& where, hid_t id, int64_t count) {
-    const hdf5::Type stored = ATTUNE_HDF5_OPEN(Type, where, H5Dget_type, id);
-    require<FormatError>(H5Tget_class(stored) == H5T_STRING, "{}: is not made of texts, as its attribute '{}' says",
-                         where, kDTypeAttribute);
-    const size_t width = H5Tget_size(stored);
-    require_stored(where, id, std::span(&count, 1), width);
-    std::vector<std::string> out;
-    if (count == 0) return out;
-    out.reserve(static_cast<size_t>(count));
-    if (H5Tis_variable_str(stored) > 0) {
-      std::vector<char*> pointers(static_cast<size_t>(count), nullptr);
-      const hdf5::Space space = ATTUNE_HDF5_OPEN(Space, where, H5Dget_space, id);
-      ATTUNE_HDF5(where, H5Dread, id, any_text_, H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data());
-      for (const char* text : pointers) out.emplace_back(text == nullptr ? "" : text);
-      ATTUNE_HDF5(where, H5Dvlen_reclaim, any_text_, space, H5P_DEFAULT, pointers.data());
-    } else {
-      std::string table(static_cast<size_t>(count) * width, '\0');
-      ATTUNE_HDF5(where, H5Dread, id, stored, H5S_ALL, H5S_ALL, H5P_DEFAULT, table.data());
-      for (const char* text = table.data(); out.size() < static_cast<size_t>(count); text += width) {
-        out.emplace_back(text, strnlen(text, width));
-      }
-    }
-    return out;
-  }
-
-  /// Memory is taken only for what the file really holds: extents alone are just numbers.
-  void require_stored(const std::string& where, hid_t id, std::span<const int64_t> shape, size_t element) {
-    const hdf5::Properties creation = ATTUNE_HDF5_OPEN(Properties, where, H5Dget_create_plist, id);
-    require<FormatError>(H5Pget_layout(creation) == H5D_CHUNKED, "{}: is not a chunked dataset", where);
-    const hsize_t stored = H5Dget_storage_size(id);
-    bool plausible = stored <= file_bytes_;
+  Tensor tensor() {
+    const uint64_t dtype = source_.number();
+    require<FormatError>(dtype <= static_cast<uint64_t>(DType::kBool), "{}: the unknown dtype {}", where_, dtype);
+    const uint64_t rank = source_.number();
+    require<FormatError>(rank <= Shape::kMaxRank, "{}: rank {}, at most {} is possible", where_, rank, Shape::kMaxRank);
+    Shape shape;
     bool empty = false;
-    uint64_t bytes = element;
-    for (const int64_t extent : shape) {
-      const auto factor = static_cast<uint64_t>(std::max<int64_t>(extent, 1));
-      plausible = plausible && extent >= 0 && bytes <= uint64_t{INT64_MAX} / factor;
-      bytes = plausible ? bytes * factor : 0;
+    uint64_t bytes = dtype_size(static_cast<DType>(dtype));
+    for (uint64_t axis = 0; axis < rank; ++axis) {
+      const uint64_t extent = source_.number();
+      const uint64_t factor = std::max<uint64_t>(extent, 1);
+      require<FormatError>(extent <= uint64_t{INT64_MAX} && bytes <= uint64_t{INT64_MAX} / factor,
+                           "{}: extents that no tensor has", where_);
+      bytes *= factor;
       empty = empty || extent == 0;
+      shape.push_back(static_cast<int64_t>(extent));
     }
-    require<FormatError>(plausible && (empty || bytes <= stored), "{}: holds {} bytes, too few for its shape [{}]",
-                         where, stored, fmt::join(shape, ", "));
+    if (empty) bytes = 0;
+    take(bytes);
+    Tensor out = Tensor::empty(shape, static_cast<DType>(dtype));
+    source_.bytes(out.raw(), bytes);
+    if (out.dtype() == DType::kBool) {
+      // Others are no bool at all in C++.
+      const std::byte* values = out.raw();
+      const bool sound = std::all_of(values, values + bytes, [](std::byte byte) { return byte <= std::byte{1}; });
+      require<FormatError>(sound, "{}: a bool that is neither 0 nor 1", where_);
+    }
+    return out;
+  }
+
+  std::string text() {
+    std::string out = source_.text(left_);
+    take(out.size());
+    require<FormatError>(is_utf8_text(out), "{}: a text that is not UTF-8 without NUL", where_);
+    return out;
+  }
+
+  std::vector<std::string> list() {
+    const uint64_t count = source_.number();
+    // Each has a byte at least in the file, its end or its row.
+    require<FormatError>(count <= left_for_counts_, "{}: more texts than the file has bytes", where_);
+    left_for_counts_ -= count;
+    std::vector<std::string> out;
+    for (uint64_t i = 0; i < count; ++i) out.push_back(text());
+    return out;
   }
 
   const std::string& who_;
-  hdf5::Type any_text_;
-  hsize_t file_bytes_ = 0;
-  std::vector<Checkpoint::Entry> entries_;
-  std::map<std::string, Checkpoint::Value> read_;
-  std::set<std::string> groups_;
+  ByteSource& source_;
+  uint64_t left_;  // bytes of the file that nothing has come of yet
+  uint64_t left_for_counts_;
+  uint64_t left_for_paths_;  // these are put together, of links that may be many
+  std::string where_;
 };
+
+/// Room for the file and twice its largest entry, and time for a slow disk's controller; HDF5 itself needs little.
+ChildLimits limits(const VerifiedFile& file) {
+  constexpr uint64_t kMemoryBytes = uint64_t{1} << 28;
+  constexpr uint64_t kSeconds = 3;
+  constexpr uint64_t kBytesPerSecond = uint64_t{1} << 25;
+  return {.memory_bytes = kMemoryBytes + 3 * file.size(), .cpu_seconds = kSeconds + file.size() / kBytesPerSecond};
+}
 
 }  // namespace
 
 Checkpoint Checkpoint::load(const std::string& path) {
-  verify_bytes(path);
-  const hdf5::Silence silence;
+  const VerifiedFile file(path);
   Checkpoint out;
-  out.source_ = path;
-  const hdf5::Properties access = ATTUNE_HDF5_OPEN(Properties, path, H5Pcreate, H5P_FILE_ACCESS);
-  // Files are replaced, never changed: no lock is needed, and not every file system has them.
-  ATTUNE_HDF5(path, H5Pset_file_locking, access, false, true);
-  const hdf5::File file = ATTUNE_HDF5_OPEN(File, path, H5Fopen, path.c_str(), H5F_ACC_RDONLY, access);
-
-  out.library_version_ = text_attribute(path, file, kLibraryAttribute);
-  TreeReader tree(path, file);
-  for (auto& [entry_path, value] : tree.entries()) {
-    try {
-      out.add(std::move(entry_path), std::move(value));
-    } catch (const ValueError& error) {
-      fail<FormatError>("{}: {}", path, error.what());
-    }
-  }
-  const std::string expected = text_attribute(path, file, kDigestAttribute);
+  out.source_ = file.name();
+  out.format_version_ = file.version();
+  std::string expected;
+  // The child begins with the state of the HDF5 library that this process has.
+  const std::lock_guard lock(hdf5::mutex());
+  run_in_child(
+      file.name(), limits(file), [&](ByteSink& sink) { send_content(file, sink); },
+      [&](ByteSource& source) {
+        out.library_version_ = source.text(kMaxAttributeBytes);
+        ContentReader reader(file, source);
+        std::string entry_path;
+        for (Value value; reader.next(entry_path, value, out.entries_);) {
+          try {
+            out.add(std::move(entry_path), std::move(value));
+          } catch (const ValueError& error) {
+            fail<FormatError>("{}: {}", file.name(), error.what());
+          }
+        }
+        expected = source.text(kMaxAttributeBytes);
+      });
   const std::string found = content_sha256(out.entries_);
-  require<FormatError>(found == expected, "{}: its content has the SHA-256 {}, expected {}", path, found, expected);
+  require<FormatError>(found == expected, "{}: its content has the SHA-256 {}, expected {}", file.name(), found,
+                       shown(expected));
   return out;
 }
 

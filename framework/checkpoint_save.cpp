@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <set>
 #include <span>
 #include <unordered_map>
@@ -10,6 +11,7 @@
 #include "framework/fail.h"
 #include "framework/hdf5_image.h"
 #include "framework/sha256.h"
+#include "framework/text.h"
 #include "framework/version.h"
 
 namespace attune {
@@ -21,10 +23,7 @@ using namespace checkpoint_format;
 class Writer {
  public:
   Writer(hid_t file, const std::string& who)
-      : file_(file),
-        who_(who),
-        text_(hdf5::text_type(who, H5T_VARIABLE)),
-        group_(hdf5::group_properties(who, H5P_GROUP_CREATE)) {}
+      : file_(file), who_(who), group_(hdf5::group_properties(who, H5P_GROUP_CREATE)) {}
 
   void attribute(hid_t owner, const char* name, hid_t type, const std::vector<hsize_t>* dims, const void* value) {
     const hdf5::Space space = dims == nullptr ? ATTUNE_HDF5_OPEN(Space, who_, H5Screate, H5S_SCALAR)
@@ -36,14 +35,13 @@ class Writer {
     ATTUNE_HDF5(who_, H5Awrite, made, type, value == nullptr ? "" : value);
   }
   void attribute(hid_t owner, const char* name, const std::string& text) {
-    const char* value = text.c_str();
-    attribute(owner, name, text_, nullptr, &value);
+    attribute(owner, name, hdf5::text_type(who_, text.size()), nullptr, text.data());
   }
 
   void entry(const Checkpoint::Entry& entry) {
     make_groups(entry.path);
     if (const auto* tensor = std::get_if<Tensor>(&entry.value)) {
-      dataset(entry, hdf5::element_type(tensor->dtype()), dtype_size(tensor->dtype()), tensor->raw(), true);
+      dataset(entry, entry.shape(), hdf5::element_type(tensor->dtype()), dtype_size(tensor->dtype()), tensor->raw());
     } else {
       const auto* text = std::get_if<std::string>(&entry.value);
       texts(entry, text != nullptr ? std::span(text, 1) : std::span(std::get<std::vector<std::string>>(entry.value)));
@@ -72,22 +70,23 @@ class Writer {
       longest = std::max(longest, text.size());
       total += text.size();
     }
-    // HDF5 computes no Fletcher32 over texts of any length; those of one length take the longest one's space each.
+    // Those of one length take the longest one's space each.
     if (texts.size() * longest <= 16 * total + kChunkBytes) {
       std::string table(texts.size() * longest, '\0');
       for (size_t i = 0; i < texts.size(); ++i) texts[i].copy(table.data() + i * longest, longest);
-      dataset(entry, hdf5::text_type(who_, longest), longest, table.data(), true);
+      dataset(entry, entry.shape(), hdf5::text_type(who_, longest), longest, table.data());
     } else {
-      std::vector<const char*> pointers;
-      for (const auto& text : texts) pointers.push_back(text.c_str());
-      dataset(entry, text_, sizeof(hvl_t), pointers.data(), false);
+      std::string joined;
+      for (const auto& text : texts) joined.append(text.c_str(), text.size() + 1);
+      dataset(entry, {std::ssize(joined)}, H5T_STD_U8LE, 1, joined.data());
     }
   }
 
-  void dataset(const Checkpoint::Entry& entry, hid_t type, size_t element_bytes, const void* data, bool checksum) {
-    const std::vector<int64_t> shape = entry.shape();
+  /// stored: the extents of the dataset; of a joined list they are not the entry's.
+  void dataset(const Checkpoint::Entry& entry, const std::vector<int64_t>& stored, hid_t type, size_t element_bytes,
+               const void* data) {
     // Only datasets with an axis can be chunked.
-    std::vector<hsize_t> dims(shape.begin(), shape.end());
+    std::vector<hsize_t> dims(stored.begin(), stored.end());
     if (dims.empty()) dims = {1};
     // A chunk may only be larger than an axis, here an empty one, when that can grow.
     std::vector<hsize_t> limits = dims;
@@ -96,7 +95,7 @@ class Writer {
 
     const hdf5::Properties creation = ATTUNE_HDF5_OPEN(Properties, who_, H5Pcreate, H5P_DATASET_CREATE);
     ATTUNE_HDF5(who_, H5Pset_chunk, creation, static_cast<int>(chunk.size()), chunk.data());
-    if (checksum) ATTUNE_HDF5(who_, H5Pset_fletcher32, creation);
+    ATTUNE_HDF5(who_, H5Pset_fletcher32, creation);
     ATTUNE_HDF5(who_, H5Pset_obj_track_times, creation, false);
     const hdf5::Space space =
         ATTUNE_HDF5_OPEN(Space, who_, H5Screate_simple, static_cast<int>(dims.size()), dims.data(), limits.data());
@@ -107,6 +106,7 @@ class Writer {
     }
 
     attribute(set, kDTypeAttribute, entry.dtype());
+    const std::vector<int64_t> shape = entry.shape();
     const std::vector<hsize_t> rank = {shape.size()};
     attribute(set, kShapeAttribute, H5T_NATIVE_INT64, &rank, shape.data());
   }
@@ -128,7 +128,6 @@ class Writer {
 
   hid_t file_;
   const std::string& who_;
-  hdf5::Type text_;
   hdf5::Properties group_;
   std::set<std::string> groups_;
 };
@@ -163,11 +162,13 @@ size_t expected_bytes(const std::vector<Checkpoint::Entry>& entries) {
 }  // namespace
 
 void Checkpoint::save(const std::string& path) const {
+  const std::lock_guard lock(hdf5::mutex());
   const hdf5::Silence silence;
   const Checkpoint content = host();
   const std::vector<size_t> firsts = first_of_same(entries_);
-  const hdf5::Image image(path, kHeaderBytes, expected_bytes(content.entries_), [&](hid_t file) {
-    Writer writer(file, path);
+  const std::string who = shown(path, kMaxPathBytes);
+  const hdf5::Image image(who, kHeaderBytes, expected_bytes(content.entries_), [&](hid_t file) {
+    Writer writer(file, who);
     const int version = kFormatVersion;
     writer.attribute(file, kVersionAttribute, H5T_NATIVE_INT, nullptr, &version);
     writer.attribute(file, kLibraryAttribute, kVersion);

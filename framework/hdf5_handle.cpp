@@ -4,6 +4,11 @@
 
 namespace attune::hdf5 {
 
+std::mutex& mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
 void fail_call(const std::string& who, const char* call) {
   std::string message;
   // Walking upward begins where the error was first seen; that entry says what is wrong, the others only who called.

@@ -3,12 +3,16 @@
 // For .cpp files only, like framework/fail.h.
 #include <hdf5.h>
 
+#include <mutex>
 #include <string>
 #include <utility>
 
 #include "framework/dtype.h"
 
 namespace attune::hdf5 {
+
+/// Held while the HDF5 library is used: distributions build it for one thread at a time.
+std::mutex& mutex();
 
 /// Turns HDF5's own error printing off while it lives; failures are quoted in exceptions instead.
 class Silence {

@@ -32,6 +32,23 @@ class Image {
   void* memory_ = nullptr;
 };
 
+/// An open file, read from its memory mapping: the HDF5 library sees no other bytes, and opens nothing itself.
+class MappedFile {
+ public:
+  /// Of the first `bytes` of a file, its header included. Throws IoError naming `who`.
+  MappedFile(const std::string& who, int descriptor, size_t bytes);
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  hid_t id() const { return file_; }
+
+ private:
+  size_t bytes_;
+  void* memory_ = nullptr;
+  hid_t file_ = H5I_INVALID_HID;
+};
+
 /// Creation properties of a group whose links remember their order.
 Properties group_properties(const std::string& who, hid_t kind);
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "framework/allocation_limit.h"
 #include "framework/caching_allocator.h"
 #include "framework/cuda_plugin.h"
 #include "framework/fail.h"
@@ -68,6 +69,7 @@ CachingAllocator& allocator(Device device) {
 }  // namespace
 
 StorageRef StorageRef::allocate(size_t bytes, Device device) {
+  AllocationLimit::take(bytes);
   StorageRef ref;
   ref.storage_ = allocator(device).allocate(bytes);
   return ref;

@@ -91,6 +91,15 @@ Config patch_transformer() {
   return config;
 }
 
+/// Numbers in the widest of the first layers for one picture: what its reading takes grows with them, and no weights
+/// have their number.
+int64_t widest_layer(const ModelConfig& model, int64_t size) {
+  const auto pixels = [&](int64_t shrinking) { return (size / shrinking) * (size / shrinking); };
+  if (model.encoder == "conv") return std::max(model.stem * pixels(2), model.channels * pixels(4));
+  if (model.patch_stem == "linear") return model.dim * pixels(model.patch);
+  return std::max<int64_t>(model.dim * 2 / model.patch, 1) * pixels(2);
+}
+
 }  // namespace
 
 std::vector<std::string> preset_names() { return {std::begin(kNames), std::end(kNames)}; }
@@ -188,6 +197,12 @@ void check(const Config& config, const std::string& origin) {
                        "{}: training.words is {} and the encoder's states are {} wide, expected model.dim, {}, as the "
                        "head reads them",
                        origin, training.words, encoder_dim(model), model.dim);
+  constexpr int64_t kMostNumbers = 1 << 24;
+  require<FormatError>(
+      widest_layer(model, config.run.image_size) <= kMostNumbers,
+      "{}: run.image_size is {}, expected a smaller one: the first layers have {} numbers for a picture, "
+      "at most {} are possible",
+      origin, config.run.image_size, widest_layer(model, config.run.image_size), kMostNumbers);
   check_training(training, origin);
 }
 

@@ -4,6 +4,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "examples/support/saved_model.h"
 #include "examples/support/saved_parts.h"
 #include "examples/support/text_trainer.h"
 #include "framework/dtype.h"
@@ -31,7 +32,7 @@ Snapshot load_snapshot(const std::string& path) {
   const Checkpoint checkpoint = Checkpoint::load(path);
   Snapshot snapshot{
       .config = saved_config<Config>(checkpoint, path), .codec = codec_of(checkpoint, kCodecPath, path), .model = {}};
-  snapshot.model = make_model(snapshot.config, *snapshot.codec);
+  build_saved_model(checkpoint, path, [&] { snapshot.model = make_model(snapshot.config, *snapshot.codec); });
   load_weights(path, [&] {
     snapshot.model->load_state_dict(checkpoint.tensors("model"));
     use_saved_average(averaged_parts(*snapshot.model), snapshot.config.training, checkpoint);

@@ -9,6 +9,8 @@
 #include <limits>
 #include <map>
 
+#include "framework/json_text.h"
+
 namespace attune::examples {
 namespace {
 
@@ -75,14 +77,20 @@ void compare_settings(const Checkpoint& a, const Checkpoint& b, Difference& diff
 
 }  // namespace
 
+nlohmann::ordered_json configuration_json(const std::string& text) {
+  constexpr size_t kMaxBytes = size_t{1} << 20;
+  if (text.size() > kMaxBytes || !is_json(text)) return nlohmann::ordered_json::value_t::discarded;
+  return nlohmann::ordered_json::parse(text);
+}
+
 std::vector<std::pair<std::string, std::string>> settings(const Checkpoint& checkpoint) {
   std::vector<std::pair<std::string, std::string>> out;
   for (const auto& [path, value] : checkpoint.entries()) {
     const auto* text = std::get_if<std::string>(&value);
     if (path != kConfig || text == nullptr) continue;
-    const auto json = nlohmann::json::parse(*text, nullptr, false);
-    if (!json.is_object()) return {{kConfig, *text}};
-    const auto flat = json.flatten();
+    const auto ordered = configuration_json(*text);
+    if (!ordered.is_object() || ordered.empty()) return {{kConfig, *text}};
+    const auto flat = nlohmann::json(ordered).flatten();
     for (const auto& [pointer, setting] : flat.items()) {
       std::string key = pointer.substr(1);
       std::replace(key.begin(), key.end(), '/', '.');

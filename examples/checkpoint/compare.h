@@ -10,8 +10,11 @@
 
 namespace attune::examples {
 
-/// The settings of a checkpoint under dotted keys, values as JSON; a configuration that is not JSON under the key
-/// "config".
+/// The configuration of a checkpoint; discarded where the text is not JSON, deeply nested or larger than any
+/// configuration.
+nlohmann::ordered_json configuration_json(const std::string& text);
+
+/// The settings of a checkpoint under dotted keys, values as JSON; one that is none under the key "config".
 std::vector<std::pair<std::string, std::string>> settings(const Checkpoint& checkpoint);
 
 /// How two checkpoints differ.

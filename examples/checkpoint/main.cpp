@@ -4,12 +4,15 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include <cmath>
+#include <algorithm>
+#include <unordered_map>
 
 #include "examples/checkpoint/compare.h"
 #include "examples/support/program.h"
 #include "examples/support/table.h"
 #include "framework/error.h"
+#include "framework/json_text.h"
+#include "framework/text.h"
 #include "framework/version.h"
 
 namespace attune::examples {
@@ -17,6 +20,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Align = Table::Align;
+
+/// Of a setting's value.
+constexpr size_t kShownBytes = 200;
 
 /// On one line, as the last thing that is printed. File names need not be UTF-8.
 void print_json(const Json& json) { fmt::print("{}\n", json.dump(-1, ' ', false, Json::error_handler_t::replace)); }
@@ -32,12 +38,19 @@ struct Listed {
 
 std::vector<Listed> listed(const Checkpoint& checkpoint) {
   std::vector<Listed> out;
+  std::unordered_map<const Storage*, std::vector<const Checkpoint::Entry*>> seen;
   for (const auto& entry : checkpoint.entries()) {
     Listed next{&entry, ""};
-    for (const auto& [earlier, same_as] : out) {
-      const auto* a = std::get_if<Tensor>(&earlier->value);
-      const auto* b = std::get_if<Tensor>(&entry.value);
-      if (same_as.empty() && a != nullptr && b != nullptr && same_memory(*a, *b)) next.same_as = earlier->path;
+    if (const auto* tensor = std::get_if<Tensor>(&entry.value)) {
+      auto& earlier = seen[tensor->storage().get()];
+      const auto same = std::find_if(earlier.begin(), earlier.end(), [&](const Checkpoint::Entry* other) {
+        return same_memory(std::get<Tensor>(other->value), *tensor);
+      });
+      if (same != earlier.end()) {
+        next.same_as = (*same)->path;
+      } else {
+        earlier.push_back(&entry);
+      }
     }
     out.push_back(std::move(next));
   }
@@ -62,8 +75,8 @@ Size model_size(const std::vector<Listed>& entries) {
 
 void print_contents(const std::string& file, const Checkpoint& checkpoint) {
   const auto entries = listed(checkpoint);
-  fmt::print("{}: checkpoint format {}, written by Attune {}\n\n", one_line(file), Checkpoint::kFormatVersion,
-             checkpoint.library_version());
+  fmt::print("{}: checkpoint format {}, written by Attune {}\n\n", one_line(file), checkpoint.format_version(),
+             one_line(checkpoint.library_version()));
   Table table({{"name"}, {"dtype"}, {"shape"}, {"bytes", Align::kRight}, {""}});
   for (const auto& [entry, same_as] : entries) {
     table.add({one_line(entry->path), entry->dtype(), extents(*entry), with_commas(entry->bytes()),
@@ -72,7 +85,7 @@ void print_contents(const std::string& file, const Checkpoint& checkpoint) {
   table.print();
   if (const auto configuration = settings(checkpoint); !configuration.empty()) {
     Table summary({{"setting"}, {"value"}});
-    for (const auto& [key, value] : configuration) summary.add({one_line(key), one_line(value)});
+    for (const auto& [key, value] : configuration) summary.add({shown(key), shown(value, kShownBytes)});
     fmt::print("\n{}", summary.to_string());
   }
   const Size model = model_size(entries);
@@ -83,14 +96,14 @@ void print_contents(const std::string& file, const Checkpoint& checkpoint) {
 Json contents(const std::string& file, const Checkpoint& checkpoint) {
   const auto entries = listed(checkpoint);
   Json json = {{"file", file},
-               {"format_version", Checkpoint::kFormatVersion},
+               {"format_version", checkpoint.format_version()},
                {"library_version", checkpoint.library_version()},
                {"sha256", checkpoint.sha256()},
                {"parameters", model_size(entries).parameters}};
   if (checkpoint.contains("config")) {
     const std::string& text = checkpoint.text("config");
-    const Json config = Json::parse(text, nullptr, false);
-    json["config"] = config.is_discarded() ? Json(text) : config;
+    const Json config = configuration_json(text);
+    json["config"] = config.is_discarded() ? Json(shown(text, kShownBytes)) : config;
   }
   json["entries"] = Json::array();
   for (const auto& [entry, same_as] : entries) {
@@ -144,7 +157,8 @@ void print_difference(const Difference& difference) {
   if (!difference.settings.empty()) {
     Table table({{"setting"}, {"first"}, {"second"}});
     for (const auto& [key, a, b] : difference.settings) {
-      table.add({one_line(key), a.empty() ? "missing" : one_line(a), b.empty() ? "missing" : one_line(b)});
+      table.add(
+          {shown(key), a.empty() ? "missing" : shown(a, kShownBytes), b.empty() ? "missing" : shown(b, kShownBytes)});
     }
     fmt::print("{}\n", table.to_string());
   }
@@ -165,7 +179,9 @@ void print_difference(const Difference& difference) {
 }
 
 Json as_json(const Difference& difference) {
-  const auto value = [](const std::string& text) { return text.empty() ? Json() : Json::parse(text, nullptr, false); };
+  const auto value = [](const std::string& text) {
+    return text.empty() ? Json() : is_json(text) ? Json::parse(text) : Json(text);
+  };
   Json json = {{"equal", difference.none()},
                {"config", Json::array()},
                {"only_in_first", difference.only_a},

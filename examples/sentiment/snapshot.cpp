@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "examples/support/saved_model.h"
 #include "examples/support/saved_parts.h"
 #include "framework/fail.h"
 
@@ -20,8 +21,10 @@ Vocabulary vocabulary_of(const Checkpoint& checkpoint, const std::string& path) 
 Snapshot load_snapshot(const std::string& path) {
   const Checkpoint checkpoint = Checkpoint::load(path);
   Snapshot snapshot{saved_config<Config>(checkpoint, path), vocabulary_of(checkpoint, path), nullptr};
-  snapshot.model = std::make_unique<SentimentModel>(snapshot.config.model, snapshot.vocabulary.size(),
-                                                    snapshot.config.text.max_length);
+  build_saved_model(checkpoint, path, [&] {
+    snapshot.model = std::make_unique<SentimentModel>(snapshot.config.model, snapshot.vocabulary.size(),
+                                                      snapshot.config.text.max_length);
+  });
   StateDict state = checkpoint.tensors("model");
   for (auto& [name, tensor] : checkpoint.tensors("average")) {
     for (auto& [own_name, own] : state) {

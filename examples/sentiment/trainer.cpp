@@ -11,6 +11,7 @@
 #include "autograd/optim/schedule.h"
 #include "examples/sentiment/corpus.h"
 #include "examples/support/placement.h"
+#include "examples/support/saved_progress.h"
 #include "examples/support/table.h"
 #include "framework/fail.h"
 
@@ -224,7 +225,7 @@ std::string Trainer::progress() const {
 
 void Trainer::restore_progress(const std::string& text) {
   try {
-    const Json json = Json::parse(text);
+    const Json json = progress_json(text, "attune-sentiment");
     train_.seek(data_position(json.at("data")));
     step_ = json.at("step");
     const Json& since = json.at("since_evaluation");

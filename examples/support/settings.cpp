@@ -9,17 +9,23 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <system_error>
 
 #include "examples/support/program.h"
 #include "framework/checkpoint.h"
 #include "framework/fail.h"
+#include "framework/json_text.h"
+#include "framework/text.h"
 
 namespace attune::examples {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+/// No more of a value or a name than a message has room for.
+constexpr size_t kShownBytes = 60;
+/// Of a configuration: what is larger is something else.
+constexpr size_t kMaxBytes = size_t{1} << 20;
 
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
@@ -64,7 +70,7 @@ std::string unknown(const std::vector<Setting>& settings, const std::string& key
       if (there.empty() || there.back() != name) there.push_back(name);
     }
   }
-  return fmt::format("unknown setting '{}', expected one of {}", key, fmt::join(there, ", "));
+  return fmt::format("unknown setting '{}', expected one of {}", shown(key, kShownBytes), fmt::join(there, ", "));
 }
 
 /// A value that was looked at and can be taken.
@@ -84,7 +90,9 @@ std::string look_at(const std::vector<Setting>& settings, const std::string& key
   if (found == settings.end()) return unknown(settings, key);
   return std::visit(
       [&](const auto& kind) {
-        if (!takes(kind, value)) return fmt::format("{} is {}, expected {}", key, dump(value), expected(kind));
+        if (!takes(kind, value)) {
+          return fmt::format("{} is {}, expected {}", key, shown(dump(value), kShownBytes), expected(kind));
+        }
         assignments.push_back({&*found, value});
         return std::string();
       },
@@ -102,25 +110,21 @@ std::string Settings::to_json() const {
 }
 
 void Settings::update_from_json(std::string_view text, const std::string& origin) {
-  Json json;
-  try {
-    json = Json::parse(text);
-  } catch (const Json::parse_error& error) {
-    const auto at = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
-    fail<FormatError>("{}: line {}: not JSON, expected an object such as {{\"model\": {{\"dim\": 128}}}}", origin,
-                      1 + std::count(text.begin(), at, '\n'));
-  }
+  require<FormatError>(text.size() <= kMaxBytes, "{}: {} bytes, expected a configuration of at most {}", origin,
+                       text.size(), kMaxBytes);
+  require_json(text, origin, R"(an object such as {"model": {"dim": 128}})");
+  const Json json = Json::parse(text);
   require<FormatError>(json.is_object(), "{}: {} given, expected an object such as {{\"model\": {{\"dim\": 128}}}}",
                        origin, json.type_name());
   std::vector<Assignment> assignments;
   for (const auto& [section, values] : json.items()) {
     if (section == "program") {
       require<FormatError>(values.is_string() && values.get<std::string>() == program_,
-                           "{}: made by program {}, expected {}", origin, dump(values), program_);
+                           "{}: made by program {}, expected {}", origin, shown(dump(values), kShownBytes), program_);
       continue;
     }
-    require<FormatError>(values.is_object(), "{}: {} is {}, expected an object of settings", origin, section,
-                         dump(values));
+    require<FormatError>(values.is_object(), "{}: {} is {}, expected an object of settings", origin,
+                         shown(section, kShownBytes), shown(dump(values), kShownBytes));
     for (const auto& [name, value] : values.items()) {
       const std::string problem = look_at(settings_, fmt::format("{}.{}", section, name), value, assignments);
       require<FormatError>(problem.empty(), "{}: {}", origin, problem);
@@ -133,7 +137,9 @@ void Settings::update_from_file(const std::string& path) {
   std::error_code error;
   const bool folder = std::filesystem::is_directory(path, error);
   std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::string text(kMaxBytes + 1, '\0');  // some files never end
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(file.gcount()));
   require<IoError>(!folder && file.is_open() && !file.bad(), "{}: cannot be read: {}", path,
                    folder ? "a folder" : std::generic_category().message(errno));
   update_from_json(text, path);
@@ -148,14 +154,13 @@ void Settings::update_from_checkpoint(const Checkpoint& checkpoint, const std::s
 void Settings::update_from_setting(const std::string& setting) {
   const size_t equals = setting.find('=');
   if (equals == std::string::npos || equals == 0) {
-    throw UsageError(fmt::format("--set {}: expected key=value, as in model.dim=64", setting));
+    throw UsageError(fmt::format("--set {}: expected key=value, as in model.dim=64", shown(setting, kShownBytes)));
   }
   const std::string text = setting.substr(equals + 1);
-  Json value = Json::parse(text, nullptr, false);
-  if (value.is_discarded()) value = text;
+  const Json value = is_json(text) ? Json::parse(text) : Json(text);
   std::vector<Assignment> assignments;
   const std::string problem = look_at(settings_, setting.substr(0, equals), value, assignments);
-  if (!problem.empty()) throw UsageError(fmt::format("--set {}: {}", setting, problem));
+  if (!problem.empty()) throw UsageError(fmt::format("--set {}: {}", shown(setting, kShownBytes), problem));
   assignments.front().run();
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "autograd/optim/schedule.h"
+#include "examples/support/saved_progress.h"
 #include "examples/support/table.h"
 #include "framework/fail.h"
 #include "framework/random.h"
@@ -237,7 +238,7 @@ std::string TextTrainer::progress() const {
 
 void TextTrainer::restore_progress(const std::string& text) {
   try {
-    const Json json = Json::parse(text);
+    const Json json = progress_json(text, program_);
     seek(data_position(json.at("data")));
     step_ = json.at("step");
     const Json& since = json.at("since_evaluation");

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "examples/support/saved_model.h"
 #include "examples/support/saved_parts.h"
 #include "examples/support/text_trainer.h"
 
@@ -43,8 +44,8 @@ Snapshot load_snapshot(const std::string& path) {
   const Checkpoint checkpoint = Checkpoint::load(path);
   const Config config = saved_config<Config>(checkpoint, path);
   const TextSides sides = sides_of(checkpoint, config, path);
-  Snapshot snapshot{
-      .config = config, .source = sides.source, .target = sides.target, .model = make_model(config, sides)};
+  Snapshot snapshot{.config = config, .source = sides.source, .target = sides.target, .model = {}};
+  build_saved_model(checkpoint, path, [&] { snapshot.model = make_model(config, sides); });
   load_weights(path, [&] {
     snapshot.model->load_state_dict(checkpoint.tensors("model"));
     use_saved_average(snapshot.model->named_parameters(), snapshot.config.training, checkpoint);

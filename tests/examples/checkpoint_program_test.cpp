@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "framework/checkpoint.h"
 #include "framework/version.h"
@@ -49,7 +50,7 @@ TEST_CASE("attune-checkpoint ls shows what a file holds", "[program][checkpoint]
   const Finished shown = run(kProgram, {"ls", path});
   CHECK(shown.status == 0);
   CHECK(shown.err.empty());
-  CHECK(shown.out == path + ": checkpoint format 1, written by Attune " + kVersion +
+  CHECK(shown.out == path + ": checkpoint format 2, written by Attune " + kVersion +
                          "\n\n"
                          "name                    dtype    shape   bytes\n"
                          "model/embedding/weight  float32  [4, 3]     48\n"
@@ -74,6 +75,35 @@ TEST_CASE("attune-checkpoint ls shows what a file holds", "[program][checkpoint]
   CHECK(file.at("entries").at(2) ==
         Json::parse(R"({"name":"model/head/weight","dtype":"float32","shape":[4,3],"bytes":48,
                                               "same_as":"model/embedding/weight"})"));
+}
+
+TEST_CASE("attune-checkpoint shows whatever a configuration is", "[program][checkpoint]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "x.h5";
+  const std::string deep(100000, '[');
+  const std::pair<std::string, std::string> cases[] = {
+      {"{}", "config   {}\n"},
+      {"[1]", "config   [1]\n"},
+      {"\x1b[31m", "config   \\x1b[31m\n"},
+      {deep, "config   [[[["},
+      {"{\"a\":" + deep + std::string(100000, ']') + "}", "config   {\"a\":[[[["},
+      {R"({"a\u001b": {"b": []}})", "a\\x1b.b  null\n"},
+      {std::string(2000000, 'x'), "config   xxxx"},
+  };
+  for (const auto& [text, line] : cases) {
+    Checkpoint other;
+    other.put_text("config", text);
+    other.save(path);
+    const Finished listed = run(kProgram, {"ls", path});
+    CHECK(listed.status == 0);
+    CHECK(listed.err.empty());
+    CHECK_THAT(listed.out, ContainsSubstring(line));
+    CHECK(listed.out.size() < 2000);
+    CHECK(run(kProgram, {"ls", "--json", path}).status == 0);
+    CHECK(Json::parse(last_line(run(kProgram, {"ls", "--json", path}).out)).at("files").size() == 1);
+    sample().save(directory / "y.h5");
+    CHECK(run(kProgram, {"diff", path, directory / "y.h5"}).status == 1);
+  }
 }
 
 TEST_CASE("attune-checkpoint verify tells a whole file from a damaged one", "[program][checkpoint]") {

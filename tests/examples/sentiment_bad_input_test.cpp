@@ -1,11 +1,14 @@
 // Bad input: one line that names what and where, exit status 1 or 2, and existing files as they were.
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/checkpoint.h"
@@ -174,6 +177,65 @@ TEST_CASE("a configuration names its file and what is wrong in it", "[program][s
     check_error(run(kProgram, {"train", "--out", directory / "out", "--config", path}), 1, error);
   }
   CHECK_FALSE(std::filesystem::exists(directory / "out"));
+}
+
+TEST_CASE("a configuration that was made to do harm is a short message", "[program][sentiment]") {
+  const TemporaryDirectory directory;
+  const std::string deep = std::string(100000, '[') + std::string(100000, ']');
+  const std::string nested = "{\"model\":\n" + deep + "}";
+  const std::string number = "{\n\"model\": {\"dropout\": 1e999}}";
+  const std::string value = R"({"model": {"positions": ")" + std::string(500000, 'v') + "\"}}";
+  const std::string section = R"({"model": ")" + std::string(500000, 's') + "\"}";
+  const std::string key = R"({"model": {")" + std::string(500000, 'k') + R"(\n": 1}})";
+  const std::string large = R"({"model": ")" + std::string(2000000, 's') + "\"}";
+  const std::pair<std::string, std::string> cases[] = {
+      {nested, "line 2: lists and objects are nested deeper than 64, expected an object such as"},
+      {number, "line 2: the number 1e999 is out of range"},
+      {value, "model.positions is \"vvvvvvv"},
+      {section, "model is \"sssssss"},
+      {key, "unknown setting 'model.kkkkkk"},
+      {large, "2000012 bytes, expected a configuration of at most 1048576"},
+  };
+  for (const auto& [text, error] : cases) {
+    const std::string path = directory.write("config.json", text);
+    const auto file = run(kProgram, {"train", "--out", directory / "out", "--config", path});
+    check_error(file, 1, path + ": " + error);
+    CHECK(file.err.size() < path.size() + 600);
+    Checkpoint checkpoint;
+    checkpoint.put_text("config", text);
+    checkpoint.save(directory / "x.h5");
+    const auto saved = run(kProgram, {"predict", "--checkpoint", directory / "x.h5", "--text", "good"});
+    check_error(saved, 1, directory / "x.h5" + ": " + error);
+    CHECK(saved.err.size() < path.size() + 600);
+  }
+  const auto option =
+      run(kProgram, {"train", "--out", directory / "out", "--set", "model.dim=" + std::string(60000, '[')});
+  check_error(option, 2, "model.dim is \"[[[");
+  CHECK(option.err.size() < 500);
+  check_error(run(kProgram, {"train", "--out", directory / "out", "--config", "/dev/zero"}), 1,
+              "/dev/zero: 1048577 bytes, expected a configuration of at most 1048576");
+  CHECK_FALSE(std::filesystem::exists(directory / "out"));
+}
+
+TEST_CASE("a checkpoint of a few weights does not make a model of gigabytes", "[program][sentiment]") {
+  const TemporaryDirectory directory;
+  for (const char* model :
+       {R"({"dim": 8192, "heads": 1, "ffn_dim": 65536, "blocks": 1024})", R"({"members": 64, "dim": 2048, "heads": 1})",
+        R"({"blocks": 1024, "dim": 1024, "heads": 1})", R"({"dim": 8192, "heads": 1, "positions": "sinusoidal"})"}) {
+    INFO(model);
+    Checkpoint huge;
+    huge.put("model/weight", Tensor::zeros({2, 2}));
+    huge.put_text(
+        "config",
+        fmt::format(R"({{"program": "attune-sentiment", "text": {{"max_length": 65536}}, "model": {}}})", model));
+    huge.put_list("vocabulary", {"<pad>", "<unk>", "good"});
+    huge.save(directory / "huge.h5");
+    const auto begin = std::chrono::steady_clock::now();
+    check_error(
+        run(kProgram, {"predict", "--checkpoint", directory / "huge.h5", "--text", "good"}), 1,
+        directory / "huge.h5" + ": its weights are not those of its configuration: 16 B are there, far too few");
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(30));
+  }
 }
 
 TEST_CASE("checkpoints that cannot be used are named", "[program][sentiment]") {

@@ -50,8 +50,8 @@ TEST_CASE("a checkpoint that was cut anywhere is refused", "[checkpoint]") {
     const std::string text = refusal(directory.write("cut.h5", good.substr(0, length)));
     if (length > 30) CHECK_THAT(text, ContainsSubstring("cut off"));
   }
-  CHECK_THAT(refusal(directory.write("cut.h5", good.substr(0, 5000))),
-             ContainsSubstring("5000 bytes are there, expected " + std::to_string(good.size())));
+  CHECK_THAT(refusal(directory.write("cut.h5", good.substr(0, 1000))),
+             ContainsSubstring("1000 bytes are there, expected " + std::to_string(good.size())));
   CHECK_THAT(refusal(directory.write("long.h5", good + '\0')), ContainsSubstring("something was appended"));
 }
 
@@ -75,8 +75,8 @@ TEST_CASE("files that are no checkpoints say what they are", "[checkpoint]") {
   CHECK_THAT(refusal(directory.write("other.h5", "\x89HDF\r\n\x1a\n....")),
              ContainsSubstring("an HDF5 file, but not an Attune checkpoint"));
   std::string newer = read_bytes(small_checkpoint(directory));
-  newer.replace(newer.find("format 1"), 8, "format 7");
-  CHECK_THAT(refusal(directory.write("newer.h5", newer)), ContainsSubstring("checkpoint format 7 is newer than 1"));
+  newer.replace(newer.find("format 2"), 8, "format 7");
+  CHECK_THAT(refusal(directory.write("newer.h5", newer)), ContainsSubstring("checkpoint format 7 is newer than 2"));
 
   const auto unreadable = [](const std::string& path) { return error_text<IoError>([&] { Checkpoint::load(path); }); };
   CHECK(unreadable(directory / "missing.h5") ==
@@ -115,12 +115,11 @@ TEST_CASE("a checkpoint without permission to read or to write is refused", "[ch
 // Files whose bytes match their SHA-256, yet whose content was not written by this library.
 
 void set_text_attribute(hid_t owner, const char* name, const std::string& value) {
-  const auto type = hdf5::text_type("test", H5T_VARIABLE);
+  const auto type = hdf5::text_type("test", value.size());
   const auto space = ATTUNE_HDF5_OPEN(Space, "test", H5Screate, H5S_SCALAR);
   const auto attribute =
       ATTUNE_HDF5_OPEN(Attribute, "test", H5Acreate2, owner, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-  const char* text = value.c_str();
-  ATTUNE_HDF5("test", H5Awrite, attribute, type, &text);
+  ATTUNE_HDF5("test", H5Awrite, attribute, type, value.data());
 }
 
 void set_shape_attribute(hid_t owner, std::vector<int64_t> shape, hid_t type = H5T_NATIVE_INT64) {
@@ -142,6 +141,13 @@ hdf5::Dataset make_dataset(hid_t file, hid_t type, std::vector<hsize_t> dims) {
   return ATTUNE_HDF5_OPEN(Dataset, "test", H5Dcreate2, file, "x", type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
 }
 
+/// HDF5's bytes behind a header with the digest that they have.
+std::string with_header(const std::string& content, int version = Checkpoint::kFormatVersion) {
+  Sha256 digest;
+  digest.update(content);
+  return checkpoint_format::header(content.size(), digest.finish(), version) + content;
+}
+
 template <class E = FormatError>
 std::string refusal_of(const std::function<void(hid_t)>& fill) {
   const TemporaryDirectory directory;
@@ -149,10 +155,7 @@ std::string refusal_of(const std::function<void(hid_t)>& fill) {
     set_text_attribute(file, "library_version", kVersion);
     fill(file);
   });
-  Sha256 digest;
-  digest.update(image.content());
-  const std::string path = directory.write(
-      "crafted.h5", checkpoint_format::header(image.content().size(), digest.finish()) + std::string(image.content()));
+  const std::string path = directory.write("crafted.h5", with_header(std::string(image.content())));
   return refusal<E>(path).substr(path.size() + 2);
 }
 

@@ -16,9 +16,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// Where files lie in memory: a disk is a hundred times slower.
+fs::path memory_folder() {
+  std::error_code error;
+  return fs::is_directory("/dev/shm", error) ? fs::path("/dev/shm") : fs::temp_directory_path();
+}
+
 /// A folder with two pictures, for as long as the process runs.
 struct Folder {
-  fs::path path = fs::temp_directory_path() / ("attune-fuzz-" + std::to_string(getpid()));
+  fs::path path = memory_folder() / ("attune-fuzz-" + std::to_string(getpid()));
 
   Folder() {
     fs::create_directories(path / "images");

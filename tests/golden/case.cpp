@@ -1,16 +1,17 @@
 #include "tests/golden/case.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 
+#include "framework/child_process.h"
 #include "framework/fail.h"
-#include "framework/hdf5_handle.h"
+#include "framework/hdf5_image.h"
+#include "framework/json_text.h"
+#include "framework/text.h"
 
 namespace attune::golden {
 namespace {
@@ -18,7 +19,24 @@ namespace {
 constexpr const char* kFormat = "attune-golden-1";
 // A damaged header may claim any size.
 constexpr int64_t kMaxElements = int64_t{1} << 27;
-constexpr unsigned kMaxSeconds = 60;
+// What is one byte in a file, or compressed, is more in memory.
+constexpr uint64_t kGrowth = 64;
+constexpr uint64_t kMaxNameBytes = 1000;
+constexpr uint64_t kMaxTextBytes = uint64_t{1} << 20;
+constexpr uint64_t kMaxCount = 100000;
+
+/// Elements that a file may still have in memory: many may stand for the same bytes, or for none.
+class Budget {
+ public:
+  explicit Budget(uint64_t file_bytes) : left_(kGrowth * file_bytes) {}
+  void take(uint64_t bytes, const std::string& who) {
+    require<FormatError>(bytes <= left_, "{}: with it the file claims more elements than its bytes can hold", who);
+    left_ -= bytes;
+  }
+
+ private:
+  uint64_t left_;
+};
 
 /// Names and texts are printed: what is no text comes from a damaged file.
 std::string checked(std::string text, const std::string& who) {
@@ -45,42 +63,78 @@ std::string read_text(hid_t object, const char* name, const std::string& who) {
   return checked(text.substr(0, text.find('\0')), who);
 }
 
-Tensor read_tensor(hid_t group, const std::string& name, const std::string& who) {
+/// Of the file itself: not of another one, which its links or its storage would name.
+void require_own(hid_t group, const std::string& name, const std::string& who) {
+  H5L_info_t link{};
+  ATTUNE_HDF5(who, H5Lget_info, group, name.c_str(), &link, H5P_DEFAULT);
+  require<FormatError>(link.type == H5L_TYPE_HARD, "{}: is a soft or external link", who);
+}
+void require_own_storage(hid_t set, const std::string& who) {
+  const auto creation = ATTUNE_HDF5_OPEN(Properties, who, H5Dget_create_plist, set);
+  const H5D_layout_t layout = H5Pget_layout(creation);
+  const bool own = layout == H5D_COMPACT || layout == H5D_CHUNKED ||
+                   (layout == H5D_CONTIGUOUS && H5Pget_external_count(creation) == 0);
+  require<FormatError>(own, "{}: its elements lie in another file", who);
+}
+
+/// The dtype's number, the rank, the extents, the elements.
+void send_tensor(hid_t group, const std::string& name, const std::string& who, Budget& budget, ByteSink& sink) {
+  require_own(group, name, who);
   const auto set = ATTUNE_HDF5_OPEN(Dataset, who, H5Dopen2, group, name.c_str(), H5P_DEFAULT);
+  require_own_storage(set, who);
   const auto type = ATTUNE_HDF5_OPEN(Type, who, H5Dget_type, set);
   const auto space = ATTUNE_HDF5_OPEN(Space, who, H5Dget_space, set);
   const int rank = ATTUNE_HDF5(who, H5Sget_simple_extent_ndims, space);
   require<FormatError>(rank <= Shape::kMaxRank, "{}: rank {}, at most {} is supported", who, rank, Shape::kMaxRank);
   hsize_t extents[Shape::kMaxRank] = {};
   ATTUNE_HDF5(who, H5Sget_simple_extent_dims, space, extents, nullptr);
-  Shape shape;
   int64_t elements = 1;
   for (int axis = 0; axis < rank; ++axis) {
     require<FormatError>(extents[axis] <= kMaxElements, "{}: axis {} claims {} elements", who, axis, extents[axis]);
-    shape.push_back(static_cast<int64_t>(extents[axis]));
-    elements *= shape[axis];
+    elements *= static_cast<int64_t>(extents[axis]);
     require<FormatError>(elements <= kMaxElements, "{}: more than {} elements claimed", who, kMaxElements);
   }
-
-  const auto read = [&](DType dtype, hid_t memory_type) {
-    Tensor tensor = Tensor::empty(shape, dtype);
-    if (elements > 0) ATTUNE_HDF5(who, H5Dread, set, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor.raw());
-    return tensor;
-  };
-  switch (H5Tget_class(type)) {
-    case H5T_FLOAT:
-      return read(DType::kFloat64, H5T_NATIVE_DOUBLE);
-    case H5T_INTEGER:
-      if (H5Tget_size(type) == 1) {
-        Tensor bytes = read(DType::kBool, H5T_NATIVE_UCHAR);
-        std::byte* data = bytes.raw();
-        for (int64_t i = 0; i < elements; ++i) data[i] = std::byte{data[i] != std::byte{0}};
-        return bytes;
-      }
-      return read(DType::kInt64, H5T_NATIVE_INT64);
-    default:
-      fail<FormatError>("{}: neither floats nor integers", who);
+  const H5T_class_t kind = H5Tget_class(type);
+  require<FormatError>(kind == H5T_FLOAT || kind == H5T_INTEGER, "{}: neither floats nor integers", who);
+  const DType dtype = kind == H5T_FLOAT ? DType::kFloat64 : H5Tget_size(type) == 1 ? DType::kBool : DType::kInt64;
+  const hid_t memory = dtype == DType::kFloat64 ? H5T_NATIVE_DOUBLE
+                       : dtype == DType::kBool  ? H5T_NATIVE_UCHAR
+                                                : H5T_NATIVE_INT64;
+  std::string bytes;
+  budget.take(static_cast<uint64_t>(elements) * dtype_size(dtype), who);
+  bytes.resize(static_cast<size_t>(elements) * dtype_size(dtype));
+  if (elements > 0) ATTUNE_HDF5(who, H5Dread, set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data());
+  if (dtype == DType::kBool) {
+    for (char& byte : bytes) byte = byte != 0 ? 1 : 0;
   }
+  sink.number(static_cast<uint64_t>(dtype));
+  sink.number(static_cast<uint64_t>(rank));
+  for (int axis = 0; axis < rank; ++axis) sink.number(extents[axis]);
+  sink.bytes(bytes.data(), bytes.size());
+}
+
+Tensor receive_tensor(ByteSource& source, const std::string& who, Budget& budget) {
+  const uint64_t dtype = source.number();
+  const uint64_t rank = source.number();
+  require<FormatError>(dtype <= static_cast<uint64_t>(DType::kBool) && rank <= Shape::kMaxRank,
+                       "{}: damaged: no tensor of dtype {} and rank {}", who, dtype, rank);
+  Shape shape;
+  uint64_t elements = 1;
+  for (uint64_t axis = 0; axis < rank; ++axis) {
+    const uint64_t extent = source.number();
+    require<FormatError>(extent <= kMaxElements && elements * extent <= kMaxElements,
+                         "{}: more than {} elements claimed", who, kMaxElements);
+    elements *= extent;
+    shape.push_back(static_cast<int64_t>(extent));
+  }
+  const uint64_t bytes = elements * dtype_size(static_cast<DType>(dtype));
+  budget.take(bytes, who);
+  Tensor tensor = Tensor::empty(shape, static_cast<DType>(dtype));
+  source.bytes(tensor.raw(), bytes);
+  if (tensor.dtype() == DType::kBool) {
+    for (uint64_t i = 0; i < bytes; ++i) tensor.raw()[i] &= std::byte{1};
+  }
+  return tensor;
 }
 
 /// Calls f(name) for every link of a group, in the order of names.
@@ -91,6 +145,7 @@ void for_links(hid_t group, const std::string& who, F&& f) {
   for (hsize_t i = 0; i < info.nlinks; ++i) {
     const auto length =
         ATTUNE_HDF5(who, H5Lget_name_by_idx, group, ".", H5_INDEX_NAME, H5_ITER_INC, i, nullptr, 0, H5P_DEFAULT);
+    require<FormatError>(static_cast<uint64_t>(length) <= kMaxNameBytes, "{}: a name of {} bytes", who, length);
     std::string name(static_cast<size_t>(length), '\0');
     ATTUNE_HDF5(who, H5Lget_name_by_idx, group, ".", H5_INDEX_NAME, H5_ITER_INC, i, name.data(), name.size() + 1,
                 H5P_DEFAULT);
@@ -98,78 +153,71 @@ void for_links(hid_t group, const std::string& who, F&& f) {
   }
 }
 
-Tensors read_tensors(hid_t group, const char* name, const std::string& who) {
-  Tensors tensors;
-  if (ATTUNE_HDF5(who, H5Lexists, group, name, H5P_DEFAULT) == 0) return tensors;
+/// The groups of a case, in the order in which they are sent.
+constexpr std::pair<const char*, Tensors Case::*> kGroups[] = {
+    {"inputs", &Case::inputs},           {"params", &Case::params},
+    {"outputs", &Case::outputs},         {"grad_outputs", &Case::grad_outputs},
+    {"grad_inputs", &Case::grad_inputs}, {"grad_params", &Case::grad_params}};
+
+/// The number of tensors, then the name and the tensor of each.
+void send_tensors(hid_t group, const char* name, const std::string& who, Budget& budget, ByteSink& sink) {
+  std::vector<std::string> names;
+  if (ATTUNE_HDF5(who, H5Lexists, group, name, H5P_DEFAULT) == 0) return sink.number(0);
   const std::string below = who + "/" + name;
+  require_own(group, name, below);
   const auto sub = ATTUNE_HDF5_OPEN(Group, below, H5Gopen2, group, name, H5P_DEFAULT);
-  for_links(sub, below,
-            [&](const std::string& link) { tensors.emplace_back(link, read_tensor(sub, link, below + "/" + link)); });
-  return tensors;
+  for_links(sub, below, [&](std::string link) { names.push_back(std::move(link)); });
+  sink.number(names.size());
+  for (const std::string& link : names) {
+    sink.text(link);
+    send_tensor(sub, link, below + "/" + link, budget, sink);
+  }
 }
 
-Case read_case(hid_t file, const std::string& name, const std::string& path) {
+void send_case(hid_t file, const std::string& name, const std::string& path, Budget& budget, ByteSink& sink) {
   const std::string who = path + ": " + name;
+  require_own(file, name, who);
   const auto group = ATTUNE_HDF5_OPEN(Group, who, H5Gopen2, file, name.c_str(), H5P_DEFAULT);
+  sink.text(name);
+  sink.text(read_text(group, "layer", who));
+  sink.text(read_text(group, "config", who));
+  for (const auto& [below, member] : kGroups) send_tensors(group, below, who, budget, sink);
+}
+
+void send_file(const std::string& who, int descriptor, uint64_t file_bytes, ByteSink& sink) {
+  const hdf5::Silence silence;
+  const hdf5::MappedFile mapped(who, descriptor, file_bytes);
+  const hid_t file = mapped.id();
+  const std::string format = read_text(file, "format", who);
+  require<FormatError>(format == kFormat, "{}: the format is '{}', expected '{}'", who, shown(format), kFormat);
+  std::vector<std::string> names;
+  for_links(file, who, [&](std::string name) { names.push_back(std::move(name)); });
+  require<FormatError>(!names.empty(), "{}: holds no cases", who);
+  Budget budget(file_bytes);
+  sink.number(names.size());
+  for (const std::string& name : names) send_case(file, name, who, budget, sink);
+}
+
+Case receive_case(ByteSource& source, const std::string& path, Budget& budget) {
   Case read;
-  read.name = name;
-  read.layer = read_text(group, "layer", who);
-  const std::string config = read_text(group, "config", who);
-  read.config = nlohmann::json::parse(config, nullptr, false);
-  require<FormatError>(read.config.is_object(), "{}: the attribute 'config' is not a JSON object: {:.60}", who, config);
-  read.inputs = read_tensors(group, "inputs", who);
-  read.params = read_tensors(group, "params", who);
-  read.outputs = read_tensors(group, "outputs", who);
-  read.grad_outputs = read_tensors(group, "grad_outputs", who);
-  read.grad_inputs = read_tensors(group, "grad_inputs", who);
-  read.grad_params = read_tensors(group, "grad_params", who);
+  read.name = checked(source.text(kMaxNameBytes), path);
+  const std::string who = path + ": " + read.name;
+  read.layer = checked(source.text(kMaxTextBytes), who);
+  const std::string config = checked(source.text(kMaxTextBytes), who);
+  if (is_json(config)) read.config = nlohmann::json::parse(config);
+  require<FormatError>(read.config.is_object(), "{}: the attribute 'config' is not a JSON object: {}", who,
+                       shown(config, 60));
+  for (const auto& [below, member] : kGroups) {
+    const uint64_t count = source.number();
+    require<FormatError>(count <= kMaxCount, "{}/{}: holds {} tensors", who, below, count);
+    for (uint64_t i = 0; i < count; ++i) {
+      std::string name = checked(source.text(kMaxNameBytes), who);
+      Tensor tensor = receive_tensor(source, fmt::format("{}/{}/{}", who, below, name), budget);
+      (read.*member).emplace_back(std::move(name), std::move(tensor));
+    }
+  }
   require<FormatError>(!read.outputs.empty(), "{}: holds no outputs to compare with", who);
   return read;
-}
-
-std::vector<Case> read_file(const std::string& who) {
-  const hdf5::Silence silence;
-  const auto file = ATTUNE_HDF5_OPEN(File, who, H5Fopen, who.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
-  const std::string format = read_text(file, "format", who);
-  require<FormatError>(format == kFormat, "{}: the format is '{}', expected '{}'", who, format, kFormat);
-  std::vector<Case> cases;
-  for_links(file, who, [&](const std::string& name) { cases.push_back(read_case(file, name, who)); });
-  require<FormatError>(!cases.empty(), "{}: holds no cases", who);
-  return cases;
-}
-
-/// Reads the file in a process of its own first: HDF5 crashes or hangs on some damaged files. Throws FormatError with
-/// what went wrong there.
-void try_in_child(const std::string& who) {
-  int ends[2];
-  require<IoError>(pipe(ends) == 0, "{}: pipe failed: {}", who, std::strerror(errno));
-  const pid_t child = fork();
-  if (child == 0) {
-    close(ends[0]);
-    alarm(kMaxSeconds);
-    std::string problem;
-    try {
-      read_file(who);
-    } catch (const std::exception& error) {
-      problem = error.what();
-    }
-    const ssize_t written = write(ends[1], problem.data(), problem.size());
-    _exit(written == static_cast<ssize_t>(problem.size()) ? 0 : 1);  // HDF5 may hang in its own exit handler
-  }
-  close(ends[1]);
-  std::string problem;
-  char buffer[512];
-  for (ssize_t n = 1; child > 0 && (n = read(ends[0], buffer, sizeof buffer)) > 0;) {
-    problem.append(buffer, static_cast<size_t>(n));
-  }
-  close(ends[0]);
-  require<IoError>(child > 0, "{}: fork failed: {}", who, std::strerror(errno));
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  require<FormatError>(problem.empty(), "{}", problem);
-  require<FormatError>(WIFEXITED(status) && WEXITSTATUS(status) == 0, "{}: damaged: HDF5 does not survive reading it",
-                       who);
 }
 
 }  // namespace
@@ -184,12 +232,26 @@ const Tensor* find(const Tensors& tensors, const std::string& name) {
 std::vector<Case> read_cases(const std::filesystem::path& path) {
   const std::string who = path.string();
   // The system's reason is better than HDF5's.
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> readable(std::fopen(who.c_str(), "rb"), &std::fclose);
-  require<IoError>(readable != nullptr, "{}: cannot be opened: {}", who, std::strerror(errno));
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(who.c_str(), "rbe"), &std::fclose);
+  require<IoError>(file != nullptr, "{}: cannot be opened: {}", who, std::strerror(errno));
   char byte;
-  require<IoError>(std::fread(&byte, 1, 1, readable.get()) == 1, "{}: cannot be read, or is empty", who);
-  try_in_child(who);
-  return read_file(who);
+  require<IoError>(std::fread(&byte, 1, 1, file.get()) == 1, "{}: cannot be read, or is empty", who);
+  std::error_code error;
+  const uint64_t file_bytes = std::filesystem::file_size(path, error);
+  require<IoError>(!error, "{}: cannot be read: {}", who, error.message());
+  const int descriptor = ::fileno(file.get());
+  std::vector<Case> cases;
+  // HDF5 crashes or hangs on some damaged files.
+  const ChildLimits limits{.memory_bytes = (uint64_t{1} << 28) + kGrowth * file_bytes, .cpu_seconds = 10};
+  run_in_child(
+      who, limits, [&](ByteSink& sink) { send_file(who, descriptor, file_bytes, sink); },
+      [&](ByteSource& source) {
+        Budget budget(file_bytes);
+        const uint64_t count = source.number();
+        require<FormatError>(count <= kMaxCount, "{}: holds {} cases", who, count);
+        for (uint64_t i = 0; i < count; ++i) cases.push_back(receive_case(source, who, budget));
+      });
+  return cases;
 }
 
 }  // namespace attune::golden

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -231,6 +232,50 @@ TEST_CASE("attune-golden answers unreadable files with one line each, goes on, a
     CHECK(std::count(done.err.begin(), done.err.end(), '\n') == 1);
     CHECK(last_line(done.out) == "2 OK, 0 failed, 0 skipped, 1 unreadable files");
   }
+}
+
+TEST_CASE("attune-golden reads no other file, and no more than a file holds", "[golden][errors]") {
+  const TemporaryDirectory folder;
+  const auto with = [&](const std::function<void(hid_t)>& change) {
+    const std::string path = write_file(folder / "x.h5", {Written{}});
+    {
+      const auto file = ATTUNE_HDF5_OPEN(File, "test", H5Fopen, path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+      change(file);
+    }
+    const Finished done = golden({path});
+    CHECK(done.status == 1);
+    CHECK(std::count(done.err.begin(), done.err.end(), '\n') == 1);
+    return done.err;
+  };
+  const auto says = [](const std::string& error, const std::string& text) {
+    INFO(error);
+    CHECK(error.find(text) != std::string::npos);
+    CHECK(error.size() < 500);
+  };
+  says(with([](hid_t file) {
+         ATTUNE_HDF5("test", H5Lcreate_external, "other.h5", "/", file, "case0/inputs/x", H5P_DEFAULT, H5P_DEFAULT);
+       }),
+       "case0/inputs/x: is a soft or external link");
+  const auto set = [](hid_t file, const std::string& name, const std::vector<hsize_t>& dims, hid_t creation) {
+    const auto space =
+        ATTUNE_HDF5_OPEN(Space, "test", H5Screate_simple, static_cast<int>(dims.size()), dims.data(), nullptr);
+    ATTUNE_HDF5_OPEN(Dataset, "test", H5Dcreate2, file, name.c_str(), H5T_IEEE_F64LE, space, H5P_DEFAULT, creation,
+                     H5P_DEFAULT);
+  };
+  says(with([&](hid_t file) {
+         const auto creation = ATTUNE_HDF5_OPEN(Properties, "test", H5Pcreate, H5P_DATASET_CREATE);
+         ATTUNE_HDF5("test", H5Pset_external, creation, "/etc/passwd", 0, 64);
+         set(file, "case0/inputs/x", {8}, creation);
+       }),
+       "case0/inputs/x: its elements lie in another file");
+  says(with([&](hid_t file) {
+         for (int i = 0; i < 40; ++i) set(file, "case0/inputs/x" + std::to_string(i), {hsize_t{1} << 27}, H5P_DEFAULT);
+       }),
+       "claims more elements than its bytes can hold");
+  Written deep;
+  deep.config = "{\"a\":" + std::string(60000, '[') + std::string(60000, ']') + "}";
+  const Finished done = golden_of(deep);
+  says(done.err, "the attribute 'config' is not a JSON object: {\"a\":[[[[");
 }
 
 TEST_CASE("attune-golden survives flipped bytes", "[golden][errors]") {

@@ -6,6 +6,7 @@
 
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
+#include "framework/text.h"
 
 namespace attune::golden {
 namespace {
@@ -43,13 +44,15 @@ int64_t Options::required(const std::string& name) {
 void Options::only(const std::string& name, const nlohmann::json& value) {
   const nlohmann::json* given = look(name);
   if (given != nullptr && *given != value) {
-    throw Skip(fmt::format("option {} = {}: Attune has only {}", name, given->dump(), value.dump()));
+    throw Skip(
+        fmt::format("option {} = {}: Attune has only {}", shown(name, 60), shown(given->dump(), 60), value.dump()));
   }
 }
 
 void Options::finish() const {
   for (const auto& [name, value] : config_.items()) {
-    if (!read_.contains(name)) throw Skip(fmt::format("option {} = {} is not in Attune", name, value.dump()));
+    if (!read_.contains(name))
+      throw Skip(fmt::format("option {} = {} is not in Attune", shown(name, 60), shown(value.dump(), 60)));
   }
 }
 
@@ -60,7 +63,8 @@ const nlohmann::json* Options::look(const std::string& name) {
 }
 
 void Options::fail_type(const std::string& name) const {
-  fail<FormatError>("the option '{}' has the value {}, which is not of its type", name, config_.at(name).dump());
+  fail<FormatError>("the option '{}' has the value {}, which is not of its type", shown(name, 60),
+                    shown(config_.at(name).dump(), 60));
 }
 
 const Tensor& Session::raw(const std::string& name) {

@@ -1,0 +1,34 @@
+#include "examples/support/saved_model.h"
+
+#include "examples/support/table.h"
+#include "framework/allocation_limit.h"
+#include "framework/fail.h"
+
+namespace attune::examples {
+namespace {
+
+/// Besides the weights: what they are drawn from on the way, and the tables that the configuration determines.
+constexpr size_t kTableBytes = size_t{1} << 28;
+constexpr size_t kDraws = 3;
+
+}  // namespace
+
+void build_saved_model(const Checkpoint& checkpoint, const std::string& path, const std::function<void()>& make) {
+  int64_t weights = 0;
+  for (const auto& entry : checkpoint.entries()) {
+    if (entry.path.starts_with("model/")) weights += entry.bytes();
+  }
+  const AllocationLimit limit(
+      kTableBytes + kDraws * static_cast<size_t>(weights),
+      fmt::format("{}: its weights are not those of its configuration: {} are there, far too few for the model", path,
+                  readable_bytes(weights)));
+  try {
+    make();
+  } catch (const FormatError&) {
+    throw;
+  } catch (const Error& error) {
+    fail<FormatError>("{}: {}", path, error.what());
+  }
+}
+
+}  // namespace attune::examples
