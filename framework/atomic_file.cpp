@@ -60,7 +60,9 @@ Descriptor open_temporary(const fs::path& temporary, const fs::path& path) {
   for (;;) {
     Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
     expect(file.get() >= 0, errno);
-    const bool held = ::flock(file.get(), LOCK_EX | LOCK_NB) == 0;
+    // Where a file system has no locks, nothing keeps other writers away, as with programs that never ask.
+    const bool held = ::flock(file.get(), LOCK_EX | LOCK_NB) == 0 || errno == EOPNOTSUPP || errno == ENOLCK ||
+                      errno == ENOSYS || errno == EINVAL;
     expect(held, errno, errno == EWOULDBLOCK ? "another process is writing it" : nullptr);
     // Between our open and our lock the previous holder may have renamed the file away: then it is no longer ours.
     struct stat ours {};

@@ -1,12 +1,16 @@
 #include "layers/loss.h"
 
+#include <cmath>
+
 #include "framework/fail.h"
 
 namespace attune {
 
 CrossEntropyLoss::CrossEntropyLoss(CrossEntropyOptions options) : options_(options) {
-  require<ValueError>(options.label_smoothing >= 0 && options.label_smoothing <= 1,
-                      "CrossEntropyLoss: label smoothing {} given, expected 0 ... 1", options.label_smoothing);
+  require<ValueError>(options.label_smoothing >= 0 && options.label_smoothing < 1,
+                      "CrossEntropyLoss: label smoothing is {}, expected 0 <= e < 1", options.label_smoothing);
+  require<ValueError>(options.r_drop >= 0 && std::isfinite(options.r_drop),
+                      "CrossEntropyLoss: r_drop is {}, expected 0 or more", options.r_drop);
 }
 
 Variable CrossEntropyLoss::operator()(const Variable& logits, const Tensor& targets) const {

@@ -8,7 +8,7 @@ namespace attune {
 /// Softmax cross-entropy with label smoothing, an ignored index, and mean or sum (see CrossEntropyOptions).
 class CrossEntropyLoss : public Module {
  public:
-  /// Throws ValueError unless 0 <= label_smoothing <= 1.
+  /// Throws ValueError unless 0 <= label_smoothing < 1 and r_drop >= 0.
   explicit CrossEntropyLoss(CrossEntropyOptions options = {});
 
   /// logits [..., V], targets int64 [...] -> scalar.

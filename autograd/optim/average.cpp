@@ -63,6 +63,10 @@ CheckpointAverage::CheckpointAverage(const ParameterList& parameters, const Chec
   kept_.reserve(static_cast<size_t>(options.count));
 }
 
+bool CheckpointAverage::better(const Kept& a, const Kept& b) {
+  return a.score != b.score ? a.score > b.score : a.loss < b.loss;
+}
+
 /// Memory for a copy: new, or that of the copy which is given up.
 CheckpointAverage::Kept CheckpointAverage::make_room() {
   Kept kept;
@@ -70,25 +74,28 @@ CheckpointAverage::Kept CheckpointAverage::make_room() {
     for (const Entry& entry : entries_) kept.values.push_back(Tensor::empty_like(entry.average));
     return kept;
   }
-  const auto worst = options_.keep == KeepCheckpoints::kLast
-                         ? kept_.begin()
-                         : std::min_element(kept_.begin(), kept_.end(),
-                                            [](const Kept& a, const Kept& b) { return a.score < b.score; });
+  const auto worst =
+      options_.keep == KeepCheckpoints::kLast
+          ? kept_.begin()
+          : std::min_element(kept_.begin(), kept_.end(), [](const Kept& a, const Kept& b) { return better(b, a); });
   kept = std::move(*worst);
   kept_.erase(worst);
   return kept;
 }
 
-bool CheckpointAverage::add(double score) {
+bool CheckpointAverage::add(double score, double loss) {
   require_not_swapped("add()");
-  if (std::isnan(score)) score = -std::numeric_limits<double>::infinity();
-  const auto better = [&](const Kept& kept) { return kept.score < score; };
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  Kept given;  // without values yet
+  given.score = std::isnan(score) ? -kInfinity : score;
+  given.loss = std::isnan(loss) ? kInfinity : loss;
   if (options_.keep == KeepCheckpoints::kBest && size() == options_.count &&
-      std::none_of(kept_.begin(), kept_.end(), better)) {
+      std::all_of(kept_.begin(), kept_.end(), [&](const Kept& kept) { return better(kept, given); })) {
     return false;
   }
   Kept kept = make_room();
-  kept.score = score;
+  kept.score = given.score;
+  kept.loss = given.loss;
   for (size_t i = 0; i < entries_.size(); ++i) kept.values[i].copy_(entries_[i].leaf->value);
   kept_.push_back(std::move(kept));
   average();
@@ -106,23 +113,27 @@ void CheckpointAverage::average() {
 
 NamedTensors CheckpointAverage::state() const {
   require_not_swapped("state()");
-  std::vector<double> scores;
-  NamedTensors state = {{"scores", Tensor()}};
+  std::vector<double> scores, losses;
+  NamedTensors state = {{"scores", Tensor()}, {"losses", Tensor()}};
   for (size_t k = 0; k < kept_.size(); ++k) {
     scores.push_back(kept_[k].score);
+    losses.push_back(kept_[k].loss);
     for (size_t i = 0; i < entries_.size(); ++i) {
       state.emplace_back(fmt::format("{}.{}", k, entries_[i].name), kept_[k].values[i]);
     }
   }
-  state.front().second = Tensor::from(scores, {size()});
+  state[0].second = Tensor::from(scores, {size()});
+  state[1].second = Tensor::from(losses, {size()});
   return state;
 }
 
 void CheckpointAverage::load_state(const NamedTensors& given) {
   require_not_swapped("load_state()");
   int64_t count = 0;
+  bool losses_given = false;
   for (const auto& [name, tensor] : given) {
     if (name == "scores") count = tensor.numel();
+    losses_given = losses_given || name == "losses";
   }
   require<ShapeError>(count <= options_.count, "CheckpointAverage: {} copies given, expected at most {}", count,
                       options_.count);
@@ -130,9 +141,15 @@ void CheckpointAverage::load_state(const NamedTensors& given) {
   try {
     while (size() < count) kept_.push_back(make_room());
     const NamedTensors own = state();
-    load_named_tensors("CheckpointAverage", own, given);
-    const std::vector<double> scores = own.front().second.to_vector<double>();
-    for (size_t k = 0; k < kept_.size(); ++k) kept_[k].score = scores[k];
+    NamedTensors complete = given;
+    if (!losses_given) complete.emplace_back("losses", Tensor::full({count}, HUGE_VAL, DType::kFloat64));
+    load_named_tensors("CheckpointAverage", own, complete);
+    const std::vector<double> scores = own[0].second.to_vector<double>();
+    const std::vector<double> losses = own[1].second.to_vector<double>();
+    for (size_t k = 0; k < kept_.size(); ++k) {
+      kept_[k].score = scores[k];
+      kept_[k].loss = losses[k];
+    }
   } catch (...) {
     kept_ = std::move(before);
     throw;

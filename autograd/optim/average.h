@@ -90,25 +90,29 @@ class CheckpointAverage final : public AveragedParameters {
   /// Throws ValueError for a count below 1.
   explicit CheckpointAverage(const ParameterList& parameters, const CheckpointAverageOptions& options = {});
 
-  /// Takes in the parameters as they are now, in place of the oldest or the worst once there are `count`. False, and
-  /// nothing has changed, when those kept have better scores; kLast does not look at scores. NaN is worse than any.
-  bool add(double score = 0);
+  /// Takes in the parameters as they are now, in place of the oldest or the worst once there are `count`. Of equal
+  /// scores the one with the lower loss is better, and of equals in both the newer one is kept. False, and nothing has
+  /// changed, when those kept are all better; kLast looks at neither. NaN is worse than any number.
+  bool add(double score = 0, double loss = 0);
   /// Copies that the average is made of.
   int64_t size() const { return static_cast<int64_t>(kept_.size()); }
 
-  /// "scores" (float64 [size()]) and "<i>.<parameter>" for each copy, oldest first, memory shared. Throws ValueError
-  /// while swapped.
+  /// "scores" and "losses" (float64 [size()]) and "<i>.<parameter>" for each copy, oldest first, memory shared. Throws
+  /// ValueError while swapped.
   NamedTensors state() const;
-  /// Throws ShapeError listing everything that does not fit, and for more than `count` copies.
+  /// Throws ShapeError listing everything that does not fit, and for more than `count` copies. A state without "losses"
+  /// is taken too: among equal scores its copies are given up first.
   void load_state(const NamedTensors& state);
 
  private:
   struct Kept {
     double score = 0;
+    double loss = 0;
     std::vector<Tensor> values;  // as entries_
   };
 
   bool empty() const override { return kept_.empty(); }
+  static bool better(const Kept& a, const Kept& b);
   Kept make_room();
   void average();
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "framework/fail.h"
+#include "framework/kernels/accumulate.h"
 #include "framework/kernels/copy.h"
 
 namespace attune {
@@ -130,10 +131,15 @@ void Optimizer::lay_out(const std::vector<size_t>& group_of) {
     flat.gradient = buffer();
     for (size_t k = 0; k < moments_.size(); ++k) flat.moments.push_back(buffer());
     flat.ranges.reserve(entries_.size());
+    flat.not_finite = Tensor::full({2}, -1, DType::kInt64, samples[i]->device());
   }
   const Device first = samples.front()->device();
   waits_ = first.is_cpu() ||
            std::any_of(samples.begin(), samples.end(), [&](const Tensor* sample) { return sample->device() != first; });
+  if (!waits_) {
+    not_finite_ = Tensor::full({static_cast<int64_t>(flats_.size()), 2}, -1, DType::kInt64, first);
+    for (size_t i = 0; i < flats_.size(); ++i) flats_[i].not_finite = not_finite_.select(0, static_cast<int64_t>(i));
+  }
   std::unordered_map<const Storage*, const Entry*> owners;
   for (const Entry& entry : entries_) {
     const auto [other, added] = owners.emplace(entry.leaf->value.storage().get(), &entry);
@@ -277,6 +283,7 @@ double Optimizer::step(const StepOptions& options) {
   for (size_t i = 0; i < flats_.size(); ++i) {
     Flat& flat = flats_[i];
     if (flat.ranges.empty()) continue;
+    transform.not_finite = flat.not_finite;
     update(flat, transform);
     for (Entry& entry : entries_) {
       if (entry.flat == i && entry.trains()) entry.leaf->value.bump_version();
@@ -289,19 +296,74 @@ double Optimizer::step(const StepOptions& options) {
     ++entry.steps;
     entry.leaf->grad_state = entry.leaf->scattered ? Leaf::GradState::kZero : Leaf::GradState::kEmpty;
   }
+  if (waits_) {
+    check_results();
+  } else {
+    last_results_ = PendingCopy(not_finite_);
+  }
   return norm;
 }
 
 void Optimizer::check_last_step() {
   const Tensor report = std::exchange(last_report_, PendingCopy()).get();
-  if (!report.defined()) return;
-  last_norm_ = norm_of(report);
-  if (std::isfinite(last_norm_)) return;
-  for (Entry& entry : entries_) entry.steps -= entry.stepped ? 1 : 0;
-  fail_not_finite(report);
+  const Tensor results = std::exchange(last_results_, PendingCopy()).get();
+  if (report.defined()) {
+    last_norm_ = norm_of(report);
+    if (!std::isfinite(last_norm_)) {
+      for (Entry& entry : entries_) entry.steps -= entry.stepped ? 1 : 0;
+      fail_not_finite(report);
+    }
+  }
+  if (!results.defined()) return;
+  const auto* found = results.data<int64_t>();
+  for (size_t i = 0; i < flats_.size(); ++i) require_finite_results(i, found + 2 * i);
+}
+
+/// Of a step that was waited for.
+void Optimizer::check_results() {
+  for (size_t i = 0; i < flats_.size(); ++i) {
+    const Tensor found = flats_[i].not_finite.to(Device::cpu());
+    require_finite_results(i, found.data<int64_t>());
+  }
+}
+
+/// The parameter that has element `index` of flat buffer `flat`.
+const Optimizer::Entry& Optimizer::entry_at(size_t flat, int64_t index) const {
+  return *std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+    return entry.flat == flat && index >= entry.begin && index < entry.end;
+  });
+}
+
+/// found: what a step on flat buffer `index` found, GradientTransform::not_finite.
+void Optimizer::require_finite_results(size_t index, const int64_t* found) {
+  const int64_t gradient = found[0], result = found[1];
+  if (gradient < 0 && result < 0) return;
+  flats_[index].not_finite.fill_(-1);  // said once
+  last_results_ = PendingCopy();
+  const Entry& entry = entry_at(index, gradient >= 0 ? gradient : result);
+  require<ValueError>(gradient < 0,
+                      "{}: the gradient of parameter '{}' {} held NaN or infinity in its step {}, and the parameter "
+                      "does now; clip_norm checks gradients before anything is changed, and AnomalyMode names the op "
+                      "that made them",
+                      who_, entry.name, entry.value.shape(), entry.steps);
+  fail<ValueError>(
+      "{}: parameter '{}' {}, or a moment of it, has become NaN or infinite in its step {} although the gradient was "
+      "finite; the learning rate {} or the gradient is too large",
+      who_, entry.name, entry.value.shape(), entry.steps, learning_rate_ * entry.learning_rate_factor);
+}
+
+/// Where a value is not finite, no gradient is: the value is what is to be named.
+void Optimizer::require_finite_values() const {
+  for (const Entry& entry : entries_) {
+    int64_t bad = -1;
+    kernels::find_non_finite(entry.leaf->value, bad);
+    require<ValueError>(bad < 0, "{}: parameter '{}' {} holds NaN or infinity, and so gradients do", who_, entry.name,
+                        entry.value.shape());
+  }
 }
 
 void Optimizer::fail_not_finite(const Tensor& report) const {
+  require_finite_values();
   for (const Entry& entry : entries_) {
     const auto first = static_cast<int64_t>(report.data<double>()[2 * entry.flat + 1]);
     require<ValueError>(first < entry.begin || first >= entry.end,
@@ -340,6 +402,8 @@ void Optimizer::load_state(const NamedTensors& given) {
   const NamedTensors own = state();
   load_named_tensors(who_, own, given);
   last_report_ = PendingCopy();
+  last_results_ = PendingCopy();
+  for (Flat& flat : flats_) flat.not_finite.fill_(-1);
   set_learning_rate(own.front().second.item());
   size_t next = 1;
   for (Entry& entry : entries_) {

@@ -64,12 +64,14 @@ class Optimizer {
   Optimizer& operator=(const Optimizer&) = delete;
 
   /// Updates the parameters from their gradients and forgets those: the next backward() overwrites them. Returns the
-  /// global norm of the scaled gradients before clipping when clip_norm is set, 0 otherwise. Throws ValueError naming a
-  /// parameter when that norm is NaN or infinite, before anything has been changed.
+  /// global norm of the scaled gradients before clipping when clip_norm is set, 0 otherwise.
+  ///
+  /// Throws ValueError naming a parameter when something is NaN or infinite. With clip_norm that is the norm, and
+  /// nothing has been changed. Without, gradients are checked by the pass that uses them, at no cost, as new values and
+  /// moments always are: the step has been made by then, and the way back is to values that were kept before.
   ///
   /// A CUDA device that holds all parameters is not waited for. The norm is then that of the step before, 0 in the
-  /// first; and where it is not finite, the step leaves parameters and moments as they were, and the next step, or
-  /// check_last_step(), throws that error before it does anything.
+  /// first; and the next step, or check_last_step(), throws that error before it does anything.
   double step(const StepOptions& options = {});
 
   /// Waits for the last step, and throws what the next one would throw of it. On the CPU a step has told everything.
@@ -99,7 +101,8 @@ class Optimizer {
     Tensor gradient;
     std::vector<Tensor> moments;
     std::vector<FlatRange> ranges;
-    Tensor rounded;  ///< the values in bfloat16, once a parameter was asked for in that (Variable::value_as)
+    Tensor not_finite;  ///< what GradientTransform::not_finite is in every step
+    Tensor rounded;     ///< the values in bfloat16, once a parameter was asked for in that (Variable::value_as)
   };
 
   struct Common {
@@ -111,7 +114,7 @@ class Optimizer {
   /// who: for messages. moments: names of the buffers that the optimizer keeps beside each parameter.
   Optimizer(const char* who, const ParameterList& parameters, const Common& options, std::vector<const char*> moments);
 
-  /// One step on the ranges of `flat`.
+  /// One step on the ranges of `flat`, with a kernel that keeps to `transform`.
   virtual void update(Flat& flat, const GradientTransform& transform) = 0;
 
  private:
@@ -136,6 +139,10 @@ class Optimizer {
   void collect_ranges();
   Tensor report_of_ranges(double scale, double limit) const;
   double clip(const StepOptions& options, GradientTransform& transform);
+  void check_results();
+  void require_finite_results(size_t index, const int64_t* found);
+  const Entry& entry_at(size_t flat, int64_t index) const;
+  void require_finite_values() const;
   [[noreturn]] void fail_not_finite(const Tensor& report) const;
   void round_again(size_t index);
   Tensor piece(const Tensor& flat, const Entry& entry) const;
@@ -146,8 +153,10 @@ class Optimizer {
   std::vector<Entry> entries_;
   std::vector<Entry*> order_;  // as they lie in the flat buffers
   std::vector<Flat> flats_;
-  bool waits_ = true;        // for gradient norms: unless all parameters are on one CUDA device
-  PendingCopy last_report_;  // of the last step, where that was clipped without waiting
+  bool waits_ = true;         // for gradient norms: unless all parameters are on one CUDA device
+  Tensor not_finite_;         // int64 [flats, 2], of all flat buffers where they are on one device
+  PendingCopy last_report_;   // of the last step, where that was clipped without waiting
+  PendingCopy last_results_;  // not_finite_ after the last step, without waiting
   double last_norm_ = 0;
 };
 

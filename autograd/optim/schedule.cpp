@@ -48,7 +48,8 @@ void ReduceOnPlateau::observe(double metric) {
     waited_ = 0;
   }
   if (waited_ > options_.patience) {
-    rate_ = std::max(rate_ * options_.factor, options_.minimum);
+    // A rate that is below the minimum already stays what it is.
+    rate_ = std::min(rate_, std::max(rate_ * options_.factor, options_.minimum));
     cooling_ = options_.cooldown;
     waited_ = 0;
   }

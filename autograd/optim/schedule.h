@@ -53,7 +53,7 @@ struct PlateauOptions {
   int64_t patience = 10;    ///< observations without progress before the rate falls
   int64_t cooldown = 0;     ///< observations after a fall that are not counted
   double threshold = 1e-4;  ///< progress is a change by more than this fraction of the best value
-  double minimum = 0;
+  double minimum = 0;       ///< the rate does not fall below it, and is never raised to it
   bool higher_is_better = false;
 };
 

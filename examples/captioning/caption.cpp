@@ -16,6 +16,7 @@
 #include "examples/captioning/corpus.h"
 #include "examples/captioning/overlay.h"
 #include "examples/captioning/snapshot.h"
+#include "examples/support/notice.h"
 #include "framework/atomic_file.h"
 #include "framework/fail.h"
 
@@ -82,7 +83,7 @@ class Answers {
   void write_page() const {
     if (!options_.html || shown_.empty()) return;
     write_file_atomically(*options_.html, caption_page(shown_, grid(), {.title = "attune-captioning: captions"}));
-    if (number_ > kMostShown) fmt::print(stderr, "{} shows the first {} pictures\n", *options_.html, kMostShown);
+    if (number_ > kMostShown) notice("{} shows the first {} pictures", *options_.html, kMostShown);
   }
 
  private:
@@ -153,7 +154,7 @@ int caption(const CaptionOptions& options) {
       together.push_back({path, at_most(whole, kShownSide), resize(whole, run.image_size, run.image_size)});
     } catch (const Error& error) {
       damaged = true;
-      fmt::print(stderr, "error: {}\n", one_line(error.what()));
+      notice("error: {}", one_line(error.what()));
     }
     if (together.size() == kTogether) answers.add(std::exchange(together, {}));
   }

@@ -9,6 +9,7 @@
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "datasets/image_transform.h"
+#include "examples/support/interrupts.h"
 #include "framework/fail.h"
 #include "layers/attention/recorder.h"
 
@@ -119,7 +120,7 @@ std::vector<std::vector<Caption>> Captioner::operator()(const Tensor& pictures) 
 
 std::vector<std::vector<Hypothesis>> Captioner::search(const Tensor& pictures) const {
   const std::unique_ptr<Generation> generation =
-      parts_.model.decoder().start(parts_.model.read(pictures), {.capacity = parts_.max_length});
+      interruptible(parts_.model.decoder().start(parts_.model.read(pictures), {.capacity = parts_.max_length}));
   const DecodingOptions options{.bos = TextCodec::kBegin,
                                 .eos = TextCodec::kEnd,
                                 .forbidden = {TextCodec::kPad, TextCodec::kUnknown},

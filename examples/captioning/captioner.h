@@ -62,10 +62,10 @@ class Captioner {
   std::vector<Tensor> attention(const Tensor& pictures, std::span<const std::vector<int64_t>> captions) const;
 
   const CaptioningParts& parts() const { return parts_; }
-
- private:
   /// Pictures that are read together.
   int64_t batch() const { return std::max<int64_t>(1, settings_.batch_rows / settings_.beam); }
+
+ private:
   std::vector<std::vector<Hypothesis>> search(const Tensor& pictures) const;
 
   CaptioningParts parts_;

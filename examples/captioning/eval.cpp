@@ -18,6 +18,7 @@
 #include "examples/captioning/scores.h"
 #include "examples/captioning/snapshot.h"
 #include "examples/captioning/validation.h"
+#include "examples/support/notice.h"
 #include "examples/support/progress.h"
 #include "examples/support/table.h"
 #include "framework/atomic_file.h"
@@ -139,7 +140,7 @@ class Evaluation {
         blind_(load_blind(options, snapshot.config.run)),
         set_(load_test_set(options, snapshot.config.run)),
         references_(set_.pictures.captions, set_.readable) {
-    fmt::print(stderr, "{}\n", set_.pictures.description);
+    notice("{}", set_.pictures.description);
     measure_model();
     measure_frequent();
     measure_blind();

@@ -33,7 +33,7 @@ Snapshot load_snapshot(const std::string& path) {
   Snapshot snapshot{
       .config = saved_config<Config>(checkpoint, path), .codec = codec_of(checkpoint, kCodecPath, path), .model = {}};
   build_saved_model(checkpoint, path, [&] { snapshot.model = make_model(snapshot.config, *snapshot.codec); });
-  load_weights(path, [&] {
+  load_weights(path, *snapshot.model, [&] {
     snapshot.model->load_state_dict(checkpoint.tensors("model"));
     use_saved_average(averaged_parts(*snapshot.model), snapshot.config.training, checkpoint);
   });

@@ -40,7 +40,7 @@ class Trainer final : public TextTrainer {
   int64_t batches_per_epoch() const override { return train_.batches_per_epoch(); }
   DataPosition position() const override { return train_.position(); }
   void seek(const DataPosition& position) override { train_.seek(position); }
-  TextScores validate() override { return validate_(*model_); }
+  TextScores validate() override { return validate_(*model_, partial_evaluation()); }
   void put_codecs(Checkpoint& checkpoint) const override;
   void put_state(Checkpoint& checkpoint) const override;
   void restore_state(const Checkpoint& checkpoint) override;

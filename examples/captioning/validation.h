@@ -22,12 +22,13 @@ class Validator {
 
   /// Without gradients and dropout; the model is left in the mode it was in. Its captions are greedy; figures "bleu1",
   /// "bleu4", "cider" and "rouge_l", as CaptionScores has them, unless training.select is loss.
-  TextScores operator()(CaptioningModel& model);
+  /// parts: what has been found of it already. Throws Interrupted where work may be interrupted.
+  TextScores operator()(CaptioningModel& model, PartialEvaluation& parts);
   /// The same with captions about as long as those of a trained model, whatever this one would write.
   TextScores rehearse(CaptioningModel& model);
 
  private:
-  TextScores scores(CaptioningModel& model, int64_t max_length);
+  TextScores scores(CaptioningModel& model, int64_t max_length, PartialEvaluation& parts);
 
   int64_t max_length_;
   std::shared_ptr<const TextCodec> codec_;
@@ -37,7 +38,11 @@ class Validator {
   CaptionLoader loader_;
 };
 
-/// The mean loss over an epoch of `loader`, as TextScores has it.
-double mean_loss(CaptioningModel& model, CaptionLoader& loader);
+/// The mean loss over an epoch of `loader`, as TextScores has it. parts: what has been found of it already.
+double mean_loss(CaptioningModel& model, CaptionLoader& loader, PartialEvaluation& parts);
+inline double mean_loss(CaptioningModel& model, CaptionLoader& loader) {
+  PartialEvaluation parts;
+  return mean_loss(model, loader, parts);
+}
 
 }  // namespace attune::examples::captioning

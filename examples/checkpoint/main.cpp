@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "examples/checkpoint/compare.h"
+#include "examples/support/notice.h"
 #include "examples/support/program.h"
 #include "examples/support/table.h"
 #include "framework/error.h"
@@ -144,7 +145,7 @@ int verify(const std::vector<std::string>& files, bool as_json) {
     } catch (const Error& error) {
       result["ok"] = false;
       result["error"] = error.what();
-      fmt::print(stderr, "error: {}\n", one_line(error.what()));
+      notice("error: {}", one_line(error.what()));
       status = 1;
     }
     all.push_back(std::move(result));

@@ -81,6 +81,7 @@ Settings settings_of(Config& config) {
           {"run", "threads", WholeSetting{&config.run.threads, 0, 1024}},
           {"run", "precision", TextSetting{&config.run.precision, precision_names()}},
           {"run", "steps", WholeSetting{&config.run.steps, 0}},
+          {"run", "init", TextSetting{&config.run.init}},
       });
 }
 

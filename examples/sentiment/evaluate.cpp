@@ -1,11 +1,15 @@
 #include "examples/sentiment/evaluate.h"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <cmath>
 
 #include "autograd/tape.h"
+#include "examples/support/evaluating.h"
+#include "examples/support/finite.h"
+#include "examples/support/interrupts.h"
+#include "examples/support/loaders.h"
 
 namespace attune::examples {
 
@@ -15,24 +19,39 @@ std::string Scores::to_json() const {
       .dump();
 }
 
-Scores evaluate(SentimentModel& model, Loader& loader) {
+namespace {
+
+/// The probability of "positive" for each row of a batch. NaN stays NaN, whatever it becomes in a file.
+PartialEvaluation::Json probabilities(SentimentModel& model, const Batch& batch) {
+  const Tensor logits = model(batch.tokens, batch.lengths).value().to(Device::cpu());
+  PartialEvaluation::Json found = PartialEvaluation::Json::array();
+  for (int64_t b = 0; b < batch.labels.numel(); ++b) found.push_back(SentimentModel::probability(logits, b));
+  return found;
+}
+
+}  // namespace
+
+Scores evaluate(SentimentModel& model, Loader& loader, PartialEvaluation& parts) {
   const NoGrad no_grad;
-  const bool training = model.training();
-  model.eval();
+  const Evaluating evaluating(model);
   constexpr double kLeast = 1e-12;  // of a probability, so that one error cannot make the mean infinite
   Scores scores;
   Mean loss;
-  while (const Batch* batch = loader.next()) {
-    const Tensor logits = model(batch->tokens, batch->lengths).value().to(Device::cpu());
+  rewind(loader);
+  for (int64_t number = 0; const Batch* batch = loader.next(); ++number) {
+    const PartialEvaluation::Json found = parts.part(fmt::format("probabilities/{}", number), [&] {
+      end_if_interrupted();
+      return probabilities(model, *batch);
+    });
     const int64_t* label = batch->labels.data<int64_t>();
     for (int64_t b = 0; b < batch->labels.numel(); ++b) {
-      const double positive = SentimentModel::probability(logits, b);
-      loss.add(-std::log(std::max(label[b] == 1 ? positive : 1 - positive, kLeast)));
+      const double positive = number_or_nan(found.at(static_cast<size_t>(b)));
+      const double probability = label[b] == 1 ? positive : 1 - positive;
+      loss.add(-std::log(probability < kLeast ? kLeast : probability));  // NaN stays
       scores.confusion.add(label[b], positive > 0.5 ? 1 : 0);
     }
   }
   scores.loss = loss.value();
-  model.train(training);
   return scores;
 }
 

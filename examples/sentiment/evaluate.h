@@ -5,6 +5,7 @@
 #include "datasets/loader.h"
 #include "datasets/metrics.h"
 #include "examples/sentiment/model.h"
+#include "examples/support/partial_evaluation.h"
 
 namespace attune::examples {
 
@@ -17,7 +18,12 @@ struct Scores {
   std::string to_json() const;
 };
 
-/// One epoch of `loader`, without gradients and dropout; the model is left in the mode it was in.
-Scores evaluate(SentimentModel& model, Loader& loader);
+/// One epoch of `loader`, without gradients and dropout; the model is left in the mode it was in. parts: what has been
+/// found of it already. Throws Interrupted where work may be interrupted.
+Scores evaluate(SentimentModel& model, Loader& loader, PartialEvaluation& parts);
+inline Scores evaluate(SentimentModel& model, Loader& loader) {
+  PartialEvaluation parts;
+  return evaluate(model, loader, parts);
+}
 
 }  // namespace attune::examples

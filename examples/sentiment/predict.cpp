@@ -10,6 +10,7 @@
 #include "datasets/utf8.h"
 #include "examples/sentiment/classify.h"
 #include "examples/sentiment/commands.h"
+#include "examples/support/notice.h"
 #include "examples/support/shading.h"
 #include "framework/atomic_file.h"
 #include "framework/fail.h"
@@ -56,7 +57,7 @@ int predict(const PredictOptions& options) {
   if (options.text) {
     answer(*options.text, "--text");
   } else {
-    if (isatty(STDIN_FILENO) != 0) fmt::print(stderr, "a text a line; Ctrl-D ends\n");
+    if (isatty(STDIN_FILENO) != 0) notice("a text a line; Ctrl-D ends");
     std::string line;
     for (int64_t number = 1; std::getline(std::cin, line); ++number) {
       const bool blank = utf8::find_invalid(line) == std::string::npos && utf8::is_blank(line);

@@ -31,7 +31,7 @@ Snapshot load_snapshot(const std::string& path) {
       if (own_name == name) own = tensor;
     }
   }
-  load_weights(path, [&] { snapshot.model->load_state_dict(state); });
+  load_weights(path, *snapshot.model, [&] { snapshot.model->load_state_dict(state); });
   snapshot.model->eval();
   return snapshot;
 }

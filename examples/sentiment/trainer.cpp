@@ -10,6 +10,7 @@
 #include "autograd/ops/ops.h"
 #include "autograd/optim/schedule.h"
 #include "examples/sentiment/corpus.h"
+#include "examples/support/finite.h"
 #include "examples/support/placement.h"
 #include "examples/support/saved_progress.h"
 #include "examples/support/table.h"
@@ -113,15 +114,19 @@ Trainer::Step Trainer::train_step() {
     loss.backward();
     results.insert(results.end(), {loss.value(), logits.value()});
   });
+  // Looked at before the weights learn from it, where that is possible without waiting.
+  copies_.clear();
+  for (const Tensor& tensor : found) copies_.emplace_back(tensor);
+  figures_.add(copies_, [this, labels = batch->labels, step = step_ + 1](const std::vector<Tensor>& seen) {
+    see(seen[0], seen[1], labels);
+    require_finite_loss(loss_, step);
+  });
   // Gradients of M members side by side are sqrt(M) times as long as those of one.
-  optimizer_->step({.clip_norm = config_.training.clip_norm * std::sqrt(static_cast<double>(members))});
+  const double clip_norm = config_.training.clip_norm * std::sqrt(static_cast<double>(members));
+  with_step(step_ + 1, [&] { optimizer_->step({.clip_norm = clip_norm}); });
   if (average_) average_->update();
 
   ++step_;
-  copies_.clear();
-  for (const Tensor& tensor : found) copies_.emplace_back(tensor);
-  figures_.add(copies_,
-               [this, labels = batch->labels](const std::vector<Tensor>& seen) { see(seen[0], seen[1], labels); });
   return {.loss = loss_, .accuracy = accuracy_, .tokens = batch->token_count};
 }
 
@@ -140,17 +145,24 @@ void Trainer::see(const Tensor& loss, const Tensor& logits, const Tensor& labels
   correct_ += correct;
 }
 
-Trainer::Evaluation Trainer::evaluate() {
+/// What is known of the last step only by now.
+void Trainer::check_last_step() {
   figures_.settle();
-  optimizer_->check_last_step();
+  with_step(step_, [&] { optimizer_->check_last_step(); });
+}
+
+Trainer::Evaluation Trainer::evaluate() {
+  check_last_step();
   Evaluation result;
   {
     std::optional<UseAverage> use;
     if (average_) use.emplace(*average_);
-    result.scores = examples::evaluate(*model_, dev_);
+    result.scores = examples::evaluate(*model_, dev_, partial_);
   }
+  evaluated_step_ = step_;
   const double accuracy = result.scores.confusion.accuracy();
-  result.best = accuracy > best_accuracy_ || (accuracy == best_accuracy_ && result.scores.loss < best_loss_);
+  result.best = std::isfinite(result.scores.loss) &&
+                (accuracy > best_accuracy_ || (accuracy == best_accuracy_ && result.scores.loss < best_loss_));
   if (result.best) {
     best_accuracy_ = accuracy;
     best_loss_ = result.scores.loss;
@@ -163,7 +175,7 @@ Trainer::Evaluation Trainer::evaluate() {
   examples_ = correct_ = 0;
   history_.push_back(Json{
       {"step", step_},
-      {"epoch", static_cast<double>(step_) / static_cast<double>(steps_per_epoch())},
+      {"epoch", epochs()},
       {"learning_rate", optimizer_->learning_rate()},
       {"train_loss", result.train_loss},
       {"train_accuracy", result.train_accuracy},
@@ -190,8 +202,7 @@ TrainerBase::EvaluationReport Trainer::report_evaluation() {
 }
 
 Checkpoint Trainer::checkpoint() {
-  figures_.settle();
-  optimizer_->check_last_step();
+  check_last_step();
   Checkpoint checkpoint;
   checkpoint.put_tensors("model", model_->state_dict());
   checkpoint.put_tensors("optimizer", optimizer_->state());
@@ -219,6 +230,7 @@ std::string Trainer::progress() const {
   return Json{{"step", step_},
               {"data", to_json(train_.position())},
               {"since_evaluation", {{"loss_sum", loss_sum_}, {"examples", examples_}, {"correct", correct_}}},
+              {"evaluated_step", evaluated_step_},
               {"best", {{"accuracy", best_accuracy_}, {"loss", best_loss_}, {"step", best_step_}}}}
       .dump();
 }
@@ -229,12 +241,15 @@ void Trainer::restore_progress(const std::string& text) {
     train_.seek(data_position(json.at("data")));
     step_ = json.at("step");
     const Json& since = json.at("since_evaluation");
-    loss_sum_ = since.at("loss_sum");
+    loss_sum_ = number_or_nan(since.at("loss_sum"));
     examples_ = since.at("examples");
     correct_ = since.at("correct");
     const Json& best = json.at("best");
     best_accuracy_ = best.at("accuracy");
-    best_loss_ = best.at("loss");
+    best_loss_ = number_or_nan(best.at("loss"));
+    if (std::isnan(best_loss_)) best_accuracy_ = -1;  // no best at all
+    // Runs of before this was kept were saved after evaluations, never in between.
+    evaluated_step_ = json.value("evaluated_step", step_);
     best_step_ = best.at("step");
   } catch (const Json::exception&) {
     fail<FormatError>("state/progress is not that of a run of attune-sentiment");
@@ -259,11 +274,14 @@ std::string Trainer::description() const {
 }
 
 std::string Trainer::summary() const {
+  if (!has_best()) return "no evaluation yet that could be the best";
   return fmt::format("best development accuracy {:.2f}% at step {}", 100 * best_accuracy_, best_step_);
 }
 
 Json Trainer::result() const {
-  return {{"accuracy", best_accuracy_}, {"best_step", best_step_}, {"parameters", model_->parameter_count()}};
+  return {{"accuracy", has_best() ? Json(best_accuracy_) : Json()},
+          {"best_step", has_best() ? Json(best_step_) : Json()},
+          {"parameters", model_->parameter_count()}};
 }
 
 }  // namespace attune::examples

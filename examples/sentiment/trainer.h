@@ -31,7 +31,7 @@ class Trainer final : public TrainerBase {
     Scores scores;
     double train_loss = 0;  ///< mean over the steps since the evaluation before
     double train_accuracy = 0;
-    bool best = false;  ///< more accurate than all before; with equal accuracy a smaller loss
+    bool best = false;  ///< more accurate than all before; with equal accuracy a smaller loss; never of a loss of NaN
   };
 
   /// Restarts default_stream() from the configuration's seed. config.run.steps may be 0 until it is planned.
@@ -41,6 +41,8 @@ class Trainer final : public TrainerBase {
   /// config.run.steps, or all epochs.
   int64_t total_steps() const override;
   int64_t steps_per_epoch() const override { return train_.batches_per_epoch(); }
+  double epochs() const override { return epochs_of(step_); }
+  double total_epochs() const override { return epochs_of(total_steps()); }
   bool evaluation_due() const override;
   double evaluations_per_step() const override;
   double save_every() const override { return config_.training.save_every; }
@@ -50,6 +52,7 @@ class Trainer final : public TrainerBase {
   StepReport report_step() override;
   EvaluationReport report_evaluation() override;
   void rehearse_evaluation() override { evaluate(); }
+  void set_weights(const NamedTensors& weights) override { model_->load_state_dict(weights); }
 
   Checkpoint checkpoint() override;
   Checkpoint weights() override;
@@ -57,11 +60,14 @@ class Trainer final : public TrainerBase {
 
   std::string config_json() const override { return to_json(config_); }
   std::string description() const override;
+  bool has_best() const override { return best_accuracy_ >= 0; }
   std::string summary() const override;
   nlohmann::ordered_json result() const override;
 
  private:
+  double epochs_of(int64_t step) const { return static_cast<double>(step) / static_cast<double>(steps_per_epoch()); }
   double learning_rate() const;
+  void check_last_step();
   Tensor with_unknown_words(const Batch& batch) const;
   void see(const Tensor& loss, const Tensor& logits, const Tensor& labels);
   std::string progress() const;
@@ -86,7 +92,7 @@ class Trainer final : public TrainerBase {
   int64_t examples_ = 0;
   int64_t correct_ = 0;
 
-  double best_accuracy_ = -1;
+  double best_accuracy_ = -1;  // of none
   double best_loss_ = 0;
   int64_t best_step_ = 0;
 };

@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "examples/support/notice.h"
+
 namespace attune::examples {
 
 void add_graphs_option(CLI::App& app, std::string& name) {
@@ -19,9 +21,8 @@ GraphMode graph_mode(const std::string& name, Device device) {
 }
 
 std::unique_ptr<StepGraphs> make_step_graphs(GraphMode mode, const ParameterList& parameters) {
-  return std::make_unique<StepGraphs>(mode, parameters, [](const std::string& reason) {
-    fmt::print(stderr, "without CUDA graphs: {}\n", one_line(reason));
-  });
+  return std::make_unique<StepGraphs>(
+      mode, parameters, [](const std::string& reason) { notice("without CUDA graphs: {}", one_line(reason)); });
 }
 
 }  // namespace attune::examples

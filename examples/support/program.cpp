@@ -1,9 +1,10 @@
 #include "examples/support/program.h"
 
 #include <CLI/CLI.hpp>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -14,6 +15,7 @@
 #include <new>
 #include <system_error>
 
+#include "examples/support/notice.h"
 #include "examples/support/placement.h"
 #include "framework/device.h"
 #include "framework/error.h"
@@ -21,25 +23,36 @@
 namespace attune::examples {
 namespace {
 
-std::atomic<bool> interrupt_seen = false;
-
 int report(const std::string& message, int status) {
-  fmt::print(stderr, "error: {}\n", one_line(message));
+  notice("error: {}", one_line(message));
   return status;
+}
+
+/// Occupies the numbers of standard streams that are closed (2>&-): the next file that is opened would get them, and
+/// what is printed would end up in a checkpoint. Opened for the other direction, so that using them fails as before.
+void reserve_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
+    const int opened = open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // the lowest number there is
+    if (opened > STDERR_FILENO) close(opened);
+  }
 }
 
 /// What was printed must have arrived: a full disk shows only here.
 int flush(int status) {
+  const bool failed_before = std::ferror(stdout) != 0 || !std::cout;  // why, only those know who were writing
+  errno = 0;
   std::cout.flush();
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) {
-    return report(fmt::format("standard output: {}", std::generic_category().message(errno)), 1);
-  }
-  return status;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout && !failed_before) return status;
+  const bool known = errno != 0 && !failed_before;
+  return report(
+      fmt::format("standard output: {}", known ? std::generic_category().message(errno) : "cannot be written"), 1);
 }
 
 int run(CLI::App& app, int argc, char** argv, const SharedOptions* options, const std::function<int()>& body) {
   // Beyond a limit on file sizes write() then fails like on a full disk, instead of the process being killed.
   std::signal(SIGXFSZ, SIG_IGN);
+  reserve_standard_streams();
   const auto usage = [&](const std::string& message) {
     return fmt::format("{} (see {} --help)", message, app.get_name());
   };
@@ -59,7 +72,7 @@ int run(CLI::App& app, int argc, char** argv, const SharedOptions* options, cons
     if (options != nullptr) {
       if (options->threads) set_num_threads(*options->threads);
       require_device(parse_device(options->device));
-      if (const std::string warning = blas_warning(); !warning.empty()) fmt::print(stderr, "warning: {}\n", warning);
+      if (const std::string warning = blas_warning(); !warning.empty()) notice("warning: {}", warning);
     }
     return flush(body());
   } catch (const UsageError& error) {
@@ -147,17 +160,6 @@ int run_program(CLI::App& app, int argc, char** argv, const SharedOptions& optio
 int run_program(CLI::App& app, int argc, char** argv, const std::function<int()>& body) {
   return run(app, argc, argv, nullptr, body);
 }
-
-void catch_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupt_seen.store(true, std::memory_order_relaxed); };
-  action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
-
-bool interrupted() { return interrupt_seen.load(std::memory_order_relaxed); }
 
 std::string one_line(const std::string& text) {
   std::string out;

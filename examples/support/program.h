@@ -40,14 +40,11 @@ CLI::Validator positive_number();
 /// The body of main(): parses the command line into `app`, applies the shared options, prints attune::blas_warning() on
 /// standard error, runs `body` and flushes standard output. Returns the exit status: what `body` returned; 0 after
 /// --help and --version; 2 for wrong usage; 1 for every other exception and when standard output cannot be written.
-/// Failures are one line on standard error, "error: ...", control characters in it escaped.
+/// Failures are one line on standard error, "error: ...", control characters in it escaped; the exit status is the same
+/// where that cannot be written.
 int run_program(CLI::App& app, int argc, char** argv, const SharedOptions& options, const std::function<int()>& body);
 /// The same for programs that compute nothing: no warning about kernels.
 int run_program(CLI::App& app, int argc, char** argv, const std::function<int()>& body);
-
-/// From now on the first SIGINT (Ctrl-C) or SIGTERM only sets interrupted(); the second ends the process as usual.
-void catch_interrupts();
-bool interrupted();
 
 /// The text on one line: control characters and line ends are written as \n, \t, \x1b.
 std::string one_line(const std::string& text);

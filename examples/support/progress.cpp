@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "examples/support/notice.h"
 #include "examples/support/table.h"
 
 namespace attune::examples {
@@ -91,33 +92,30 @@ void Progress::draw(Clock::time_point now) {
   const std::string text = line(now);
   if (terminal_) {
     const int columns = display_width(text);
-    fmt::print(out_, "\r{}{:{}}", text, "", std::max(drawn_columns_ - columns, 0));
+    write_or_drop(fmt::format("\r{}{:{}}", text, "", std::max(drawn_columns_ - columns, 0)), out_);
     drawn_columns_ = columns;
     next_draw_ = now + 100ms;
   } else {
-    fmt::print(out_, "{}\n", text);
+    write_or_drop(text + '\n', out_);
     next_draw_ = now + (now - started_ < 60s ? 5s : 20s);
   }
-  std::fflush(out_);
   current_ = true;
 }
 
 void Progress::erase() {
-  if (drawn_columns_ > 0) fmt::print(out_, "\r{:{}}\r", "", drawn_columns_);
+  if (drawn_columns_ > 0) write_or_drop(fmt::format("\r{:{}}\r", "", drawn_columns_), out_);
   drawn_columns_ = 0;
 }
 
 void Progress::print(std::string_view line) {
   erase();
-  fmt::print(out_, "{}\n", line);
-  std::fflush(out_);
+  write_or_drop(std::string(line) + '\n', out_);
 }
 
 void Progress::finish() {
   if (!current_) draw(Clock::now());
-  if (drawn_columns_ > 0) fmt::print(out_, "\n");
+  if (drawn_columns_ > 0) write_or_drop("\n", out_);
   drawn_columns_ = 0;
-  std::fflush(out_);
 }
 
 }  // namespace attune::examples

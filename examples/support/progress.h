@@ -23,7 +23,8 @@ struct Figure {
 ///
 ///     epoch 2/5 [=========>          ]  47% | loss 0.4321 | accuracy 82.1% | 412k tokens/s | 0:17 left
 ///
-/// elsewhere the same without the bar, as plain lines: every 5 seconds in the first minute, every 20 afterwards.
+/// elsewhere the same without the bar, as plain lines: every 5 seconds in the first minute, every 20 afterwards. What
+/// cannot be written is dropped.
 class Progress {
  public:
   /// `total` steps; rates are of `unit` per second. `out` is standard error unless a test says otherwise.

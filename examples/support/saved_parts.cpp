@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "examples/support/finite.h"
 #include "framework/fail.h"
 
 namespace attune::examples {
@@ -33,7 +34,7 @@ std::unique_ptr<TextCodec> codec_of(const Checkpoint& checkpoint, std::string_vi
   return TextCodec::load(bytes, file);
 }
 
-void load_weights(const std::string& file, const std::function<void()>& load) {
+void load_weights(const std::string& file, const Module& model, const std::function<void()>& load) {
   try {
     load();
   } catch (const ShapeError& error) {
@@ -43,6 +44,7 @@ void load_weights(const std::string& file, const std::function<void()>& load) {
     if (text.size() > kShown) text = text.substr(0, kShown) + " ...";
     fail<FormatError>("{}: its weights are not those of its configuration: {}", file, text);
   }
+  require_finite_weights(model.state_dict(), file);
 }
 
 }  // namespace attune::examples

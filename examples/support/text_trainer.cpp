@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "autograd/optim/schedule.h"
+#include "examples/support/finite.h"
 #include "examples/support/saved_progress.h"
 #include "examples/support/table.h"
 #include "framework/fail.h"
@@ -38,14 +39,16 @@ Json to_json(const TextScores& scores) {
 /// None where there is no such member.
 std::optional<TextScores> scores_of(const Json& json, const char* member) {
   if (!json.contains(member)) return {};
-  TextScores scores{.loss = json.at(member).at("loss")};
+  TextScores scores{.loss = number_or_nan(json.at(member).at("loss"))};
   for (const auto& [name, value] : json.at(member).items()) {
-    if (name != "loss" && name != "perplexity") scores.figures.emplace_back(name, value.get<double>());
+    if (name != "loss" && name != "perplexity") scores.figures.emplace_back(name, number_or_nan(value));
   }
   return scores;
 }
 
 }  // namespace
+
+void TextTrainer::set_weights(const NamedTensors& weights) { model_.load_state_dict(weights); }
 
 double TextScores::perplexity() const { return std::exp(loss); }
 
@@ -74,20 +77,45 @@ TextTrainer::TextTrainer(Module& model, const Options& options)
 
 int64_t TextTrainer::steps_per_epoch() const { return (batches_per_epoch() - 1) / config_.accumulation + 1; }
 
-int64_t TextTrainer::total_steps() const {
-  if (planned_steps_ > 0) return planned_steps_;
-  return (config_.epochs * batches_per_epoch() - 1) / config_.accumulation + 1;
+int64_t TextTrainer::batches_gone() const {
+  const DataPosition now = position();
+  return now.epoch * batches_per_epoch() + now.batch;
 }
 
-int64_t TextTrainer::evaluate_every() const {
-  return config_.evaluate_every > 0 ? config_.evaluate_every : steps_per_epoch();
+double TextTrainer::epochs() const {
+  return static_cast<double>(batches_gone()) / static_cast<double>(batches_per_epoch());
+}
+
+double TextTrainer::total_epochs() const {
+  const auto batches = static_cast<double>(batches_per_epoch());
+  const auto steps_left = static_cast<double>(total_steps() - step_);
+  return std::min(epochs() + steps_left * static_cast<double>(config_.accumulation) / batches,
+                  std::max(epochs(), static_cast<double>(config_.epochs)));
+}
+
+/// Steps go on from one epoch into the next; the last one has what batches are left.
+int64_t TextTrainer::total_steps() const {
+  if (planned_steps_ > 0) return planned_steps_;
+  const int64_t left = std::max<int64_t>(batches_of_all_epochs() - batches_gone(), 0);
+  return step_ + (left + config_.accumulation - 1) / config_.accumulation;
 }
 
 bool TextTrainer::done() const {
   return step_ == total_steps() || (config_.patience > 0 && waited_ >= config_.patience);
 }
 
-bool TextTrainer::evaluation_due() const { return step_ % evaluate_every() == 0 || step_ == total_steps(); }
+bool TextTrainer::evaluation_due() const {
+  if (step_ == total_steps()) return true;
+  if (config_.evaluate_every > 0) return step_ % config_.evaluate_every == 0;
+  // A step that ends an epoch has taken at most `accumulation` batches since its end.
+  return step_ > 0 && batches_gone() >= batches_per_epoch() &&
+         (batches_gone() % batches_per_epoch()) < config_.accumulation;
+}
+
+double TextTrainer::evaluations_per_step() const {
+  if (config_.evaluate_every > 0) return 1 / static_cast<double>(config_.evaluate_every);
+  return std::min(1.0, static_cast<double>(config_.accumulation) / static_cast<double>(batches_per_epoch()));
+}
 
 double TextTrainer::learning_rate() const {
   if (config_.schedule == "cosine") {
@@ -101,27 +129,38 @@ double TextTrainer::learning_rate() const {
 TextTrainer::Step TextTrainer::train_step() {
   Step result;
   losses_.clear();
-  for (int64_t i = 0; i < config_.accumulation; ++i) {
+  const double rate = learning_rate();
+  // Of all epochs no batch is left over, and none is taken of another.
+  const int64_t left = batches_of_all_epochs() - batches_gone();
+  const int64_t batches = std::clamp<int64_t>(left, 1, config_.accumulation);
+  for (int64_t i = 0; i < batches; ++i) {
     const Learned learned = learn_batch();
     losses_.emplace_back(learned.loss);  // before the next batch overwrites it
     result.tokens += learned.tokens;
     result.units += learned.units;
   }
-  const auto tokens = static_cast<double>(result.tokens);
-  optimizer_.set_learning_rate(learning_rate());
-  optimizer_.step({.gradient_scale = 1 / tokens, .clip_norm = config_.clip_norm});
-  if (moving_) moving_->update();
-
-  ++step_;
-  figures_.add(losses_, [this, count = result.tokens](const std::vector<Tensor>& found) {
+  // Looked at before the weights learn from it, where that is possible without waiting.
+  figures_.add(losses_, [this, count = result.tokens, step = step_ + 1](const std::vector<Tensor>& found) {
     double sum = 0;
     for (const Tensor& loss : found) sum += loss.item();
     loss_ = sum / static_cast<double>(count);
+    require_finite_loss(loss_, step);
     loss_sum_ += sum;
     tokens_ += count;
   });
+  const auto tokens = static_cast<double>(result.tokens);
+  optimizer_.set_learning_rate(rate);
+  with_step(step_ + 1, [&] { optimizer_.step({.gradient_scale = 1 / tokens, .clip_norm = config_.clip_norm}); });
+  if (moving_) moving_->update();
+
+  ++step_;
   result.loss = loss_;
   return result;
+}
+
+/// NaN can be compared with nothing.
+bool TextTrainer::usable(const TextScores& scores) const {
+  return std::isfinite(scores.loss) && !std::isnan(scores.figure(decisive_).value_or(0));
 }
 
 /// Where texts are equally good, or there are none, the loss decides.
@@ -130,31 +169,40 @@ bool TextTrainer::better(const TextScores& a, const TextScores& b) const {
   return one == other ? a.loss < b.loss : one > other;
 }
 
+/// Takes the weights in once, however often the evaluation is begun. Whether the average has changed.
+bool TextTrainer::take_checkpoint(double score, double loss) {
+  if (!taken_) taken_ = kept_->add(score, loss);
+  return *taken_;
+}
+
 /// Takes the weights into the average of checkpoints, where there is one.
 TextScores TextTrainer::scores_of_weights() {
   std::optional<UseAverage> moving;
   if (moving_) moving.emplace(*moving_);
+  partial_.set_prefix("own/");
   if (!kept_) return validate();
 
   if (config_.average_best > 0) {
     const TextScores own = validate();
-    const bool taken = kept_->add(own.figure(decisive_).value_or(-own.loss));
+    const bool taken = take_checkpoint(own.figure(decisive_).value_or(-own.loss), own.loss);
     if (!taken && scores_) return *scores_;  // the average is what it was
     if (kept_->size() == 1) return own;
   } else {
-    kept_->add();
+    take_checkpoint(0, 0);
   }
+  partial_.set_prefix("average/");
   const UseAverage average(*kept_);
   return validate();
 }
 
 TextTrainer::Evaluation TextTrainer::evaluate() {
-  figures_.settle();
-  optimizer_.check_last_step();
+  check_last_step();
   Evaluation result;
   result.scores = scores_of_weights();
+  taken_.reset();
+  evaluated_step_ = step_;
   scores_ = result.scores;
-  result.best = !best_ || better(result.scores, *best_);
+  result.best = usable(result.scores) && (!best_ || better(result.scores, *best_));
   ++waited_;
   if (result.best) {
     best_ = result.scores;
@@ -166,7 +214,7 @@ TextTrainer::Evaluation TextTrainer::evaluate() {
   tokens_ = 0;
 
   Json line = {{"step", step_},
-               {"epoch", static_cast<double>(step_) / static_cast<double>(steps_per_epoch())},
+               {"epoch", epochs()},
                {"learning_rate", optimizer_.learning_rate()},
                {"train_loss", result.train_loss}};
   line.update(to_json(result.scores));
@@ -193,9 +241,14 @@ TrainerBase::EvaluationReport TextTrainer::report_evaluation() {
   return report;
 }
 
-Checkpoint TextTrainer::checkpoint() {
+/// What is known of the last step only by now. Step numbers are 1 and up.
+void TextTrainer::check_last_step() {
   figures_.settle();
-  optimizer_.check_last_step();
+  with_step(step_, [&] { optimizer_.check_last_step(); });
+}
+
+Checkpoint TextTrainer::checkpoint() {
+  check_last_step();
   Checkpoint checkpoint;
   checkpoint.put_tensors("model", model_.state_dict());
   checkpoint.put_tensors("optimizer", optimizer_.state());
@@ -229,8 +282,10 @@ std::string TextTrainer::progress() const {
   Json json = {{"step", step_},
                {"data", examples::to_json(position())},
                {"since_evaluation", {{"loss_sum", loss_sum_}, {"tokens", tokens_}}},
+               {"evaluated_step", evaluated_step_},
                {"best_step", best_step_},
                {"waited", waited_}};
+  if (taken_) json["taken"] = *taken_;
   if (scores_) json["scores"] = to_json(*scores_);
   if (best_) json["best"] = to_json(*best_);
   return json.dump();
@@ -242,12 +297,16 @@ void TextTrainer::restore_progress(const std::string& text) {
     seek(data_position(json.at("data")));
     step_ = json.at("step");
     const Json& since = json.at("since_evaluation");
-    loss_sum_ = since.at("loss_sum");
+    loss_sum_ = number_or_nan(since.at("loss_sum"));
     tokens_ = since.at("tokens");
+    // Runs of before this was kept were saved after evaluations, never in between.
+    evaluated_step_ = json.value("evaluated_step", step_);
+    taken_ = json.contains("taken") ? std::optional(json.at("taken").get<bool>()) : std::nullopt;
     best_step_ = json.at("best_step");
     waited_ = json.at("waited");
     scores_ = scores_of(json, "scores");
     best_ = scores_of(json, "best");
+    if (best_ && !usable(*best_)) best_.reset();
   } catch (const Json::exception&) {
     fail<FormatError>("state/progress is not that of a run of {}", program_);
   }
@@ -284,13 +343,13 @@ std::string TextTrainer::described(const TextScores& scores) const {
 }
 
 std::string TextTrainer::summary() const {
-  if (!best_) return "no evaluation yet";
+  if (!best_) return "no evaluation yet that could be the best";
   return fmt::format("best validation {} at step {}", described(*best_), best_step_);
 }
 
 Json TextTrainer::result() const {
   Json json = best_ ? to_json(*best_) : Json::object();
-  json["best_step"] = best_step_;
+  json["best_step"] = best_ ? Json(best_step_) : Json();
   json["parameters"] = model_.parameter_count();
   return json;
 }

@@ -11,6 +11,7 @@
 #include "autograd/optim/adam.h"
 #include "autograd/optim/average.h"
 #include "examples/support/graphs.h"
+#include "examples/support/loaders.h"
 #include "examples/support/step_figures.h"
 #include "examples/support/text_training.h"
 #include "examples/support/training_run.h"
@@ -49,16 +50,20 @@ class TextTrainer : public TrainerBase {
   struct Evaluation {
     TextScores scores;
     double train_loss = 0;  ///< mean over the steps since the evaluation before
-    bool best = false;      ///< better than all before: by the figure that decides, then by a lower loss
+    /// Better than all before: by the figure that decides, then by a lower loss. Never where one of them is NaN.
+    bool best = false;
   };
 
   /// The planned steps, or all epochs.
   int64_t total_steps() const override;
   int64_t steps_per_epoch() const override;
+  double epochs() const override;
+  double total_epochs() const override;
   /// Also once there was no progress for training.patience evaluations.
   bool done() const override;
+  /// After every training.evaluate_every steps, or else after the steps that end an epoch; after the last step.
   bool evaluation_due() const override;
-  double evaluations_per_step() const override { return 1 / static_cast<double>(evaluate_every()); }
+  double evaluations_per_step() const override;
   double save_every() const override { return config_.save_every; }
 
   Step train_step();
@@ -70,7 +75,11 @@ class TextTrainer : public TrainerBase {
   Checkpoint checkpoint() override;
   Checkpoint weights() override;
   void restore(const Checkpoint& checkpoint) override;
+  void set_weights(const NamedTensors& weights) override;
+  /// Patience begins anew.
+  void extend() override { waited_ = 0; }
 
+  bool has_best() const override { return best_.has_value(); }
   std::string summary() const override;
   nlohmann::ordered_json result() const override;
 
@@ -100,7 +109,7 @@ class TextTrainer : public TrainerBase {
   virtual int64_t batches_per_epoch() const = 0;
   virtual DataPosition position() const = 0;
   virtual void seek(const DataPosition& position) = 0;
-  /// How the weights do that the model has now.
+  /// How the weights do that the model has now. Goes through partial_evaluation(), and may throw Interrupted.
   virtual TextScores validate() = 0;
 
   /// Adds what it takes to use the weights: codecs.
@@ -113,9 +122,13 @@ class TextTrainer : public TrainerBase {
   std::string description_begun() const;
 
  private:
-  int64_t evaluate_every() const;
+  int64_t batches_gone() const;
+  int64_t batches_of_all_epochs() const { return config_.epochs * batches_per_epoch(); }
   double learning_rate() const;
   TextScores scores_of_weights();
+  void check_last_step();
+  bool take_checkpoint(double score, double loss);
+  bool usable(const TextScores& scores) const;
   bool better(const TextScores& a, const TextScores& b) const;
   /// "loss 1.8423 perplexity 6.31 BLEU 38.22"
   std::string described(const TextScores& scores) const;
@@ -144,19 +157,12 @@ class TextTrainer : public TrainerBase {
   std::optional<TextScores> scores_;  // of the last evaluation
   std::optional<TextScores> best_;
   int64_t best_step_ = 0;
-  int64_t waited_ = 0;  // evaluations since then
+  int64_t waited_ = 0;         // evaluations since then
+  std::optional<bool> taken_;  // into the average of checkpoints, in the evaluation that is under way
 };
 
 /// Gives `parameters` the average that a run keeps in its checkpoint, where it does: last.h5 has the weights of the
 /// last step and what averages are made of, and evaluations look at the average. Throws ShapeError for another model's.
 void use_saved_average(const ParameterList& parameters, const TextTrainingConfig& config, const Checkpoint& checkpoint);
-
-/// The next batch of a loader whose epochs end by a null pointer.
-template <class Loader>
-const auto& next_batch(Loader& loader) {
-  const auto* batch = loader.next();
-  if (batch == nullptr) batch = loader.next();  // the next epoch
-  return *batch;
-}
 
 }  // namespace attune::examples

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <string_view>
 
 #include "examples/support/placement.h"
@@ -18,9 +20,10 @@ std::optional<double> parse_duration(const std::string& text) {
   const auto [at, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || !std::isfinite(value) || value <= 0) return {};
   const std::string_view unit(at, static_cast<size_t>(end - at));
+  const double longest = std::numeric_limits<double>::max();
   if (unit.empty() || unit == "s") return value;
-  if (unit == "m") return 60 * value;
-  if (unit == "h") return 3600 * value;
+  if (unit == "m") return std::min(60 * value, longest);
+  if (unit == "h") return std::min(3600 * value, longest);
   return {};
 }
 
@@ -37,7 +40,9 @@ void add_train_options(CLI::App& app, CommonTrainOptions& options, const TrainHe
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->take_all();
-  app.add_option("--epochs", options.epochs, "How often to go through the data")
+  app.add_option("--epochs", options.epochs,
+                 "How often to go through the data; with --resume more often than planned at first, along the schedule "
+                 "of a run of so many epochs")
       ->type_name("N")
       ->check(whole_number(1, 1 << 30));
   app.add_option_function<std::string>(
@@ -50,7 +55,14 @@ void add_train_options(CLI::App& app, CommonTrainOptions& options, const TrainHe
                                         : fmt::format("expected a time above 0 such as 90s, 10m or 1h, got '{}'", text);
           },
           ""));
-  app.add_flag("--resume", options.resume, "Go on with the run in --out; begin it where there is none yet");
+  CLI::Option* resume =
+      app.add_flag("--resume", options.resume, "Go on with the run in --out; begin it where there is none yet");
+  app.add_flag("--overwrite", options.overwrite, "Begin anew over the run in --out, whose files are removed")
+      ->excludes(resume);
+  app.add_option("--init", options.init,
+                 "Begin with the weights and the vocabulary of this checkpoint of the same model, best.h5 or last.h5; "
+                 "settings of text and model are its own unless --preset or --config is given")
+      ->type_name("FILE");
   app.add_option("--seed", options.seed, "Seed of everything random (default: 1)")
       ->type_name("N")
       ->check(whole_number(0));

@@ -148,6 +148,7 @@ Settings settings_of(Config& config) {
                                       {"run", "threads", WholeSetting{&run.threads, 0, 1024}},
                                       {"run", "precision", TextSetting{&run.precision, precision_names()}},
                                       {"run", "steps", WholeSetting{&run.steps, 0}},
+                                      {"run", "init", TextSetting{&run.init}},
                                   });
   return Settings("attune-translation", std::move(settings));
 }

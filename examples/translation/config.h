@@ -73,6 +73,7 @@ struct RunConfig {
   int64_t threads = 0;                ///< sums are split by threads, so results depend on their number
   std::string precision = "float32";  ///< one of precision_names(), of activations and products
   int64_t steps = 0;                  ///< planned when the run began
+  std::string init{};                 ///< checkpoint whose weights it began with; empty: drawn ones
 
   bool operator==(const RunConfig&) const = default;
 };

@@ -46,7 +46,7 @@ Snapshot load_snapshot(const std::string& path) {
   const TextSides sides = sides_of(checkpoint, config, path);
   Snapshot snapshot{.config = config, .source = sides.source, .target = sides.target, .model = {}};
   build_saved_model(checkpoint, path, [&] { snapshot.model = make_model(config, sides); });
-  load_weights(path, [&] {
+  load_weights(path, *snapshot.model, [&] {
     snapshot.model->load_state_dict(checkpoint.tensors("model"));
     use_saved_average(snapshot.model->named_parameters(), snapshot.config.training, checkpoint);
   });

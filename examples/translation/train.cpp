@@ -1,6 +1,7 @@
 #include <memory>
 #include <optional>
 
+#include "examples/support/initial.h"
 #include "examples/support/training_run.h"
 #include "examples/translation/commands.h"
 #include "examples/translation/corpus.h"
@@ -26,27 +27,42 @@ void set_languages(const TrainOptions& options, RunConfig& run) {
   }
 }
 
-Config requested(const TrainOptions& options, const std::optional<Config>& saved) {
+Config requested(const TrainOptions& options, const std::optional<Config>& saved, Initial<Snapshot>& initial) {
   return requested_config(
-      options, saved, [&] { return preset(options.preset.value_or(options.data ? "transformer-tiny" : "grammar")); },
+      options, saved,
+      [&] {
+        Config config = preset(options.preset.value_or(options.data ? "transformer-tiny" : "grammar"));
+        if (options.init && !options.preset && !options.config) {
+          const Config& trained = initial(*options.init).config;
+          config.text = trained.text;
+          config.model = trained.model;
+        }
+        return config;
+      },
       [&](Config& config) { set_languages(options, config.run); });
 }
 
 }  // namespace
 
 int train(const TrainOptions& options) {
-  if (!options.resume) requested(options, {});  // what is wrong in it comes before any folder is made
+  Initial initial(load_snapshot);
+  if (!options.resume) requested(options, {}, initial);  // what is wrong in it comes before any folder is made
   TrainingRun run(options, "attune-translation");
   const std::optional<Checkpoint>& saved = run.saved();
-  Config config = run.configured<Config>([&](const auto& begun) { return requested(options, begun); });
+  Config config = run.configured<Config>([&](const auto& begun) { return requested(options, begun, initial); });
+  const Snapshot* first = saved ? nullptr : initial.of(config.run.init);
 
   const Corpus corpus = load_corpus(config.run);
-  const TextSides sides = saved ? sides_of(*saved, config, run.saved_path()) : learn_sides(config, corpus.train);
+  const TextSides sides = saved   ? sides_of(*saved, config, run.saved_path())
+                          : first ? TextSides{.source = first->source, .target = first->target}
+                                  : learn_sides(config, corpus.train);
   const TrainingData data = encode(config, sides, corpus);
   return run.go(
       [&](int64_t steps) {
         if (steps > 0) config.run.steps = steps;
-        return std::make_unique<Trainer>(config, sides, data, options.device, options.graphs);
+        auto trainer = std::make_unique<Trainer>(config, sides, data, options.device, options.graphs);
+        if (first != nullptr) begin_with(*trainer, first->model->state_dict(), config.run.init);
+        return trainer;
       },
       data.description);
 }

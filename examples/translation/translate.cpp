@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "examples/support/notice.h"
 #include "examples/support/progress.h"
 #include "examples/translation/alignments.h"
 #include "examples/translation/commands.h"
@@ -57,7 +58,7 @@ class Answers {
     require<ValueError>(!examples_.empty(), "--html {}: no sentences to show, expected at least one", *options_.html);
     write_file_atomically(*options_.html, attention_page(examples_, {.title = "attune-translation: alignments"}));
     if (examples_.size() == kMostExamples) {
-      fmt::print(stderr, "{} shows the first {} sentences\n", *options_.html, kMostExamples);
+      notice("{} shows the first {} sentences", *options_.html, kMostExamples);
     }
   }
 
@@ -92,7 +93,7 @@ int translate(const TranslateOptions& options) {
   manual_seed(options.seed);
   const Translator translator(parts_of(snapshot), settings);
   LineReader reader(STDIN_FILENO, "standard input");
-  if (isatty(STDIN_FILENO) != 0) fmt::print(stderr, "a sentence a line; Ctrl-D ends\n");
+  if (isatty(STDIN_FILENO) != 0) notice("a sentence a line; Ctrl-D ends");
   std::optional<Progress> progress;
   if (reader.total_bytes() > 0 && isatty(STDERR_FILENO) != 0) progress.emplace(reader.total_bytes(), "sentences");
 

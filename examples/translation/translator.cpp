@@ -7,6 +7,7 @@
 #include "autograd/tape.h"
 #include "datasets/batch_source.h"
 #include "datasets/utf8.h"
+#include "examples/support/interrupts.h"
 #include "framework/fail.h"
 
 namespace attune::examples::translation {
@@ -48,36 +49,48 @@ std::vector<int64_t> Translator::encode(std::string_view text, const std::string
   return tokens;
 }
 
-std::vector<std::vector<Translation>> Translator::operator()(std::span<const std::vector<int64_t>> sentences) const {
-  std::vector<std::vector<Translation>> translations(sentences.size(), {Translation{}});
+std::vector<std::vector<int64_t>> Translator::batches(std::span<const std::vector<int64_t>> sentences) const {
   std::vector<int64_t> numbers, lengths;
   for (size_t i = 0; i < sentences.size(); ++i) {
     if (sentences[i].empty()) continue;
     numbers.push_back(static_cast<int64_t>(i));
     lengths.push_back(static_cast<int64_t>(sentences[i].size()));
   }
-  if (numbers.empty()) return translations;
-
-  const NoGrad no_grad;
-  const Evaluating evaluating(parts_.model);
+  if (numbers.empty()) return {};
   const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
   const int64_t rows = settings_.temperature > 0 ? settings_.best : settings_.beam;  // of each sentence
   const BatchPlan plan(
       lengths, {.max_examples = 0, .max_tokens = std::max(longest, settings_.batch_tokens / rows), .shuffle = false});
+  std::vector<std::vector<int64_t>> batches;
   for (int64_t b = 0; b < plan.batches(); ++b) {
-    std::vector<int64_t> batch;
+    std::vector<int64_t>& batch = batches.emplace_back();
     for (const int64_t example : plan.batch(b)) batch.push_back(numbers[static_cast<size_t>(example)]);
-    std::vector<std::vector<Hypothesis>> found = search(sentences, batch);
-    for (size_t i = 0; i < batch.size(); ++i) {
-      std::vector<Translation>& best = translations[static_cast<size_t>(batch[i])];
-      best.clear();
-      for (Hypothesis& hypothesis : found[i]) {
-        best.push_back({.text = parts_.target.preparation.restore(parts_.target.codec->decode(hypothesis.tokens)),
-                        .score = hypothesis.score,
-                        .log_probability = hypothesis.log_probability,
-                        .tokens = std::move(hypothesis.tokens)});
-      }
+  }
+  return batches;
+}
+
+std::vector<std::vector<Translation>> Translator::translate(std::span<const std::vector<int64_t>> sentences,
+                                                            std::span<const int64_t> batch) const {
+  const NoGrad no_grad;
+  const Evaluating evaluating(parts_.model);
+  std::vector<std::vector<Translation>> translations;
+  for (std::vector<Hypothesis>& found : search(sentences, batch)) {
+    std::vector<Translation>& best = translations.emplace_back();
+    for (Hypothesis& hypothesis : found) {
+      best.push_back({.text = parts_.target.preparation.restore(parts_.target.codec->decode(hypothesis.tokens)),
+                      .score = hypothesis.score,
+                      .log_probability = hypothesis.log_probability,
+                      .tokens = std::move(hypothesis.tokens)});
     }
+  }
+  return translations;
+}
+
+std::vector<std::vector<Translation>> Translator::operator()(std::span<const std::vector<int64_t>> sentences) const {
+  std::vector<std::vector<Translation>> translations(sentences.size(), {Translation{}});
+  for (const std::vector<int64_t>& batch : batches(sentences)) {
+    std::vector<std::vector<Translation>> found = translate(sentences, batch);
+    for (size_t i = 0; i < batch.size(); ++i) translations[static_cast<size_t>(batch[i])] = std::move(found[i]);
   }
   return translations;
 }
@@ -97,9 +110,9 @@ std::vector<std::vector<Hypothesis>> Translator::search(std::span<const std::vec
       tokens.data(), nullptr);
   const EncoderOutput source =
       parts_.model.encoder()(Tensor::from(tokens, {size, longest}), Tensor::from(lengths, {size}));
-  const std::unique_ptr<Generation> generation = parts_.model.decoder().start(
-      source,
-      {.capacity = *std::max_element(limits.begin(), limits.end()), .attention = settings_.coverage_penalty > 0});
+  const std::unique_ptr<Generation> generation =
+      interruptible(parts_.model.decoder().start(source, {.capacity = *std::max_element(limits.begin(), limits.end()),
+                                                          .attention = settings_.coverage_penalty > 0}));
 
   const DecodingOptions options{.bos = TextCodec::kBegin,
                                 .eos = TextCodec::kEnd,

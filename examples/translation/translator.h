@@ -55,6 +55,14 @@ class Translator {
   /// together. A sentence without tokens has an empty translation.
   std::vector<std::vector<Translation>> operator()(std::span<const std::vector<int64_t>> sentences) const;
 
+  // The same in parts.
+
+  /// Numbers of the sentences that have tokens, in batches that are translated together.
+  std::vector<std::vector<int64_t>> batches(std::span<const std::vector<int64_t>> sentences) const;
+  /// The translations of the sentences of one batch.
+  std::vector<std::vector<Translation>> translate(std::span<const std::vector<int64_t>> sentences,
+                                                  std::span<const int64_t> batch) const;
+
   const TranslationParts& parts() const { return parts_; }
 
  private:

@@ -21,13 +21,14 @@ class Validator {
 
   /// Without gradients and dropout; the model is left in the mode it was in. Translations are greedy. Figure "bleu", 0
   /// to 100, unless training.select is loss.
-  TextScores operator()(TranslationModel& model);
+  /// parts: what has been found of it already. Throws Interrupted where work may be interrupted.
+  TextScores operator()(TranslationModel& model, PartialEvaluation& parts);
   /// The same with translations about as long as those of a trained model, whatever this one would write.
   TextScores rehearse(TranslationModel& model);
 
  private:
-  TextScores scores(TranslationModel& model, int64_t max_length);
-  double bleu(TranslationModel& model, int64_t max_length) const;
+  TextScores scores(TranslationModel& model, int64_t max_length, PartialEvaluation& parts);
+  double bleu(TranslationModel& model, int64_t max_length, PartialEvaluation& parts) const;
 
   TextConfig text_;
   bool tokenised_;
@@ -38,7 +39,11 @@ class Validator {
   std::vector<std::string> references_;
 };
 
-/// The mean loss over an epoch of `loader`, as TextScores has it.
-double mean_loss(TranslationModel& model, PairLoader& loader);
+/// The mean loss over an epoch of `loader`, as TextScores has it. parts: what has been found of it already.
+double mean_loss(TranslationModel& model, PairLoader& loader, PartialEvaluation& parts);
+inline double mean_loss(TranslationModel& model, PairLoader& loader) {
+  PartialEvaluation parts;
+  return mean_loss(model, loader, parts);
+}
 
 }  // namespace attune::examples::translation

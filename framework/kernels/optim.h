@@ -29,6 +29,10 @@ struct GradientTransform {
   /// float64 [1] on the operands' device, instead of `scale` where it is defined. Where it is NaN there is no step:
   /// only gradients are filled with zeros as asked for.
   Tensor scale_there{};
+  /// int64 [2] on the operands' device, each -1 or what an earlier step left; undefined: not wanted. A step lowers them
+  /// to the index of the first element whose gradient, as the optimizer sees it, is NaN or infinite, and of the first
+  /// one whose new value or moment is. -1 counts as larger than any index.
+  Tensor not_finite{};
 };
 
 struct SgdRule {

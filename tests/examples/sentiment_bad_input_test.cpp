@@ -304,7 +304,8 @@ TEST_CASE("a disk that fills up leaves the old checkpoint", "[program][sentiment
     finished = run(kProgram, {"train", "--resume", "--out", out});
     const Finished begun = run(kProgram, small_training(data, second));
     CHECK(begun.status == 1);
-    CHECK_THAT(testing::last_line(begun.err), ContainsSubstring("error: " + second + "/best.h5: cannot be written: "));
+    CHECK_THAT(testing::last_line(begun.err), ContainsSubstring("error: " + second + "/last.h5: cannot be written: "));
+    CHECK_FALSE(std::filesystem::exists(second + "/best.h5"));
   }
   {
     const FileSizeLimit full(2000);

@@ -1,13 +1,17 @@
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <string>
 
 #include "datasets/reviews.h"
 #include "examples/sentiment/corpus.h"
 #include "examples/sentiment/trainer.h"
+#include "examples/support/finite.h"
 #include "framework/device.h"
 #include "framework/storage.h"
+#include "tests/support/errors.h"
 
 namespace attune::examples {
 namespace {
@@ -87,6 +91,30 @@ TEST_CASE("the first steps on the embedded reviews have known losses", "[sentime
   for (const double loss : expected) CHECK(session.trainer.train_step().loss == Approx(loss).epsilon(1e-4));
   while (!session.trainer.done()) session.trainer.train_step();
   CHECK(session.trainer.evaluate().scores.loss == Approx(0.739388).epsilon(1e-3));
+}
+
+TEST_CASE("a classifier without an evaluation, or of NaN only, has no best", "[sentiment]") {
+  Session session(small_config(), 64);
+  Trainer& trainer = session.trainer;
+  CHECK_FALSE(trainer.has_best());
+  CHECK(trainer.summary() == "no evaluation yet that could be the best");
+  CHECK(trainer.result()["accuracy"].is_null());
+  CHECK(trainer.result()["best_step"].is_null());
+  const StateDict good = copies_of(trainer.weights().tensors("model"));
+  NamedTensors bad = copies_of(good);
+  bad.front().second.fill_(std::nan(""));
+  trainer.set_weights(bad);
+  const Trainer::Evaluation broken = trainer.evaluate();
+  CHECK(std::isnan(broken.scores.loss));
+  CHECK_FALSE(broken.best);
+  CHECK_FALSE(trainer.has_best());
+  trainer.set_weights(good);
+  CHECK(trainer.evaluate().best);
+  CHECK(trainer.has_best());
+  // The step is not made: the loss is looked at first.
+  trainer.set_weights(bad);
+  CHECK(testing::error_text<NotFinite>([&] { trainer.train_step(); }).starts_with("step 1: the loss is "));
+  CHECK(trainer.step() == 0);
 }
 
 TEST_CASE("padding and company in a batch change nothing", "[sentiment]") {

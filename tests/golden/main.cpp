@@ -88,7 +88,7 @@ int run(const std::vector<std::string>& files, const std::vector<DType>& dtypes,
     } catch (const std::exception& error) {
       ++unreadable;
       std::fflush(stdout);
-      fmt::print(stderr, "error: {}\n", error.what());
+      std::fprintf(stderr, "error: %s\n", error.what());  // a full disk throws nothing
     }
   }
   fmt::print("{} OK, {} failed, {} skipped, {} unreadable files\n", count.ok, count.failed, count.skipped, unreadable);
@@ -117,7 +117,7 @@ int main(int argc, char** argv) {
     where = attune::parse_device(device);
     attune::require_device(where);
   } catch (const attune::Error& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
+    std::fprintf(stderr, "error: %s\n", error.what());  // a full disk throws nothing
     return 1;
   }
   if (names.empty()) names = {"float64", "float32"};

@@ -60,5 +60,11 @@ TEST_CASE("CrossEntropyLoss refuses a head that is more than a product", "[layer
   CHECK(error_text<ValueError>([&] { CrossEntropyLoss()(x, relu_head, kTargets); }).find("expected a plain Linear") !=
         std::string::npos);
   CHECK_THROWS_AS(CrossEntropyLoss({.label_smoothing = 1.5}), ValueError);
+  CHECK(error_text<ValueError>([] { CrossEntropyLoss({.label_smoothing = 1}); }) ==
+        "CrossEntropyLoss: label smoothing is 1, expected 0 <= e < 1");
+  for (const double wrong : {-0.1, static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
+    CHECK_THROWS_AS(CrossEntropyLoss({.label_smoothing = wrong}), ValueError);
+    CHECK_THROWS_AS(CrossEntropyLoss({.r_drop = wrong}), ValueError);
+  }
   CHECK_THROWS_AS(CrossEntropyLoss()(x, Tensor::from<int64_t>({0, 1, 7}, {3})), ValueError);
 }

@@ -1,9 +1,25 @@
 #include "framework/kernels/optim.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <initializer_list>
 
 #include "framework/kernels/cpu/parallel.h"
+
+// Of all targets together.
+#ifndef ATTUNE_FRAMEWORK_KERNELS_CPU_OPTIM_CPP_
+#define ATTUNE_FRAMEWORK_KERNELS_CPU_OPTIM_CPP_
+namespace attune::cpu {
+namespace {
+
+// What a part of a step met that is NaN or infinite.
+constexpr unsigned kBadGradient = 1;
+constexpr unsigned kBadResult = 2;
+
+}  // namespace
+}  // namespace attune::cpu
+#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "framework/kernels/cpu/optim.cpp"
@@ -40,9 +56,26 @@ struct Transformed {
   hn::Vec<Tag<T>> limit;
 };
 
+// Whether all vectors that were seen are finite. NaN and infinity times zero are NaN, which a sum never gets rid of.
+template <class T>
+struct AllFinite {
+  AllFinite() : sum(hn::Zero(d)) {}  // not a default of the member: that would be compiled for no target
+
+  HWY_INLINE void see(hn::Vec<Tag<T>> x) { sum = hn::MulAdd(x, hn::Zero(d), sum); }
+  HWY_INLINE bool failed() const { return !hn::AllFalse(d, hn::IsNaN(sum)); }
+
+  Tag<T> d;
+  hn::Vec<Tag<T>> sum;
+};
+
+template <class T>
+unsigned flags(const AllFinite<T>& gradients, const AllFinite<T>& results) {
+  return (gradients.failed() ? kBadGradient : 0) | (results.failed() ? kBadResult : 0);
+}
+
 template <class T, bool kLimit>
-void sgd(T* HWY_RESTRICT value, T* HWY_RESTRICT gradient, T* HWY_RESTRICT momentum, int64_t n, const FlatRange& range,
-         const GradientTransform& transform, const SgdRule& rule) {
+unsigned sgd(T* HWY_RESTRICT value, T* HWY_RESTRICT gradient, T* HWY_RESTRICT momentum, int64_t n,
+             const FlatRange& range, const GradientTransform& transform, const SgdRule& rule) {
   const Tag<T> d;
   const Transformed<T, kLimit> transformed(transform);
   const auto set = [&](double x) { return hn::Set(d, static_cast<T>(x)); };
@@ -53,22 +86,29 @@ void sgd(T* HWY_RESTRICT value, T* HWY_RESTRICT gradient, T* HWY_RESTRICT moment
   const auto take = set(range.step == 1 ? 1 : 1 - rule.dampening);
   const auto ahead = set(rule.momentum);
   const auto zero = hn::Zero(d);
+  AllFinite<T> gradients, results;
   for (int64_t i = 0; i < n; i += static_cast<int64_t>(hn::Lanes(d))) {
     const auto w = hn::Load(d, value + i);
-    auto g = hn::MulAdd(decay, w, transformed(gradient + i));
+    const auto given = transformed(gradient + i);
+    gradients.see(given);
+    auto g = hn::MulAdd(decay, w, given);
     if (momentum != nullptr) {
       const auto b = hn::MulAdd(keep, hn::Load(d, momentum + i), hn::Mul(take, g));
       hn::Store(b, d, momentum + i);
+      results.see(b);
       g = rule.nesterov ? hn::MulAdd(ahead, b, g) : b;
     }
-    hn::Store(hn::NegMulAdd(rate, g, w), d, value + i);
+    const auto next = hn::NegMulAdd(rate, g, w);
+    hn::Store(next, d, value + i);
+    results.see(next);
     if (range.zero_gradient) hn::Store(zero, d, gradient + i);
   }
+  return flags(gradients, results);
 }
 
 template <class T, bool kLimit>
-void adam(T* HWY_RESTRICT value, T* HWY_RESTRICT gradient, T* HWY_RESTRICT m, T* HWY_RESTRICT v, int64_t n,
-          const FlatRange& range, const GradientTransform& transform, const AdamRule& rule) {
+unsigned adam(T* HWY_RESTRICT value, T* HWY_RESTRICT gradient, T* HWY_RESTRICT m, T* HWY_RESTRICT v, int64_t n,
+              const FlatRange& range, const GradientTransform& transform, const AdamRule& rule) {
   const Tag<T> d;
   const Transformed<T, kLimit> transformed(transform);
   const auto set = [&](double x) { return hn::Set(d, static_cast<T>(x)); };
@@ -82,18 +122,25 @@ void adam(T* HWY_RESTRICT value, T* HWY_RESTRICT gradient, T* HWY_RESTRICT m, T*
   const auto keep2 = set(rule.beta2);
   const auto take2 = set(1 - rule.beta2);
   const auto zero = hn::Zero(d);
+  AllFinite<T> gradients, results;
   for (int64_t i = 0; i < n; i += static_cast<int64_t>(hn::Lanes(d))) {
     const auto w = hn::Load(d, value + i);
-    const auto g = hn::MulAdd(decay, w, transformed(gradient + i));
+    const auto given = transformed(gradient + i);
+    gradients.see(given);
+    const auto g = hn::MulAdd(decay, w, given);
     const auto m0 = hn::Load(d, m + i);
     const auto m1 = hn::MulAdd(take1, hn::Sub(g, m0), m0);
     const auto v1 = hn::MulAdd(take2, hn::Mul(g, g), hn::Mul(keep2, hn::Load(d, v + i)));
     hn::Store(m1, d, m + i);
     hn::Store(v1, d, v + i);
+    results.see(v1);
     const auto step = hn::Div(hn::Mul(rate, m1), hn::MulAdd(hn::Sqrt(v1), correction, epsilon));
-    hn::Store(hn::Sub(hn::Mul(w, shrink), step), d, value + i);
+    const auto next = hn::Sub(hn::Mul(w, shrink), step);
+    hn::Store(next, d, value + i);
+    results.see(next);
     if (range.zero_gradient) hn::Store(zero, d, gradient + i);
   }
+  return flags(gradients, results);
 }
 
 template <class T>
@@ -139,19 +186,20 @@ T* at(Tensor& x, int64_t begin) {
   return x.defined() ? x.data<T>() + begin : nullptr;
 }
 
-void sgd_part(Tensor& value, Tensor& gradient, Tensor& momentum, int64_t begin, int64_t n, const FlatRange& range,
-              const GradientTransform& transform, const SgdRule& rule) {
-  visit_floating(value.dtype(), "sgd_step", [&]<class T>(T) {
+unsigned sgd_part(Tensor& value, Tensor& gradient, Tensor& momentum, int64_t begin, int64_t n, const FlatRange& range,
+                  const GradientTransform& transform, const SgdRule& rule) {
+  return visit_floating(value.dtype(), "sgd_step", [&]<class T>(T) {
     const auto run = std::isinf(transform.limit) ? sgd<T, false> : sgd<T, true>;
-    run(at<T>(value, begin), at<T>(gradient, begin), at<T>(momentum, begin), n, range, transform, rule);
+    return run(at<T>(value, begin), at<T>(gradient, begin), at<T>(momentum, begin), n, range, transform, rule);
   });
 }
 
-void adam_part(Tensor& value, Tensor& gradient, Tensor& m, Tensor& v, int64_t begin, int64_t n, const FlatRange& range,
-               const GradientTransform& transform, const AdamRule& rule) {
-  visit_floating(value.dtype(), "adam_step", [&]<class T>(T) {
+unsigned adam_part(Tensor& value, Tensor& gradient, Tensor& m, Tensor& v, int64_t begin, int64_t n,
+                   const FlatRange& range, const GradientTransform& transform, const AdamRule& rule) {
+  return visit_floating(value.dtype(), "adam_step", [&]<class T>(T) {
     const auto run = std::isinf(transform.limit) ? adam<T, false> : adam<T, true>;
-    run(at<T>(value, begin), at<T>(gradient, begin), at<T>(m, begin), at<T>(v, begin), n, range, transform, rule);
+    return run(at<T>(value, begin), at<T>(gradient, begin), at<T>(m, begin), at<T>(v, begin), n, range, transform,
+               rule);
   });
 }
 
@@ -218,7 +266,9 @@ void with_scale(const GradientTransform& transform, Tensor& gradient, std::span<
                 const Step& step) {
   if (!transform.scale_there.defined()) return step(transform);
   const double scale = *transform.scale_there.data<double>();
-  if (!std::isnan(scale)) return step({.scale = scale, .limit = transform.limit});
+  if (!std::isnan(scale)) {
+    return step({.scale = scale, .limit = transform.limit, .scale_there = {}, .not_finite = transform.not_finite});
+  }
   visit_floating(gradient.dtype(), "optimizer", [&]<class T>(T) {
     T* begin = gradient.data<T>();
     for (const FlatRange& range : ranges) {
@@ -227,26 +277,79 @@ void with_scale(const GradientTransform& transform, Tensor& gradient, std::span<
   });
 }
 
-/// Index of the first element of `ranges` that is NaN or infinite, -1 where there is none.
-int64_t first_not_finite(const Tensor& x, std::span<const FlatRange> ranges) {
-  return visit_floating(x.dtype(), "sum_squares", [&]<class T>(T) -> int64_t {
-    const T* begin = x.data<T>();
-    for (const FlatRange& range : ranges) {
-      for (int64_t i = range.begin; i < range.end; ++i) {
-        if (!std::isfinite(begin[i])) return i;
-      }
+/// Index of the first of the elements begin ... end - 1 that is NaN or infinite, -1 where there is none.
+int64_t first_not_finite(const Tensor& x, int64_t begin, int64_t end) {
+  return visit_floating(x.dtype(), "optimizer", [&]<class T>(T) -> int64_t {
+    const T* elements = x.data<T>();
+    for (int64_t i = begin; i < end; ++i) {
+      if (!std::isfinite(elements[i])) return i;
     }
     return -1;
   });
 }
+
+int64_t first_not_finite(const Tensor& x, std::span<const FlatRange> ranges) {
+  for (const FlatRange& range : ranges) {
+    if (const int64_t i = first_not_finite(x, range.begin, range.end); i >= 0) return i;
+  }
+  return -1;
+}
+
+/// The elements that GradientTransform::not_finite names, looked for only where a part of the step says that there are
+/// some.
+class NotFinite {
+ public:
+  explicit NotFinite(const GradientTransform& transform) : found_(transform.not_finite) {}
+
+  /// flags: what the step on the elements begin ... begin + n - 1 returned. results: the value and the moments.
+  void note(unsigned flags, int64_t begin, int64_t n, const Tensor& gradient,
+            std::initializer_list<const Tensor*> results) {
+    if (flags == 0) return;
+    const auto first = [&](const Tensor& x) { return first_not_finite(x, begin, begin + n); };
+    int64_t result = -1;
+    for (const Tensor* tensor : results) {
+      if (tensor->defined()) lower(result, first(*tensor));
+    }
+    int64_t source = first(gradient);
+    if (source < 0) source = result;  // zeros by now, or finite but for its scale
+    if ((flags & kBadGradient) != 0) lower(gradient_, source);
+    if ((flags & kBadResult) != 0) lower(result_, result);
+  }
+
+  ~NotFinite() {
+    if (!found_.defined()) return;
+    auto* found = found_.data<int64_t>();
+    lower(found[0], gradient_);
+    lower(found[1], result_);
+  }
+  NotFinite(const NotFinite&) = delete;
+  NotFinite& operator=(const NotFinite&) = delete;
+
+ private:
+  static bool before(int64_t i, int64_t j) { return static_cast<uint64_t>(i) < static_cast<uint64_t>(j); }
+  static void lower(int64_t& to, int64_t i) {
+    if (before(i, to)) to = i;
+  }
+  static void lower(std::atomic<int64_t>& to, int64_t i) {
+    int64_t old = to.load();
+    while (before(i, old) && !to.compare_exchange_weak(old, i)) {
+    }
+  }
+
+  Tensor found_;
+  std::atomic<int64_t> gradient_ = -1;
+  std::atomic<int64_t> result_ = -1;
+};
 
 }  // namespace
 
 void sgd_step(Tensor& value, Tensor& gradient, Tensor& momentum, std::span<const FlatRange> ranges,
               const GradientTransform& transform, const SgdRule& rule) {
   with_scale(transform, gradient, ranges, [&](const GradientTransform& known) {
+    NotFinite not_finite(known);
     parallel_ranges(ranges, [&](const FlatRange& range, int64_t begin, int64_t n) {
-      HWY_DYNAMIC_DISPATCH(sgd_part)(value, gradient, momentum, begin, n, range, known, rule);
+      const unsigned flags = HWY_DYNAMIC_DISPATCH(sgd_part)(value, gradient, momentum, begin, n, range, known, rule);
+      not_finite.note(flags, begin, n, gradient, {&value, &momentum});
     });
   });
 }
@@ -254,8 +357,10 @@ void sgd_step(Tensor& value, Tensor& gradient, Tensor& momentum, std::span<const
 void adam_step(Tensor& value, Tensor& gradient, Tensor& m, Tensor& v, std::span<const FlatRange> ranges,
                const GradientTransform& transform, const AdamRule& rule) {
   with_scale(transform, gradient, ranges, [&](const GradientTransform& known) {
+    NotFinite not_finite(known);
     parallel_ranges(ranges, [&](const FlatRange& range, int64_t begin, int64_t n) {
-      HWY_DYNAMIC_DISPATCH(adam_part)(value, gradient, m, v, begin, n, range, known, rule);
+      const unsigned flags = HWY_DYNAMIC_DISPATCH(adam_part)(value, gradient, m, v, begin, n, range, known, rule);
+      not_finite.note(flags, begin, n, gradient, {&value, &m, &v});
     });
   });
 }

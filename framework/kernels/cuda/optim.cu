@@ -48,17 +48,27 @@ class Table {
 template <class C>
 struct Transform {
   C scale, limit;
-  const double* scale_there;  ///< instead of `scale` unless nullptr
+  const double* scale_there;       ///< instead of `scale` unless nullptr
+  unsigned long long* not_finite;  ///< see GradientTransform; as unsigned numbers -1 is the largest
 
   explicit Transform(const GradientTransform& given)
       : scale(static_cast<C>(given.scale)),
         limit(static_cast<C>(given.limit)),
-        scale_there(data<double>(given.scale_there)) {}
+        scale_there(data<double>(given.scale_there)),
+        not_finite(given.not_finite.defined()
+                       ? reinterpret_cast<unsigned long long*>(Tensor(given.not_finite).data<int64_t>())
+                       : nullptr) {}
 
   __device__ bool skips_step() const { return scale_there != nullptr && isnan(*scale_there); }
   __device__ C operator()(C gradient) const {
     const C g = gradient * (scale_there != nullptr ? static_cast<C>(*scale_there) : scale);
     return g > limit ? limit : g < -limit ? -limit : g;
+  }
+  /// Element `at` had this gradient and has these results. Costs nothing where all are finite.
+  __device__ void check(int64_t at, C gradient, C value, C moment) const {
+    if (not_finite == nullptr) return;
+    if (!isfinite(gradient)) atomicMin(not_finite, static_cast<unsigned long long>(at));
+    if (!isfinite(value) || !isfinite(moment)) atomicMin(not_finite + 1, static_cast<unsigned long long>(at));
   }
 };
 
@@ -71,13 +81,17 @@ __global__ void sgd(T* value, T* gradient, T* momentum, typename Table<SgdRow<Co
   const SgdRow<C>& r = table.find(at);
   if (!transform.skips_step()) {
     const C w = load(value[at]);
-    C g = transform(load(gradient[at])) + r.decay * w;
+    const C given = transform(load(gradient[at]));
+    C g = given + r.decay * w;
+    C b = 0;
     if (momentum != nullptr) {
-      const C b = r.keep * load(momentum[at]) + r.take * g;
+      b = r.keep * load(momentum[at]) + r.take * g;
       momentum[at] = store<T>(b);
       g = nesterov ? g + ahead * b : b;
     }
-    value[at] = store<T>(w - r.rate * g);
+    const C next = w - r.rate * g;
+    value[at] = store<T>(next);
+    transform.check(at, given, next, b);
   }
   if (r.zero_gradient) gradient[at] = store<T>(C(0));
 }
@@ -92,13 +106,16 @@ __global__ void adam(T* value, T* gradient, T* m, T* v, typename Table<AdamRow<C
   const AdamRow<C>& r = table.find(at);
   if (!transform.skips_step()) {
     const C w = load(value[at]);
-    const C g = transform(load(gradient[at])) + r.decay * w;
+    const C given = transform(load(gradient[at]));
+    const C g = given + r.decay * w;
     const C m0 = load(m[at]);
     const C m1 = m0 + take1 * (g - m0);
     const C v1 = take2 * (g * g) + keep2 * load(v[at]);
     m[at] = store<T>(m1);
     v[at] = store<T>(v1);
-    value[at] = store<T>(w * r.shrink - r.rate * m1 / (sqrt(v1) * r.correction + epsilon));
+    const C next = w * r.shrink - r.rate * m1 / (sqrt(v1) * r.correction + epsilon);
+    value[at] = store<T>(next);
+    transform.check(at, given, next, v1);
   }
   if (r.zero_gradient) gradient[at] = store<T>(C(0));
 }

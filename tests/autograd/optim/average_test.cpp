@@ -97,16 +97,17 @@ TEST_CASE("the average of checkpoints is the mean of the last or of the best", "
   CheckpointAverage last(Named{{"a", a}}, {.count = 2});
   CHECK_THROWS_AS(last.swap(), ValueError);
   CheckpointAverage best(Named{{"a", a}}, {.count = 2, .keep = KeepCheckpoints::kBest});
-  // Value, score, means afterwards; an equal score comes too late, NaN is worse than any number.
+  // Value, score, means afterwards; of equals the newer one stays, NaN is worse than any number.
   const struct {
     double value, score;
     double last, best;
-  } rows[] = {{1, 0.5, 1, 1}, {2, NAN, 1.5, 1.5}, {4, 0.25, 3, 2.5}, {8, 0.25, 6, 2.5}, {16, 0.75, 12, 8.5}};
+  } rows[] = {{1, 0.5, 1, 1},    {2, NAN, 1.5, 1.5}, {4, 0.25, 3, 2.5},
+              {8, 0.25, 6, 4.5}, {9, 0.2, 8.5, 4.5}, {16, 0.75, 12.5, 8.5}};
   for (const auto& row : rows) {
     INFO(row.value);
     set(row.value);
     CHECK(last.add(row.score));
-    CHECK(best.add(row.score) == (row.value != 8));
+    CHECK(best.add(row.score) == (row.value != 9));
     CHECK(mean(last) == row.last);
     CHECK(mean(best) == row.best);
     CHECK(a.value().to_vector<double>()[0] == row.value);
@@ -117,12 +118,57 @@ TEST_CASE("the average of checkpoints is the mean of the last or of the best", "
   restored.load_state(best.state());
   CHECK(mean(restored) == 8.5);
   set(3);
-  CHECK_FALSE(restored.add(0.5));
+  CHECK_FALSE(restored.add(0.4));
   CHECK(restored.add(0.6));
   CHECK(mean(restored) == 9.5);
   CHECK_THROWS_AS(restored.load_state({}), ShapeError);
   CHECK(restored.size() == 2);
   CHECK_THROWS_AS(CheckpointAverage(Named{{"a", a}}, {.count = 1}).load_state(best.state()), ShapeError);
+}
+
+TEST_CASE("among checkpoints of equal scores the loss decides, then the newer one", "[optim]") {
+  const Variable a(random({1}, 1), true);
+  const auto add = [&](CheckpointAverage& average, double value, double score, double loss) {
+    a.leaf()->value.copy_(Tensor::full({1}, value, DType::kFloat64));
+    return average.add(score, loss);
+  };
+  const auto mean = [&](CheckpointAverage& average) {
+    const UseAverage use(average);
+    return a.value().item();
+  };
+  const Named named{{"a", a}};
+  const CheckpointAverageOptions best_two{.count = 2, .keep = KeepCheckpoints::kBest};
+  CheckpointAverage best(named, best_two);
+  // A run that begins at BLEU 0.00: the first evaluations do not stay for that.
+  CHECK(add(best, 1, 0, 5));
+  CHECK(add(best, 2, 0, 4));
+  CHECK(add(best, 4, 0, 3));
+  CHECK(mean(best) == 3);
+  CHECK_FALSE(add(best, 8, 0, 6));
+  CHECK(mean(best) == 3);
+  CHECK(add(best, 16, 0, 4));  // as good as the worst of those kept
+  CHECK(mean(best) == 10);
+  CHECK_FALSE(add(best, 32, 0, NAN));
+  CHECK(add(best, 64, 0.1, NAN));  // a better score counts for more than any loss
+  CHECK(mean(best) == 34);
+  CHECK_FALSE(add(best, 100, -1, 0));
+
+  CheckpointAverage five(named, best_two);
+  for (int i = 0; i < 5; ++i) CHECK(add(five, i, 0, 0));
+  CHECK(mean(five) == 3.5);
+
+  // Losses are part of the state; one that was saved without them is given up first.
+  CheckpointAverage restored(named, best_two);
+  restored.load_state(best.state());
+  CHECK_FALSE(add(restored, 128, 0, 3.5));
+  NamedTensors old;
+  for (const auto& entry : best.state()) {
+    if (entry.first != "losses") old.push_back(entry);
+  }
+  restored.load_state(old);
+  CHECK(mean(restored) == 34);
+  CHECK(add(restored, 128, 0, 1e9));
+  CHECK(mean(restored) == 96);
 }
 
 }  // namespace

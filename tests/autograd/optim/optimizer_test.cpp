@@ -280,10 +280,121 @@ TEST_CASE("a gradient that is not finite stops a clipped step before it changes 
   b.leaf()->grad_state = Leaf::GradState::kEmpty;
   give(b, random({3}, 3));
   CHECK(optimizer.step({.clip_norm = 1}) > 0);
-  // Without clipping nobody looks, but NaN stays NaN under a limit.
-  give(a, Tensor::full({3}, std::nan(""), DType::kFloat64));
-  optimizer.step({.clip_value = 1});
-  CHECK(std::isnan(numbers(a.value())[0]));
+
+  // Where a value is NaN all gradients are: the value is named, wherever in the model it is.
+  b.leaf()->value.fill_(std::nan(""));
+  sum(mul(a, b)).backward();
+  CHECK(error_text<ValueError>([&] { optimizer.step({.clip_norm = 1}); }) ==
+        "AdamW: parameter 'decoder.b' [3] holds NaN or infinity, and so gradients do");
+}
+
+/// Every rule on parameters of both types, one of them with gradients that are scattered.
+struct Checked {
+  explicit Checked(const Rule& rule, Device device = Device::cpu())
+      : a(Variable(random({300, 211}, 1, DType::kFloat32).to(device), true)),
+        table(Variable(random({40, 3}, 2).to(device), true)),
+        b(Variable(random({5}, 3).to(device), true)),
+        optimizer(rule.make({{"encoder.a", a}, {"table", table}, {"decoder.b", b}})),
+        row(Tensor::from(std::vector<int64_t>{2}, {1})) {}
+
+  /// The gradient of `a` holds `value` as element 40000.
+  void learn(double value = 1) const {
+    Tensor gradient = random({300 * 211}, 4, DType::kFloat32);
+    gradient.slice(0, 40000, 40001).fill_(value);
+    give(a, gradient.view({300, 211}).to(a.device()));
+    sum(embedding(table, row)).backward();
+    give(b, random({5}, 5).to(b.device()));
+  }
+  std::string failure(const StepOptions& options = {}) const {
+    return error_text<ValueError>([&] {
+      optimizer->step(options);
+      optimizer->check_last_step();
+    });
+  }
+
+  Variable a, table, b;
+  std::unique_ptr<Optimizer> optimizer;
+  Tensor row;
+};
+
+TEST_CASE("without clipping too, the step whose gradient is not finite says so and names the parameter",
+          "[optim][cuda]") {
+  const auto check = [](Device device) {
+    for (const Rule& rule : rules()) {
+      INFO(rule.name);
+      for (const StepOptions& options : {StepOptions{}, StepOptions{.clip_value = 1}}) {
+        const Checked model(rule, device);
+        model.learn();
+        model.optimizer->step(options);
+        model.optimizer->check_last_step();
+        model.learn(std::nan(""));
+        CHECK_THAT(
+            model.failure(options),
+            ContainsSubstring(": the gradient of parameter 'encoder.a' [300, 211] held NaN or infinity in its step 2"));
+        model.optimizer->check_last_step();  // said once
+        // The table's gradient is zeros again, and b has learned from its own.
+        CHECK(numbers(model.table.leaf()->grad) == std::vector<double>(120, 0));
+      }
+      // A limit makes infinity a number, which is no fault.
+      const Checked limited(rule, device);
+      limited.learn(HUGE_VAL);
+      limited.optimizer->step({.clip_value = 1});
+      limited.optimizer->check_last_step();
+      const Checked infinite(rule, device);
+      infinite.learn(-HUGE_VAL);
+      CHECK_THAT(infinite.failure(), ContainsSubstring("the gradient of parameter 'encoder.a'"));
+      // What is finite until it is scaled, and gradients that are zeros by the time they are looked for.
+      const Checked scaled(rule, device);
+      scaled.learn(1e30);
+      CHECK_THAT(scaled.failure({.gradient_scale = 1e30}),
+                 ContainsSubstring("the gradient of parameter 'encoder.a' [300, 211] held NaN or infinity"));
+      const Checked scattered(rule, device);
+      sum(embedding(scattered.table, scattered.row) * std::nan("")).backward();
+      CHECK_THAT(scattered.failure(),
+                 ContainsSubstring("the gradient of parameter 'table' [40, 3] held NaN or infinity in its step 1"));
+    }
+  };
+  SECTION("on the CPU") { check(Device::cpu()); }
+  SECTION("on a CUDA device") { check(cuda_or_skip()); }
+}
+
+TEST_CASE("a step that makes values or moments infinite says so, whatever the clipping", "[optim][cuda]") {
+  const auto check = [](Device device) {
+    for (const Rule& rule : rules()) {
+      INFO(rule.name);
+      for (const StepOptions& options : {StepOptions{}, StepOptions{.clip_norm = 1}}) {
+        const Checked model(rule, device);
+        model.learn();
+        model.optimizer->set_learning_rate(1e60);
+        CHECK_THAT(
+            model.failure(options),
+            ContainsSubstring("parameter 'encoder.a' [300, 211], or a moment of it, has become NaN or infinite in "
+                              "its step 1 although the gradient was finite"));
+      }
+    }
+    // The square of a gradient beyond the largest float: the parameter would never move again.
+    const Checked frozen(rules()[4], device);
+    frozen.learn(1e30);
+    CHECK_THAT(frozen.failure(), ContainsSubstring("'encoder.a' [300, 211], or a moment of it, has become"));
+  };
+  SECTION("on the CPU") { check(Device::cpu()); }
+  SECTION("on a CUDA device") { check(cuda_or_skip()); }
+}
+
+TEST_CASE("which element is not finite does not depend on the number of threads", "[optim]") {
+  const int threads = num_threads();
+  for (const int count : {1, 3}) {
+    set_num_threads(count);
+    Tensor value = Tensor::zeros({1 << 18}), gradient = Tensor::zeros({1 << 18}), none;
+    for (const int64_t bad : {200000, 70001, 130000}) gradient.slice(0, bad, bad + 1).fill_(std::nan(""));
+    const FlatRange ranges[] = {{.begin = 0, .end = 1 << 16, .learning_rate = 1},
+                                {.begin = 80000, .end = 1 << 18, .learning_rate = 1, .zero_gradient = true}};
+    GradientTransform transform;
+    transform.not_finite = Tensor::full({2}, -1, DType::kInt64);
+    kernels::sgd_step(value, gradient, none, ranges, transform, {});
+    CHECK(transform.not_finite.to_vector<int64_t>() == std::vector<int64_t>{130000, 130000});
+  }
+  set_num_threads(threads);
 }
 
 TEST_CASE("on a CUDA device a clipped step waits for nothing and does what it does on the CPU", "[optim][cuda]") {

@@ -73,6 +73,19 @@ TEST_CASE("the rate falls when a metric stops improving", "[optim]") {
   CHECK(schedule.at(0) == 0.2);
 }
 
+TEST_CASE("a rate below its minimum is not raised to it", "[optim]") {
+  ReduceOnPlateau schedule({.initial = 1e-4, .factor = 0.1, .patience = 0, .minimum = 1e-3});
+  for (int i = 0; i < 4; ++i) schedule.observe(1);
+  CHECK(schedule.at(0) == 1e-4);
+  // The same of a rate that a state brings along.
+  ReduceOnPlateau lower({.initial = 1e-5, .patience = 0});
+  lower.observe(1);
+  ReduceOnPlateau restored({.initial = 1, .factor = 0.5, .patience = 0, .minimum = 0.1});
+  restored.load_state(lower.state());
+  restored.observe(1);
+  CHECK(restored.at(0) == 1e-5);
+}
+
 TEST_CASE("a higher metric may be the better one", "[optim]") {
   ReduceOnPlateau schedule({.initial = 1, .factor = 0.1, .patience = 0, .higher_is_better = true});
   schedule.observe(0.5);

@@ -4,7 +4,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <unistd.h>
 
-#include <csignal>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <new>
@@ -99,23 +99,20 @@ TEST_CASE("programs take whole and positive numbers only", "[support]") {
   set_num_threads(before);
 }
 
-TEST_CASE("the first interrupt is only noted", "[support]") {
-  struct sigaction old_int {};
-  struct sigaction old_term {};
-  sigaction(SIGINT, nullptr, &old_int);
-  sigaction(SIGTERM, nullptr, &old_term);
-  catch_interrupts();
-  CHECK(!interrupted());
-  std::raise(SIGINT);
-  CHECK(interrupted());
-  struct sigaction now {};
-  sigaction(SIGINT, nullptr, &now);
-  CHECK(now.sa_handler == SIG_DFL);
-  sigaction(SIGINT, &old_int, nullptr);
-  sigaction(SIGTERM, &old_term, nullptr);
-}
-
 TEST_CASE("messages stay on one line", "[support]") { CHECK(one_line("a\nb\tc\x1b[0m é") == "a\\nb\\tc\\x1b[0m é"); }
+
+TEST_CASE("a budget beyond all numbers is unlimited, not short", "[support]") {
+  CHECK(parse_duration("90") == 90);
+  CHECK(parse_duration("1.5h") == 5400);
+  for (const char* text : {"1e300h", "1e308m", "1.7e308s", "1e300"}) {
+    INFO(text);
+    const std::optional<double> seconds = parse_duration(text);
+    REQUIRE(seconds.has_value());
+    CHECK(std::isfinite(*seconds));
+    CHECK(*seconds >= 1e300);
+  }
+  for (const char* text : {"1e400h", "inf", "nan", "-1s", "0", "1d", ""}) CHECK_FALSE(parse_duration(text));
+}
 
 TEST_CASE("--deterministic holds for all that a training computes", "[support]") {
   CLI::App app;

@@ -7,12 +7,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "datasets/bilingual.h"
+#include "examples/support/finite.h"
+#include "examples/support/interrupts.h"
 #include "framework/error.h"
 #include "framework/storage.h"
+#include "tests/support/errors.h"
 #include "tests/support/heap_counter.h"
 #include "tests/support/paths.h"
 
@@ -318,6 +323,173 @@ TEST_CASE("training ends when patience does", "[translation]") {
     if (trainer.evaluation_due()) trainer.evaluate();
   }
   CHECK(trainer.step() == 3);
+}
+
+TEST_CASE("epochs are counted as the data are gone through, whatever the accumulation", "[translation]") {
+  Config config = small_config();
+  config.training.select = "loss";
+  config.training.epochs = 12;
+  const int64_t batches = Session(config, 60).trainer.steps_per_epoch();
+  REQUIRE(batches >= 3);
+  for (const int64_t accumulation : {int64_t{1}, int64_t{2}, batches - 1, batches, batches + 1, 2 * batches, 1000L}) {
+    INFO(accumulation << " batches a step, " << batches << " an epoch");
+    config.training.accumulation = accumulation;
+    Session session(config, 60);
+    Trainer& trainer = session.trainer;
+    CHECK(trainer.total_epochs() == 12);
+    const int64_t total = trainer.total_steps();
+    CHECK(total == (12 * batches + accumulation - 1) / accumulation);
+    int64_t evaluations = 0;
+    double before = 0;
+    while (!trainer.done()) {
+      trainer.train_step();
+      CHECK(trainer.total_steps() == total);
+      CHECK((std::floor(trainer.epochs()) > std::floor(before)) == trainer.evaluation_due());
+      before = trainer.epochs();
+      if (!trainer.evaluation_due()) continue;
+      trainer.evaluate();
+      ++evaluations;
+    }
+    CHECK(trainer.step() == total);
+    CHECK(trainer.epochs() == 12);
+    CHECK(evaluations == std::min<int64_t>(12, total));
+    CHECK_THAT(trainer.history().back(), Catch::Matchers::ContainsSubstring(R"("epoch":12.0,)"));
+    CHECK(trainer.evaluations_per_step() == Approx(std::min(1.0, static_cast<double>(accumulation) / batches)));
+  }
+}
+
+TEST_CASE("where all texts are equally good the loss decides, also about averages and patience", "[translation]") {
+  Config config = small_config();
+  config.training.learning_rate = 1e-4;  // BLEU stays 0, the loss falls
+  config.training.warmup = 0;
+  config.training.evaluate_every = 1;
+  config.training.patience = 2;
+  config.training.epochs = 4;
+  SECTION("average of the best") { config.training.average_best = 2; }
+  SECTION("average of the last") { config.training.average_last = 2; }
+  SECTION("no average") {}
+  Session session(config, 60);
+  Trainer& trainer = session.trainer;
+  REQUIRE(trainer.total_steps() > 6);
+  double loss = HUGE_VAL;
+  std::vector<std::vector<float>> checkpoints;
+  while (!trainer.done()) {
+    trainer.train_step();
+    checkpoints.push_back(values(trainer.model().state_dict()));
+    const Trainer::Evaluation found = trainer.evaluate();
+    INFO("step " << trainer.step());
+    REQUIRE(found.scores.figure("bleu") == 0);
+    CHECK(found.scores.loss < loss);
+    CHECK(found.best);
+    loss = found.scores.loss;
+  }
+  CHECK(trainer.step() == trainer.total_steps());
+  if (config.training.average_best == 0) return;
+  std::vector<float> mean = checkpoints.back();
+  const std::vector<float>& before = checkpoints[checkpoints.size() - 2];
+  for (size_t i = 0; i < mean.size(); ++i) mean[i] += (before[i] - mean[i]) / 2;
+  CHECK(largest_difference(values(trainer.weights().tensors("model")), mean) < 1e-6);
+}
+
+TEST_CASE("an evaluation that is interrupted or killed goes on where it was", "[translation]") {
+  const TemporaryDirectory directory;
+  Config config = small_config();
+  config.training.evaluate_every = 4;
+  config.training.average_decay = 0.9;
+  SECTION("average of the last") { config.training.average_last = 2; }
+  SECTION("average of the best") { config.training.average_best = 2; }
+  const auto bytes = [&](Trainer& trainer) {
+    trainer.checkpoint().save(directory / "state.h5");
+    return read_bytes(directory / "state.h5");
+  };
+  const auto train = [](Trainer& trainer, int64_t steps) {
+    while (trainer.step() < steps) {
+      trainer.train_step();
+      if (trainer.evaluation_due() && trainer.step() < steps) trainer.evaluate();
+    }
+  };
+  Session alone(config, 60);
+  train(alone.trainer, 8);
+  REQUIRE(alone.trainer.evaluation_pending());
+  const Trainer::Evaluation expected = alone.trainer.evaluate();
+  CHECK_FALSE(alone.trainer.evaluation_pending());
+
+  Session session(config, 60);
+  Trainer& trainer = session.trainer;
+  train(trainer, 8);
+  trainer.partial_evaluation().begin(directory / "evaluation.json", "run", 8, 0);
+  struct sigaction before {};
+  sigaction(SIGTERM, nullptr, &before);
+  catch_interrupts();
+  std::raise(SIGTERM);
+  {
+    const InterruptibleWork work;
+    CHECK_THROWS_AS(trainer.evaluate(), Interrupted);
+  }
+  catch_interrupts();  // forgets it
+  sigaction(SIGTERM, &before, nullptr);
+  CHECK(trainer.evaluation_pending());
+  trainer.checkpoint().save(directory / "interrupted.h5");
+  CHECK(trainer.evaluate().scores.loss == expected.scores.loss);  // in the same process
+  CHECK(bytes(trainer) == bytes(alone.trainer));
+
+  // Another process: all but the last part are found in the file, so that only that one is computed.
+  Session resumed(config, 60);
+  resumed.trainer.restore(Checkpoint::load(directory / "interrupted.h5"));
+  REQUIRE(resumed.trainer.evaluation_pending());
+  resumed.trainer.partial_evaluation().begin(directory / "evaluation.json", "run", 8, 0);
+  const Trainer::Evaluation found = resumed.trainer.evaluate();
+  CHECK(found.scores.loss == expected.scores.loss);
+  CHECK(found.scores.figures == expected.scores.figures);
+  CHECK(bytes(resumed.trainer) == bytes(alone.trainer));
+
+  // The file is what counts.
+  std::string parts = read_bytes(directory / "evaluation.json");
+  const std::string key = "\"average/loss/0\":";
+  const size_t at = parts.find(key);
+  REQUIRE(at != std::string::npos);
+  parts.insert(at + key.size(), "1000");
+  directory.write("evaluation.json", parts);
+  Session changed(config, 60);
+  changed.trainer.restore(Checkpoint::load(directory / "interrupted.h5"));
+  changed.trainer.partial_evaluation().begin(directory / "evaluation.json", "run", 8, 0);
+  CHECK(changed.trainer.evaluate().scores.loss > expected.scores.loss);
+}
+
+TEST_CASE("a loss that is not a number stops the step before the weights learn it", "[translation]") {
+  Config config = small_config();
+  config.training.clip_norm = 0;
+  Session session(config, 20);
+  Trainer& trainer = session.trainer;
+  trainer.train_step();
+  NamedTensors weights = copies_of(trainer.model().state_dict());
+  trainer.set_weights(weights);
+  Tensor head = weights.back().second;
+  head.fill_(std::nan(""));
+  trainer.set_weights(weights);
+  const std::string text = testing::error_text<NotFinite>([&] { trainer.train_step(); });
+  CHECK_THAT(text, Catch::Matchers::StartsWith("step 2: the loss is ") && Catch::Matchers::EndsWith("nan"));
+  CHECK(trainer.step() == 1);
+}
+
+TEST_CASE("an evaluation that finds NaN is never the best", "[translation]") {
+  Config config = small_config();
+  config.training.select = "loss";
+  Session session(config, 20);
+  Trainer& trainer = session.trainer;
+  const NamedTensors good = copies_of(trainer.model().state_dict());
+  NamedTensors bad = copies_of(good);
+  bad.back().second.fill_(std::nan(""));
+  trainer.set_weights(bad);
+  const Trainer::Evaluation broken = trainer.evaluate();
+  CHECK(std::isnan(broken.scores.loss));
+  CHECK_FALSE(broken.best);
+  CHECK_FALSE(trainer.has_best());
+  CHECK(trainer.summary() == "no evaluation yet that could be the best");
+  trainer.set_weights(good);
+  CHECK(trainer.evaluate().best);
+  trainer.set_weights(bad);
+  CHECK_FALSE(trainer.evaluate().best);
 }
 
 TEST_CASE("after the first epochs translation training asks the system for no memory", "[translation][steady]") {
