@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/kernels/copy.h"
+#include "framework/kernels/elementwise.h"
+#include "framework/kernels/mask.h"
 #include "framework/kernels/random.h"
 #include "framework/kernels/reduce.h"
 
@@ -306,8 +309,28 @@ Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t 
   return allowed.to(device);
 }
 
+Tensor allowed_by_bias(const Tensor& bias) {
+  // Whatever is the lowest finite number or more, or NaN.
+  const double lowest = bias.dtype() == DType::kBFloat16  ? -0x1.FEp127
+                        : bias.dtype() == DType::kFloat32 ? std::numeric_limits<float>::lowest()
+                                                          : std::numeric_limits<double>::lowest();
+  const Tensor bound = Tensor::full({}, lowest, bias.dtype(), bias.device()).expand(bias.shape());
+  Tensor allowed = Tensor::empty(bias.shape(), DType::kBool, bias.device());
+  kernels::prefers_first(bias, bound, false, allowed);
+  return allowed;
+}
+
+Tensor allowed_keys(const MaskSpec& mask, const Tensor& bias, const Shape& scores, Device device) {
+  const Tensor by_mask = allowed_keys(mask, scores[0], scores[1], scores[2], scores[3], device);
+  if (!bias.defined()) return by_mask;
+  Tensor allowed = Tensor::empty(scores, DType::kBool, device);
+  kernels::logical_and(by_mask, allowed_by_bias(bias).to(device).expand(scores), allowed);
+  return allowed;
+}
+
 AttentionResult attention_composed(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask,
                                    const Variable& bias, const AttentionOptions& options) {
+  if (is_rounded_for(q, bias)) return attention_composed(q, k, v, mask, parameter_for(q, bias), options);
   if (q.dtype() == DType::kBFloat16) {
     // Scores and softmax are float32 whatever the operands are.
     const auto wide = [](const Variable& x) { return x.defined() ? cast(x, accumulation_dtype(x.dtype())) : x; };
@@ -317,7 +340,8 @@ AttentionResult attention_composed(const Variable& q, const Variable& k, const V
   }
   const Sizes sizes = check(q.value(), k.value(), v.value(), mask, bias, options);
   const AttentionSpec spec = specify(sizes, q.dim(3), {}, options, q.device());
-  const Tensor allowed = allowed_keys(mask, sizes.batch, sizes.heads, sizes.queries, sizes.keys, q.device());
+  const Tensor allowed =
+      allowed_keys(mask, bias.value(), {sizes.batch, sizes.heads, sizes.queries, sizes.keys}, q.device());
   const int64_t group = sizes.heads / k.dim(2);
   const auto heads_first = [&](const Variable& x) { return permute(x, {0, 2, 1, 3}); };  // [B, H, S, K]
   const auto repeat = [&](const Variable& x) {

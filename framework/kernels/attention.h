@@ -34,9 +34,9 @@ struct AttentionSpec {
 /// Exact attention without materialising T x S: online softmax over blocks of keys (Milakov and Gimelshein, 2018; Dao
 /// et al., "FlashAttention", 2022). y = dropout(softmax(softcap(scale q k^T) + bias)) v. q [B, T, H, K], k [B, S, Hkv,
 /// K], v [B, S, Hkv, Kv]: any strides with unit steps along the last axis; query head h reads key head h / (H / Hkv).
-/// bias: expanded to [B, H, T, S] (optional). y [B, T, H, Kv] contiguous, lse [B, H, T]: log of the sum of
-/// exponentials, -infinity in a row without keys, whose y is 0. weights [B, H, T, S] contiguous (optional): before
-/// dropout. Masked keys take part in nothing, NaN or not.
+/// bias: expanded to [B, H, T, S] (optional); -infinity forbids its key. y [B, T, H, Kv] contiguous, lse [B, H, T]: log
+/// of the sum of exponentials, -infinity in a row without keys, whose y is 0. weights [B, H, T, S] contiguous
+/// (optional): before dropout. Masked keys take part in nothing, NaN or not.
 ATTUNE_WIDE_KERNEL(attention, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
                    const AttentionSpec& spec, Tensor& y, Tensor& lse, Tensor& weights);
 

@@ -59,8 +59,8 @@ class AttentionMask {
   /// with extents 1 for B and H; kept, not copied. Throws DTypeError, ShapeError, and ValueError for a size below 1.
   static AttentionMask blocks(Tensor layout, int64_t size);
 
-  /// Added to the scores after scaling and softcap; receives a gradient. Floating, [T, S] or [B, H, T, S] with any
-  /// extents 1. Throws DTypeError, ShapeError.
+  /// Added to the scores after scaling and softcap; receives a gradient. -infinity forbids its key, as drop does.
+  /// Floating, [T, S] or [B, H, T, S] with any extents 1. Throws DTypeError, ShapeError.
   static AttentionMask bias(Variable scores);
 
   friend AttentionMask operator&(const AttentionMask& a, const AttentionMask& b);

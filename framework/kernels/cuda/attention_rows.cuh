@@ -83,8 +83,10 @@ __global__ void forward(Attention<T> a, T* y, Compute<T>* lse, T* weights, F for
   if (weights == nullptr) return;
   for (int64_t s = lane; s < a.keys; s += 32) {
     C weight = 0;
-    if (!none && a.allowed(b, h, t, s))
-      weight = exp(a.score(formula, dot(q, a.key(b, h, s), a.size), b, h, t, s) - total);
+    if (!none && a.allowed(b, h, t, s)) {
+      const C score = a.score(formula, dot(q, a.key(b, h, s), a.size), b, h, t, s);
+      if (score != minus_infinity<C>()) weight = exp(score - total);
+    }
     weights[row * a.keys + s] = store<T>(weight);
   }
 }
