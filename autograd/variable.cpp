@@ -80,9 +80,9 @@ void Variable::backward(const Tensor& seed) const { Tape::current().backward(*th
 void SavedTensor::fail_changed() const {
   const char* op = Tape::current().running_op();
   fail<ValueError>(
-      "{}: a tensor ({}) that backward needs was changed in place after it was used: version {} then, {} now; "
-      "change a clone() instead",
-      op != nullptr ? op : "saved tensor", tensor_, version_, tensor_.version());
+      "{}: {} ({}) that backward needs was changed in place after it was used: version {} then, {} now; change a "
+      "clone() instead",
+      op != nullptr ? op : "saved tensor", name_, tensor_, version_, tensor_.version());
 }
 
 }  // namespace attune

@@ -91,6 +91,25 @@ AttentionSpec specify(const Sizes& sizes, int64_t key_size, const MaskSpec& mask
   return spec;
 }
 
+// What the kernels read of a specification, kept for backward. The mask's tensors may be the caller's own.
+class SavedSpec {
+ public:
+  explicit SavedSpec(const AttentionSpec& spec)
+      : spec_(spec),
+        lengths_(spec.mask.lengths, "mask lengths"),
+        blocks_(spec.mask.blocks, "mask blocks"),
+        keep_(spec.mask.keep, "mask keep") {}
+
+  const AttentionSpec& get() const {
+    for (const SavedTensor* tensor : {&lengths_, &blocks_, &keep_}) tensor->get();
+    return spec_;
+  }
+
+ private:
+  AttentionSpec spec_;
+  SavedTensor lengths_, blocks_, keep_;
+};
+
 // The kernels read rows with unit steps.
 Tensor unit_rows(const Tensor& x) { return x.dim(-1) == 1 || x.stride(-1) == 1 ? x : x.clone(); }
 
@@ -132,20 +151,21 @@ AttentionResult run(const char* name, std::initializer_list<const Variable*> inp
   Tensor weights;
   if (options.want_weights || keeps) weights = Tensor::empty(scores, q.dtype(), q.device());
   kernels::attention(q, k, v, wide_bias, spec, y, lse, weights);
-  const SavedTensor kept(y);
+  const SavedTensor kept(y, "output");
   AttentionResult result;
   if (options.want_weights) result.weights = Variable(weights);
   result.output = Tape::current().record(
       name, std::move(y), inputs,
-      [q = SavedTensor(q), k = SavedTensor(k), v = SavedTensor(v), wide_bias = SavedTensor(wide_bias),
-       bias_shape = bias.shape(), spec, kept, lse, weights = keeps ? weights : Tensor(), gradients](Grads& g) {
+      [q = SavedTensor(q, "q"), k = SavedTensor(k, "k"), v = SavedTensor(v, "v"),
+       wide_bias = SavedTensor(wide_bias, "bias"), bias_shape = bias.shape(), spec = SavedSpec(spec), kept, lse,
+       weights = SavedTensor(keeps ? weights : Tensor(), "weights"), gradients](Grads& g) {
         Tensor dbias;
         const int bias_index = gradients.kInputs;
         const bool wants_bias = wide_bias.defined() && g.needs(bias_index);
         if (wants_bias) dbias = Tensor::empty(wide_bias.get().shape(), q.get().dtype(), q.get().device());
         auto d = gradients.make(q.get(), k.get(), v.get());
-        kernels::attention_backward(g.dy(), q.get(), k.get(), v.get(), wide_bias.get(), spec, kept.get(), lse, weights,
-                                    d.q, d.k, d.v, dbias);
+        kernels::attention_backward(g.dy(), q.get(), k.get(), v.get(), wide_bias.get(), spec.get(), kept.get(), lse,
+                                    weights.get(), d.q, d.k, d.v, dbias);
         gradients.deliver(g, d);
         if (wants_bias) {
           g.add(bias_index, unbroadcast(std::move(dbias), bias_shape));
@@ -177,6 +197,7 @@ Variable apply(const ScoreFunction& function, const Variable& scores) {
       function(ScoreRow<T>{y.data<T>() + at, sloped ? slopes.data<T>() + at : nullptr, first.keys, first});
     });
   });
+  // slopes: seen by nobody else.
   return Tape::current().record("score_function", y.to(device), {&scores}, [slopes, device](Grads& g) {
     const Tensor dy = g.dy().to(Device::cpu()).contiguous();
     Tensor dx = Tensor::empty_like(dy);

@@ -27,6 +27,9 @@ struct LoweredMask {
 ///
 /// What is not allowed does not exist: NaN and infinity in such keys, values or scores reach neither output nor any
 /// gradient. A query without any key gives output 0, weights 0 and gradients 0.
+///
+/// Tensors are kept, not copied, except by drop: changing one in place between forward and backward is an error that
+/// names it. Give clone() where a mask changes from step to step.
 class AttentionMask {
  public:
   /// Every query attends to every key.
