@@ -3,7 +3,6 @@
 #include "autograd/saved_tensor.h"
 #include "autograd/tape.h"
 #include "framework/fail.h"
-#include "framework/kernels/copy.h"
 
 namespace attune {
 
@@ -34,7 +33,7 @@ const Tensor& Leaf::as_bfloat16() {
   Tensor& narrow = rounded.value;
   if (narrow.defined() && rounded.from.raw() == value.raw() && rounded.version == value.version()) return narrow;
   if (narrow.defined() && narrow.shape() == value.shape() && narrow.device() == value.device()) {
-    kernels::copy(value, narrow);
+    narrow.copy_(value);  // raises its version: what was kept of it for backward is no longer that
   } else {
     narrow = value.to(DType::kBFloat16);
   }

@@ -197,7 +197,7 @@ void Optimizer::round_again(size_t index) {
   if (!flat.rounded.defined()) {
     flat.rounded = Tensor::empty(flat.value.shape(), DType::kBFloat16, flat.value.device());
   }
-  kernels::copy(flat.value, flat.rounded);
+  flat.rounded.copy_(flat.value);
   for (Entry& entry : entries_) {
     if (!wants(entry)) continue;
     entry.leaf->rounded = {entry.value, entry.value.version(), piece(flat.rounded, entry)};
