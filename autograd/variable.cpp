@@ -3,7 +3,6 @@
 #include "autograd/saved_tensor.h"
 #include "autograd/tape.h"
 #include "framework/fail.h"
-#include "framework/kernels/copy.h"
 
 namespace attune {
 
@@ -38,7 +37,7 @@ Tensor Leaf::as_bfloat16() {
     return narrow;
   }
   if (narrow.defined() && narrow.shape() == wide.shape() && narrow.device() == wide.device()) {
-    kernels::copy(wide, narrow);
+    narrow.copy_(wide);  // raises its version: what was kept of it for backward is no longer that
   } else {
     narrow = wide.to(DType::kBFloat16);
   }
@@ -84,9 +83,9 @@ void Variable::backward(const Tensor& seed) const { Tape::current().backward(*th
 void SavedTensor::fail_changed() const {
   const char* op = Tape::current().running_op();
   fail<ValueError>(
-      "{}: a tensor ({}) that backward needs was changed in place after it was used: version {} then, {} now; "
-      "change a clone() instead",
-      op != nullptr ? op : "saved tensor", tensor_, version_, tensor_.version());
+      "{}: {} ({}) that backward needs was changed in place after it was used: version {} then, {} now; change a "
+      "clone() instead",
+      op != nullptr ? op : "saved tensor", name_, tensor_, version_, tensor_.version());
 }
 
 }  // namespace attune

@@ -29,13 +29,14 @@ std::pair<Variable, Variable> monotonic_alignment(const Variable& p, const Varia
   const SavedTensor saved(y);
   return Tape::current().record_pair(
       kOp, y.view(shape), last.view(carried), {&p, &previous},
-      [in = SavedTensor(in), before = SavedTensor(before), kept, saved, shape, carried](Grads& g) {
+      [in = SavedTensor(in), before = SavedTensor(before), kept = SavedTensor(kept, "keep"), saved, shape,
+       carried](Grads& g) {
         const auto flat_gradient = [&g](int i, const Shape& as) {
           return g.dy(i).defined() ? g.dy(i).view(as) : g.dy(i);
         };
         Tensor dp = Tensor::empty(in.get().shape(), in.get().dtype(), in.get().device());
         Tensor dprevious = Tensor::empty(before.get().shape(), in.get().dtype(), in.get().device());
-        kernels::monotonic_alignment_backward(in.get(), before.get(), kept, saved.get(),
+        kernels::monotonic_alignment_backward(in.get(), before.get(), kept.get(), saved.get(),
                                               flat_gradient(0, in.get().shape()),
                                               flat_gradient(1, before.get().shape()), dp, dprevious);
         g.add(0, dp.view(shape));

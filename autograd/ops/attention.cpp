@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/kernels/copy.h"
+#include "framework/kernels/elementwise.h"
+#include "framework/kernels/mask.h"
 #include "framework/kernels/random.h"
 #include "framework/kernels/reduce.h"
 
@@ -88,6 +91,25 @@ AttentionSpec specify(const Sizes& sizes, int64_t key_size, const MaskSpec& mask
   return spec;
 }
 
+// What the kernels read of a specification, kept for backward. The mask's tensors may be the caller's own.
+class SavedSpec {
+ public:
+  explicit SavedSpec(const AttentionSpec& spec)
+      : spec_(spec),
+        lengths_(spec.mask.lengths, "mask lengths"),
+        blocks_(spec.mask.blocks, "mask blocks"),
+        keep_(spec.mask.keep, "mask keep") {}
+
+  const AttentionSpec& get() const {
+    for (const SavedTensor* tensor : {&lengths_, &blocks_, &keep_}) tensor->get();
+    return spec_;
+  }
+
+ private:
+  AttentionSpec spec_;
+  SavedTensor lengths_, blocks_, keep_;
+};
+
 // The kernels read rows with unit steps.
 Tensor unit_rows(const Tensor& x) { return x.dim(-1) == 1 || x.stride(-1) == 1 ? x : x.clone(); }
 
@@ -129,20 +151,21 @@ AttentionResult run(const char* name, std::initializer_list<const Variable*> inp
   Tensor weights;
   if (options.want_weights || keeps) weights = Tensor::empty(scores, q.dtype(), q.device());
   kernels::attention(q, k, v, wide_bias, spec, y, stats, weights);
-  const SavedTensor kept(y);
+  const SavedTensor kept(y, "output");
   AttentionResult result;
   if (options.want_weights) result.weights = Variable(weights);
   result.output = Tape::current().record(
       name, std::move(y), inputs,
-      [q = SavedTensor(q), k = SavedTensor(k), v = SavedTensor(v), wide_bias = SavedTensor(wide_bias),
-       bias_shape = bias.shape(), spec, kept, stats, weights = keeps ? weights : Tensor(), gradients](Grads& g) {
+      [q = SavedTensor(q, "q"), k = SavedTensor(k, "k"), v = SavedTensor(v, "v"),
+       wide_bias = SavedTensor(wide_bias, "bias"), bias_shape = bias.shape(), spec = SavedSpec(spec), kept, stats,
+       weights = SavedTensor(keeps ? weights : Tensor(), "weights"), gradients](Grads& g) {
         Tensor dbias;
         const int bias_index = gradients.kInputs;
         const bool wants_bias = wide_bias.defined() && g.needs(bias_index);
         if (wants_bias) dbias = Tensor::empty(wide_bias.get().shape(), q.get().dtype(), q.get().device());
         auto d = gradients.make(q.get(), k.get(), v.get());
-        kernels::attention_backward(g.dy(), q.get(), k.get(), v.get(), wide_bias.get(), spec, kept.get(), stats,
-                                    weights, d.q, d.k, d.v, dbias);
+        kernels::attention_backward(g.dy(), q.get(), k.get(), v.get(), wide_bias.get(), spec.get(), kept.get(), stats,
+                                    weights.get(), d.q, d.k, d.v, dbias);
         gradients.deliver(g, d);
         if (wants_bias) {
           g.add(bias_index, unbroadcast(std::move(dbias), bias_shape));
@@ -174,6 +197,7 @@ Variable apply(const ScoreFunction& function, const Variable& scores) {
       function(ScoreRow<T>{y.data<T>() + at, sloped ? slopes.data<T>() + at : nullptr, first.keys, first});
     });
   });
+  // slopes: seen by nobody else.
   return Tape::current().record("score_function", y.to(device), {&scores}, [slopes, device](Grads& g) {
     const Tensor dy = g.dy().to(Device::cpu()).contiguous();
     Tensor dx = Tensor::empty_like(dy);
@@ -306,8 +330,28 @@ Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t 
   return allowed.to(device);
 }
 
+Tensor allowed_by_bias(const Tensor& bias) {
+  // Whatever is the lowest finite number or more, or NaN.
+  const double lowest = bias.dtype() == DType::kBFloat16  ? -0x1.FEp127
+                        : bias.dtype() == DType::kFloat32 ? std::numeric_limits<float>::lowest()
+                                                          : std::numeric_limits<double>::lowest();
+  const Tensor bound = Tensor::full({}, lowest, bias.dtype(), bias.device()).expand(bias.shape());
+  Tensor allowed = Tensor::empty(bias.shape(), DType::kBool, bias.device());
+  kernels::prefers_first(bias, bound, false, allowed);
+  return allowed;
+}
+
+Tensor allowed_keys(const MaskSpec& mask, const Tensor& bias, const Shape& scores, Device device) {
+  const Tensor by_mask = allowed_keys(mask, scores[0], scores[1], scores[2], scores[3], device);
+  if (!bias.defined()) return by_mask;
+  Tensor allowed = Tensor::empty(scores, DType::kBool, device);
+  kernels::logical_and(by_mask, allowed_by_bias(bias).to(device).expand(scores), allowed);
+  return allowed;
+}
+
 AttentionResult attention_composed(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask,
                                    const Variable& bias, const AttentionOptions& options) {
+  if (is_rounded_for(q, bias)) return attention_composed(q, k, v, mask, parameter_for(q, bias), options);
   if (q.dtype() == DType::kBFloat16) {
     // Scores and softmax are float32 whatever the operands are.
     const auto wide = [](const Variable& x) { return x.defined() ? cast(x, accumulation_dtype(x.dtype())) : x; };
@@ -317,7 +361,8 @@ AttentionResult attention_composed(const Variable& q, const Variable& k, const V
   }
   const Sizes sizes = check(q.value(), k.value(), v.value(), mask, bias, options);
   const AttentionSpec spec = specify(sizes, q.dim(3), {}, options, q.device());
-  const Tensor allowed = allowed_keys(mask, sizes.batch, sizes.heads, sizes.queries, sizes.keys, q.device());
+  const Tensor allowed =
+      allowed_keys(mask, bias.value(), {sizes.batch, sizes.heads, sizes.queries, sizes.keys}, q.device());
   const int64_t group = sizes.heads / k.dim(2);
   const auto heads_first = [&](const Variable& x) { return permute(x, {0, 2, 1, 3}); };  // [B, H, S, K]
   const auto repeat = [&](const Variable& x) {

@@ -25,8 +25,9 @@ struct AttentionResult {
 
 /// Scaled dot-product attention (Vaswani et al., 2017, eq. 1), exact, without materialising T x S.
 /// q [B, T, H, K], k [B, S, Hkv, K], v [B, S, Hkv, Kv]; query head h reads key head h / (H / Hkv). bias: broadcast to
-/// [B, H, T, S], added after scaling and softcap, differentiable, may be undefined. A query without an allowed key
-/// gives exactly 0; masked keys take part in nothing, neither in the result nor in a gradient, even when they hold NaN.
+/// [B, H, T, S], added after scaling and softcap, differentiable, may be undefined; -infinity forbids its key. A query
+/// without an allowed key gives exactly 0; masked keys take part in nothing, neither in the result nor in a gradient,
+/// even when they hold NaN.
 AttentionResult attention(const Variable& q, const Variable& k, const Variable& v, const MaskSpec& mask = {},
                           const Variable& bias = {}, const AttentionOptions& options = {});
 
@@ -70,5 +71,12 @@ Variable rotary(const Variable& x, const Tensor& cosines, const Tensor& sines, R
 /// True where a key may be attended: [B, H, T, S], all parts of the mask combined.
 Tensor allowed_keys(const MaskSpec& mask, int64_t batch, int64_t heads, int64_t queries, int64_t keys,
                     Device device = Device::cpu());
+
+/// The same for scores [B, H, T, S] to which `bias` (broadcast to them; may be undefined) is added: where it is
+/// -infinity, it forbids its key.
+Tensor allowed_keys(const MaskSpec& mask, const Tensor& bias, const Shape& scores, Device device);
+
+/// False where a bias is -infinity: bool, of its shape and on its device.
+Tensor allowed_by_bias(const Tensor& bias);
 
 }  // namespace attune

@@ -134,8 +134,8 @@ std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& 
 
 Variable softmax(const Variable& x);
 Variable log_softmax(const Variable& x);
-/// Softmax over the elements where `keep` (bool, broadcast to x) is true; exactly 0 elsewhere, and everywhere in a row
-/// without one. Masked elements, NaN or infinite, reach neither the result nor a gradient.
+/// Softmax over the elements where `keep` (bool, broadcast to x) is true and x is not -infinity; exactly 0 elsewhere,
+/// and everywhere in a row without one. Masked elements, NaN or infinite, reach neither the result nor a gradient.
 Variable masked_softmax(const Variable& x, const Tensor& keep);
 
 enum class Reduction : uint8_t { kMean, kSum };

@@ -34,9 +34,10 @@ struct AttentionSpec {
 /// Exact attention without materialising T x S: online softmax over blocks of keys (Milakov and Gimelshein, 2018; Dao
 /// et al., "FlashAttention", 2022). y = dropout(softmax(softcap(scale q k^T) + bias)) v. q [B, T, H, K], k [B, S, Hkv,
 /// K], v [B, S, Hkv, Kv]: any strides with unit steps along the last axis; query head h reads key head h / (H / Hkv).
-/// bias: to [B, H, T, S] (optional). y [B, T, H, Kv], lse [2, B, H, T]: what no score of the row is above, -infinity in
-/// a row without keys, whose y is 0, and the log of the sum of exp(score - that): added up, they would be rounded.
-/// weights [B, H, T, S] (optional): before dropout. All contiguous. Masked keys take part in nothing, NaN or not.
+/// bias: to [B, H, T, S] (optional); -infinity forbids its key. y [B, T, H, Kv], lse [2, B, H, T]: what no score of the
+/// row is above, -infinity in a row without keys, whose y is 0, and the log of the sum of exp(score - that): added up,
+/// they would be rounded. weights [B, H, T, S] (optional): before dropout. All contiguous. Masked keys take part in
+/// nothing, NaN or not.
 ATTUNE_WIDE_KERNEL(attention, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
                    const AttentionSpec& spec, Tensor& y, Tensor& lse, Tensor& weights);
 

@@ -7,7 +7,7 @@ namespace attune {
 /// y = softmax(x) over the last axis. x, y: [rows, n], contiguous, same floating dtype; y may be x.
 ATTUNE_WIDE_KERNEL(softmax, const Tensor& x, Tensor& y);
 
-/// Softmax over the elements with keep != 0; 0 elsewhere and in rows without any. keep: bool [rows, n] contiguous.
+/// Softmax over elements with keep (bool [rows, n], contiguous) and above -infinity; 0 elsewhere, and in rows without.
 ATTUNE_WIDE_KERNEL(masked_softmax, const Tensor& x, const Tensor& keep, Tensor& y);
 
 /// dx = y (dy - sum(dy y)), exactly 0 where y is 0, whatever dy holds there. Serves softmax and masked_softmax. dx may

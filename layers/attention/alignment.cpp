@@ -29,12 +29,4 @@ AttentionResult AlignmentCore::attend_next(const Variable& q, const AttentionMem
   return result;
 }
 
-Tensor allowed_keys(const LoweredMask& mask, const Shape& scores) {
-  return allowed_keys(mask.spec, scores[0], scores[1], scores[2], scores[3]);
-}
-
-Variable biased(const Variable& scores, const LoweredMask& mask) {
-  return mask.bias.defined() ? scores + parameter_for(scores, mask.bias) : scores;
-}
-
 }  // namespace attune

@@ -24,10 +24,4 @@ class AlignmentCore : public AttentionCore {
   double dropout_;
 };
 
-/// Which keys `mask` allows: bool [B, H, T, S] for scores of that shape.
-Tensor allowed_keys(const LoweredMask& mask, const Shape& scores);
-
-/// scores [B, H, T, S] with the mask's bias, if it has one.
-Variable biased(const Variable& scores, const LoweredMask& mask);
-
 }  // namespace attune

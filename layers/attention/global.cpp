@@ -1,6 +1,6 @@
 #include "layers/attention/global.h"
 
-#include "autograd/ops/ops.h"
+#include "layers/attention/heads.h"
 
 namespace attune {
 
@@ -9,8 +9,7 @@ GlobalAttention::GlobalAttention(std::unique_ptr<Score> score, GlobalAttentionOp
 
 Variable GlobalAttention::align(const Variable& q, const AttentionMemory& memory, AttentionState&,
                                 const LoweredMask& mask) {
-  const Variable scores = biased(score_(q, memory.prepared), mask);
-  return masked_softmax(scores, allowed_keys(mask, scores.shape()));
+  return masked(score_(q, memory.prepared), mask).weights();
 }
 
 }  // namespace attune

@@ -2,6 +2,12 @@
 
 namespace attune {
 
+MaskedScores masked(const Variable& scores, const LoweredMask& mask) {
+  const Variable bias = parameter_for(scores, mask.bias);
+  return {bias.defined() ? scores + bias : scores,
+          allowed_keys(mask.spec, bias.value(), scores.shape(), scores.device())};
+}
+
 Tensor chosen_keys(const MaskSpec& mask, int64_t batch, int64_t key_heads, int64_t group, int64_t keys) {
   if (!mask.lengths.defined() && !mask.keep.defined()) return {};
   MaskSpec by_key{.lengths = mask.lengths};

@@ -2,6 +2,7 @@
 
 #include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
+#include "layers/attention/mask.h"
 
 // For cores composed of ops: heads in front of positions, query heads beside the key head that they share.
 
@@ -19,6 +20,16 @@ inline Variable grouped(const Variable& x, int64_t key_heads) {
 inline Variable ungrouped(const Variable& y) {
   return reshape(permute(y, {0, 3, 1, 2, 4}), {y.dim(0), y.dim(3), y.dim(1) * y.dim(2), y.dim(4)});
 }
+
+/// Scores [B, H, T, S] with the bias of a mask, and which of them it allows.
+struct MaskedScores {
+  Variable scores;
+  Tensor allowed;  // bool [B, H, T, S], on the scores' device; false also where the bias is -infinity
+
+  /// Softmax over the keys that are allowed.
+  Variable weights() const { return masked_softmax(scores, allowed); }
+};
+MaskedScores masked(const Variable& scores, const LoweredMask& mask);
 
 /// Whether keys are chosen by nothing that differs from query to query, but for causality and windows.
 inline bool is_by_key(const MaskSpec& mask, int64_t queries) {

@@ -29,7 +29,8 @@ Variable HistoryAttention::align(const Variable& q, const AttentionMemory& memor
                                  const LoweredMask& mask) {
   const Shape shape{q.dim(0), q.dim(2), q.dim(1), memory.k.dim(1)};
   if (shape[2] == 0) return Variable(Tensor::zeros(shape, q.dtype(), q.device()));
-  const Tensor allowed = allowed_keys(mask, shape);
+  const Variable bias = parameter_for(q, mask.bias);
+  const Tensor allowed = allowed_keys(mask.spec, bias.value(), shape, q.device());
   const Variable queries = score_.queries(q);
   std::vector<Variable> rows;
   for (int64_t t = 0; t < shape[2]; ++t) {
@@ -38,7 +39,7 @@ Variable HistoryAttention::align(const Variable& q, const AttentionMemory& memor
     const Variable keys =
         state.carried.defined() ? prepared + parameter_for(prepared, features(state.carried)) : prepared;
     Variable scores = score_.energy(row(queries), keys);  // [B, H, 1, S]
-    if (mask.bias.defined()) scores = scores + parameter_for(scores, row(mask.bias));
+    if (bias.defined()) scores = scores + row(bias);
     rows.push_back(masked_softmax(scores, allowed.slice(2, t, t + 1)));
     // Weights add up over many queries: bfloat16 is widened.
     const Variable latest = select(rows.back(), 2, 0);

@@ -6,6 +6,7 @@
 #include "framework/kernels/elementwise.h"
 #include "framework/kernels/index.h"
 #include "framework/kernels/reduce.h"
+#include "layers/attention/heads.h"
 
 namespace attune {
 namespace {
@@ -52,8 +53,7 @@ ImageAttention::ImageAttention(std::unique_ptr<Score> score, ImageAttentionOptio
 
 Variable ImageAttention::align(const Variable& q, const AttentionMemory& memory, AttentionState& state,
                                const LoweredMask& mask) {
-  const Variable scores = biased(score_(q, memory.prepared), mask);
-  const Variable alpha = masked_softmax(scores, allowed_keys(mask, scores.shape()));
+  const Variable alpha = masked(score_(q, memory.prepared), mask).weights();
   if (options_.kind == ImageAttentionKind::kSoft || alpha.dim(3) == 0) return alpha;
   // Logarithms add up over many queries: bfloat16 is widened.
   const Variable p = cast(alpha, accumulation_dtype(alpha.dtype()));

@@ -111,10 +111,11 @@ AttentionResult FeatureAttention::attend_by_features(const Variable& q, const Va
     return result;
   }
 
-  const Tensor allowed = allowed_keys(spec, full[0], full[1], full[2], full[3]);
+  const Variable bias = parameter_for(q, mask.bias);
+  const Tensor allowed = allowed_keys(spec, bias.value(), full, q.device());
   Variable similar = where(allowed, reshape(matmul(phi_q, phi_k, false, true), full), zero_like(q));
   // exp(bias), scaled row by row so that it does not overflow.
-  if (mask.bias.defined()) similar = mul(similar, masked_softmax(expand(parameter_for(q, mask.bias), full), allowed));
+  if (bias.defined()) similar = mul(similar, masked_softmax(expand(bias, full), allowed));
   // Chosen once more, so that NaN in values that are not attended to stays out of the denominator's gradient.
   const Variable weights = where(allowed, divided(similar, sum(similar, {3}, true)), zero_like(q));
   result.output = ungrouped(matmul(reshape(weights, by_group), values, false, false, true));

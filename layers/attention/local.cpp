@@ -4,6 +4,7 @@
 #include "framework/fail.h"
 #include "framework/kernels/elementwise.h"
 #include "framework/kernels/mask.h"
+#include "layers/attention/heads.h"
 
 namespace attune {
 namespace {
@@ -43,22 +44,20 @@ Variable LocalAttention::predicted(const Variable& q, const LoweredMask& mask, i
 
 Variable LocalAttention::align(const Variable& q, const AttentionMemory& memory, AttentionState& state,
                                const LoweredMask& mask) {
-  const Variable scores = biased(score_(q, memory.prepared), mask);
+  const auto [scores, allowed] = masked(score_(q, memory.prepared), mask);
   const Shape& shape = scores.shape();
-  const Tensor allowed = allowed_keys(mask, shape);
   const auto reach = static_cast<double>(options_.window);
   if (options_.kind == LocalKind::kMonotonic) {
-    const LoweredMask window{
-        .spec = {.causal_offset = state.position, .window_left = options_.window, .window_right = options_.window},
-        .bias = {}};
-    return masked_softmax(scores, both(allowed, allowed_keys(window, shape)));
+    const MaskSpec window{
+        .causal_offset = state.position, .window_left = options_.window, .window_right = options_.window};
+    return masked_softmax(scores, both(allowed, allowed_keys(window, {}, shape, q.device())));
   }
   const DType dtype = accumulation_dtype(q.dtype());  // positions are more than bfloat16 can count
   const Variable at(positions(shape[3], dtype, q.device()));
   const Variable squares = square(at - predicted(q, mask, shape[3]));  // [B, H, T, S]
   Tensor near = Tensor::empty(shape, DType::kBool, q.device());
   kernels::prefers_first(Tensor::full({1}, reach * reach, dtype, q.device()), squares.value(), false, near);
-  const Tensor inside = both(allowed.to(q.device()), near);
+  const Tensor inside = both(allowed, near);
   // exp(-d^2 / (2 (D / 2)^2))
   const Variable weights = masked_softmax(scores, inside) * cast(exp(squares * (-2 / (reach * reach))), q.dtype());
   return where(inside, weights, Variable(Tensor::zeros({1}, q.dtype(), q.device())));

@@ -4,6 +4,7 @@
 
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
+#include "layers/attention/heads.h"
 
 namespace attune {
 
@@ -19,16 +20,14 @@ Variable LocationAttention::align(const Variable& q, const AttentionMemory& memo
                      options_.query);
   }
   const int64_t keys = memory.v.dim(1), known = std::min(keys, options_.max_keys);
-  const Shape shape{q.dim(0), q.dim(2), q.dim(1), keys};
-  Tensor allowed = allowed_keys(mask, shape);
   Variable scores = w_.part(q, known, 0, options_.query);  // [B, H, T, known]
   if (known < keys) {
-    allowed.slice(3, known, keys).fill_(0);
-    Shape rest = shape;
-    rest[3] = keys - known;
+    const Shape rest{q.dim(0), q.dim(2), q.dim(1), keys - known};
     scores = concat({scores, Variable(Tensor::zeros(rest, q.dtype(), q.device()))}, 3);
   }
-  return masked_softmax(biased(scores, mask), allowed);
+  const MaskedScores all = masked(scores, mask);
+  Tensor(all.allowed).slice(3, known, keys).fill_(0);
+  return all.weights();
 }
 
 }  // namespace attune

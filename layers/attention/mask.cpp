@@ -1,7 +1,9 @@
 #include "layers/attention/mask.h"
 
 #include <algorithm>
+#include <limits>
 
+#include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
 #include "framework/kernels/mask.h"
@@ -69,6 +71,14 @@ Tensor shorter(const Tensor& a, const Tensor& b) {
     out.data<int64_t>()[i] = std::min(out.data<int64_t>()[i], other.data<int64_t>()[i]);
   }
   return out.to(a.device());
+}
+
+/// a + b; -infinity where either forbids, whatever the other holds there.
+Variable add_biases(const Variable& a, const Variable& b) {
+  const Variable x = parameter_for(b, a), y = parameter_for(a, b);
+  const Tensor allowed = keep_both(allowed_by_bias(x.value()), allowed_by_bias(y.value()));
+  const Tensor forbidden = Tensor::full({1}, -std::numeric_limits<double>::infinity(), x.dtype(), x.device());
+  return where(allowed, add(x, y), Variable(forbidden));
 }
 
 /// Where the blocks are true: bool [., ., T, S] for a layout of rank 4, [T, S] for one of rank 2.
@@ -205,10 +215,9 @@ AttentionMask operator&(const AttentionMask& a, const AttentionMask& b) {
   both.blocks_ = a.blocks_;
   both.blocks_.insert(both.blocks_.end(), b.blocks_.begin(), b.blocks_.end());
   both.where_ = a.where_ & b.where_;
-  both.bias_ = a.bias_.defined() && b.bias_.defined()
-                   ? add(parameter_for(b.bias_, a.bias_), parameter_for(a.bias_, b.bias_))
-               : a.bias_.defined() ? a.bias_
-                                   : b.bias_;
+  both.bias_ = a.bias_.defined() && b.bias_.defined() ? add_biases(a.bias_, b.bias_)
+               : a.bias_.defined()                    ? a.bias_
+                                                      : b.bias_;
   return both;
 }
 

@@ -27,6 +27,9 @@ struct LoweredMask {
 ///
 /// What is not allowed does not exist: NaN and infinity in such keys, values or scores reach neither output nor any
 /// gradient. A query without any key gives output 0, weights 0 and gradients 0.
+///
+/// Tensors are kept, not copied, except by drop: changing one in place between forward and backward is an error that
+/// names it. Give clone() where a mask changes from step to step.
 class AttentionMask {
  public:
   /// Every query attends to every key.
@@ -59,8 +62,8 @@ class AttentionMask {
   /// with extents 1 for B and H; kept, not copied. Throws DTypeError, ShapeError, and ValueError for a size below 1.
   static AttentionMask blocks(Tensor layout, int64_t size);
 
-  /// Added to the scores after scaling and softcap; receives a gradient. Floating, [T, S] or [B, H, T, S] with any
-  /// extents 1. Throws DTypeError, ShapeError.
+  /// Added to the scores after scaling and softcap; receives a gradient. -infinity forbids its key, as drop does.
+  /// Floating, [T, S] or [B, H, T, S] with any extents 1. Throws DTypeError, ShapeError.
   static AttentionMask bias(Variable scores);
 
   friend AttentionMask operator&(const AttentionMask& a, const AttentionMask& b);

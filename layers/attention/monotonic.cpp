@@ -4,6 +4,7 @@
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
 #include "framework/kernels/elementwise.h"
+#include "layers/attention/heads.h"
 #include "layers/init.h"
 
 namespace attune {
@@ -30,7 +31,7 @@ Variable MonotonicAttention::stopping(const Variable& energies) const {
 Variable MonotonicAttention::align(const Variable& q, const AttentionMemory& memory, AttentionState& state,
                                    const LoweredMask& mask) {
   // Probabilities are multiplied over many keys and queries: bfloat16 is widened.
-  const Variable scores = biased(score_(q, memory.prepared), mask);
+  const auto [scores, allowed] = masked(score_(q, memory.prepared), mask);
   const DType dtype = accumulation_dtype(scores.dtype());
   const Variable energies =
       cast(scores, dtype) + reshape(cast(offset_, dtype), {offset_.dim(0), 1, 1});  // [B, H, T, S]
@@ -40,7 +41,7 @@ Variable MonotonicAttention::align(const Variable& q, const AttentionMemory& mem
     if (shape[3] > 0) first.slice(2, 0, 1).fill_(1);
     state.carried = Variable(first);
   }
-  auto [weights, last] = monotonic_alignment(stopping(energies), state.carried, allowed_keys(mask, shape));
+  auto [weights, last] = monotonic_alignment(stopping(energies), state.carried, allowed);
   state.carried = std::move(last);
   return cast(weights, q.dtype());
 }

@@ -67,9 +67,8 @@ AttentionResult RelativeAttention::attend_from(int64_t first, const Variable& q,
   const Tensor ids = distances(full[2], full[3], first, options_.max_distance);
   const Variable products = reshape(matmul(grouped(q, key_heads), grouped(k, key_heads), false, true), full);
   const Variable relative = by_query(permute(q, {0, 2, 1, 3}), embedding(key_, ids), true);
-  Variable scores = add(products, relative) * (1 / std::sqrt(static_cast<double>(q.dim(3))));
-  if (mask.bias.defined()) scores = add(scores, parameter_for(scores, mask.bias));
-  const Variable weights = masked_softmax(scores, allowed_keys(mask.spec, full[0], full[1], full[2], full[3]));
+  const Variable scores = add(products, relative) * (1 / std::sqrt(static_cast<double>(q.dim(3))));
+  const Variable weights = masked(scores, mask).weights();
   const Variable dropped = training() && options_.dropout > 0 ? dropout(weights, options_.dropout) : weights;
   AttentionResult result;
   result.output = ungrouped(matmul(reshape(dropped, by_group), grouped(v, key_heads), false, false, true));

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "autograd/ops/attention.h"
@@ -18,6 +19,33 @@ MaskSpec padded(Vars operands) {
   MaskSpec mask;
   mask.lengths = near(operands, Tensor::from(std::vector<int64_t>{3, 0}, {kBatch}));
   return mask;
+}
+
+/// Every third key is masked; with blocks of 2 queries and 3 keys, of which every second is.
+MaskSpec kept(Vars operands, int64_t keys, bool blocks) {
+  Tensor keep = Tensor::full({kBatch, 1, kQueries, keys}, 1, DType::kBool);
+  for (int64_t i = 0; i < keep.numel(); i += 3) keep.data<bool>()[i] = false;
+  MaskSpec mask;
+  if (blocks) {
+    mask.block_size = 3;
+    Tensor layout = Tensor::full({1, 1, (kQueries + 2) / 3, (keys + 2) / 3}, 1, DType::kBool);
+    for (int64_t i = 0; i < layout.numel(); i += 2) layout.data<bool>()[i] = false;
+    for (int64_t i = 0; i < keep.numel(); ++i) {
+      const int64_t t = i / keys % kQueries, s = i % keys;
+      if (!layout.data<bool>()[t / 3 * layout.dim(3) + s / 3]) keep.data<bool>()[i] = false;
+    }
+    mask.blocks = near(operands, layout).expand({kBatch, kHeads, layout.dim(2), layout.dim(3)});
+  }
+  mask.keep = near(operands, keep);
+  return mask;
+}
+
+/// [H, T, S] with -infinity: query 1 has no key, key 2 no query.
+Variable forbidding(Vars operands) {
+  Tensor bias = Tensor::zeros({kHeads, kQueries, kKeys}, DType::kFloat64);
+  bias.select(1, 1).fill_(-std::numeric_limits<double>::infinity());
+  bias.select(2, 2).fill_(-std::numeric_limits<double>::infinity());
+  return Variable(near(operands, bias.to(operands[0].dtype())));
 }
 
 Outputs results(const AttentionResult& result) {
@@ -46,6 +74,15 @@ void add_attention_cases(std::vector<OpCase>& cases) {
         [f](Vars x) { return f(x[0], x[1], x[2], causal(), {}, {}); });
     row(op, "padding, one sample without keys", {q, k, v},
         [f](Vars x) { return f(x[0], x[1], x[2], padded(x), {}, {}); });
+    row(op, "masked keys", {q, k, v}, [f](Vars x) { return f(x[0], x[1], x[2], kept(x, kKeys, false), {}, {}); });
+    row(op, "masked keys, softcap", {q, k, v},
+        [f](Vars x) { return f(x[0], x[1], x[2], kept(x, kKeys, false), {}, {.softcap = 2}); });
+    row(op, "padding, softcap", {q, k, v}, [f](Vars x) { return f(x[0], x[1], x[2], padded(x), {}, {.softcap = 2}); });
+    row(op, "blocks, many keys", {q, {{kBatch, 130, kHeads, kSize}}, {{kBatch, 130, kHeads, 3}}},
+        [f](Vars x) { return f(x[0], x[1], x[2], kept(x, 130, true), {}, {}); });
+    row(op, "a bias of -infinity", {q, k, v}, [f](Vars x) { return f(x[0], x[1], x[2], {}, forbidding(x), {}); });
+    row(op, "a bias of -infinity, weights", {q, k, v},
+        [f](Vars x) { return f(x[0], x[1], x[2], causal(), forbidding(x), {.want_weights = true}); });
     row(op, "bias, softcap, weights", {q, k, v, bias},
         [f](Vars x) { return f(x[0], x[1], x[2], {}, x[3], {.scale = 0.7, .softcap = 2, .want_weights = true}); });
     row(op, "shared keys, dropout", {q, {{kBatch, kKeys, 1, kSize}}, {{kBatch, kKeys, 1, 3}}}, [f](Vars x) {
@@ -135,7 +172,7 @@ void add_attention_cases(std::vector<OpCase>& cases) {
             [keep](Vars x) { return Outputs{monotonic_alignment(x[0], x[1], near(x, keep)).first}; });
   for (const Shape& shape : {Shape{2, 2, 0, 4}, Shape{2, 2, 3, 0}}) {
     monotonic(shape[2] == 0 ? "no queries" : "no keys", shape[2], shape[3], [shape](Vars x) {
-      auto [y, last] = monotonic_alignment(x[0], x[1], Tensor::full(shape, 1, DType::kBool, x[0].device()));
+      auto [y, last] = monotonic_alignment(x[0], x[1], near(x, Tensor::full(shape, 1, DType::kBool)));
       return Outputs{y, last};
     });
   }

@@ -29,8 +29,29 @@ struct OpCase {
   bool numeric = true;  ///< has a numeric derivative in float64
 };
 
-/// What a row holds besides its operands, where they are.
-inline Tensor near(std::span<const Variable> operands, const Tensor& x) { return x.to(operands[0].device()); }
+/// While it lives, what rows give their ops besides operands (masks, indices, lengths, tables) is copied and gathered
+/// here, to be changed between forward and backward.
+class BesidesOperands {
+ public:
+  BesidesOperands() { current() = this; }
+  ~BesidesOperands() { current() = nullptr; }
+  BesidesOperands(const BesidesOperands&) = delete;
+  BesidesOperands& operator=(const BesidesOperands&) = delete;
+
+  static BesidesOperands*& current() {
+    thread_local BesidesOperands* gathering = nullptr;
+    return gathering;
+  }
+  std::vector<Tensor> tensors;
+};
+
+/// What a row holds besides its operands, where they are. Every tensor that an op is given goes through here.
+inline Tensor near(std::span<const Variable> operands, const Tensor& x) {
+  BesidesOperands* gathering = BesidesOperands::current();
+  if (!x.defined() || gathering == nullptr) return x.defined() ? x.to(operands[0].device()) : x;
+  gathering->tensors.push_back(x.to(operands[0].device()).clone());
+  return gathering->tensors.back();
+}
 
 /// A call that must fail, and what the message must say besides the op's name.
 struct OpError {

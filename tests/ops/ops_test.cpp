@@ -15,6 +15,7 @@
 #include "autograd/ops/attention.h"
 #include "autograd/tape.h"
 #include "framework/fail.h"
+#include "framework/kernels/mask.h"
 #include "tests/framework/kernels/targets.h"
 #include "tests/ops/cases.h"
 #include "tests/support/devices.h"
@@ -250,6 +251,99 @@ TEST_CASE("gradients add up over two uses and two backward passes", "[ops]") {
     };
     check_equal(run(twice, inputs), once, 1e-12);
   });
+}
+
+/// Names of the declared ops that are given tensors besides operands.
+std::set<std::string> ops_with_tensors() {
+  std::set<std::string> names;
+  for (const char* header : {"ops.h", "attention.h", "batch_norm.h", "recurrent.h"}) {
+    const std::string text = without_comments(std::string(ATTUNE_SOURCE_DIR "/autograd/ops/") + header);
+    const std::regex declaration(R"(\n(?:Variable|std::pair<Variable, Variable>|\w+Result) (\w+)\(([^;]*)\);)");
+    for (std::sregex_iterator at(text.begin(), text.end(), declaration), end; at != end; ++at) {
+      const std::string parameters = (*at)[2].str();
+      if (parameters.find("const Tensor&") != std::string::npos || parameters.find("MaskSpec") != std::string::npos) {
+        names.insert((*at)[1].str());
+      }
+    }
+  }
+  return names;
+}
+
+// What changes in place between forward and backward: every operand, every other tensor that the op was given, every
+// output.
+TEST_CASE("a tensor changed between forward and backward is an error, or changes no gradient", "[ops][memory]") {
+  const auto change = [](Tensor x) {
+    Tensor other = x.clone();
+    if (x.dtype() == DType::kBool) kernels::logical_not(x, other);
+    // Other indices and lengths that are allowed as well.
+    for (int64_t i = 0; x.dtype() == DType::kInt64 && i < x.numel(); ++i) {
+      int64_t& value = other.data<int64_t>()[i];
+      if (value > 0) --value;
+    }
+    if (is_floating(x.dtype())) other = affine(Variable(x), 0.5, 0.1).value();
+    x.copy_(other);
+  };
+  // Gradients of output `root`; `target`: which of the tensors changes before, none by itself. Their number comes back.
+  const auto run_changed = [&](const OpCase& row, size_t root, int target, std::vector<Tensor>& gradients) {
+    BesidesOperands besides;
+    Outputs leaves;
+    std::vector<Tensor> all;
+    for (const Tensor& x : operands(row)) {
+      leaves.emplace_back(x.clone(), true);
+      all.push_back(leaves.back().value());
+    }
+    const Outputs outputs = row.call(leaves);
+    all.insert(all.end(), besides.tensors.begin(), besides.tensors.end());
+    for (const Variable& y : outputs) all.push_back(y.value());
+    if (target >= 0) change(all[static_cast<size_t>(target)]);
+    if (root < outputs.size() && outputs[root].requires_grad() && !outputs[root].is_leaf()) {
+      outputs[root].backward(RandomStream(5).normal(outputs[root].shape(), 0, 1, DType::kFloat64));
+    }
+    Tape::current().clear();
+    for (const Variable& leaf : leaves) gradients.push_back(leaf.grad().defined() ? leaf.grad().clone() : Tensor());
+    return std::pair(static_cast<int>(all.size()), outputs.size());
+  };
+  std::set<std::string> noticed;  // ops that noticed a change of what is no operand
+  std::set<std::string> given;    // ops with rows in which there is such
+  for_each_case([&](const OpCase& row) {
+    std::vector<Tensor> none;
+    const auto [tensors, roots] = run_changed(row, 0, -1, none);
+    if (tensors > std::ssize(row.inputs) + static_cast<int>(roots)) given.insert(row.op);
+    for (size_t root = 0; root < roots; ++root) {
+      std::vector<Tensor> expected;
+      run_changed(row, root, -1, expected);
+      for (int target = 0; target < tensors; ++target) {
+        INFO("tensor " << target << " of " << tensors << ", output " << root);
+        std::vector<Tensor> gradients;
+        try {
+          run_changed(row, root, target, gradients);
+        } catch (const ValueError& error) {
+          Tape::current().clear();
+          const std::string text = error.what();
+          INFO(text);
+          CHECK(text.find("changed in place") != std::string::npos);
+          const auto operands = std::ssize(row.inputs);
+          if (target >= operands && text.starts_with(row.op + ":")) noticed.insert(row.op);
+          continue;
+        }
+        for (size_t i = 0; i < gradients.size(); ++i) {
+          INFO("gradient " << i);
+          REQUIRE(gradients[i].defined() == expected[i].defined());
+          if (gradients[i].defined()) CHECK(difference(gradients[i], expected[i]) == 0);
+        }
+      }
+    }
+  });
+  CHECK(ops_with_tensors().size() >= 17);
+  for (const std::string& op : ops_with_tensors()) {
+    INFO(op << " is given tensors in no row: they go through near()");
+    CHECK(given.contains(op));
+  }
+  for (const char* op : {"attention", "attention_packed_kv", "cross_entropy", "embedding", "gather", "index_select",
+                         "masked_mean", "monotonic_alignment", "rotary", "where"}) {
+    INFO(op);
+    CHECK(noticed.contains(op));
+  }
 }
 
 TEST_CASE("results do not depend on the number of threads beyond rounding", "[ops][threads]") {

@@ -44,11 +44,12 @@ void add_recurrent_cases(std::vector<OpCase>& cases) {
                         bool bias = true) {
     const Tensor packed = lengths.empty() ? Tensor() : Tensor::from(lengths, {static_cast<int64_t>(lengths.size())});
     cases.push_back({"gru", what, operands(sizes, 3, bias), [=](Vars x) {
-                       const RecurrentResult r = gru(x[0], x[1], parameters(x.subspan(2), bias), packed);
+                       const RecurrentResult r = gru(x[0], x[1], parameters(x.subspan(2), bias), near(x, packed));
                        return Outputs{r.output, r.hidden};
                      }});
     cases.push_back({"lstm", what, operands(sizes, 4, bias), [=](Vars x) {
-                       const RecurrentResult r = lstm(x[0], x[1], x[2], parameters(x.subspan(3), bias), packed);
+                       const RecurrentResult r =
+                           lstm(x[0], x[1], x[2], parameters(x.subspan(3), bias), near(x, packed));
                        return Outputs{r.output, r.hidden, r.cell};
                      }});
   };
@@ -70,7 +71,7 @@ void add_recurrent_cases(std::vector<OpCase>& cases) {
     std::vector<Input> inputs = operands({}, 3, true);
     inputs.push_back({{3, 4, 9}, -1, 1});
     cases.push_back({"gru", what, inputs, [packed](Vars x) {
-                       return Outputs{gru(x[0], x[1], parameters(x.subspan(2, 4), true), packed, x[6]).output};
+                       return Outputs{gru(x[0], x[1], parameters(x.subspan(2, 4), true), near(x, packed), x[6]).output};
                      }});
     inputs = operands({.steps = 1}, 4, true);
     inputs.push_back({{3, 1, 12}, -1, 1});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "tests/support/tensors.h"
 
@@ -39,6 +40,16 @@ Tensor pattern_tensor(const Shape& shape, bool inverted = false) {
     }
   }
   return tensor;
+}
+
+/// Scores that forbid what the pattern does by -infinity and add `added` elsewhere.
+Tensor forbidding_tensor(const Shape& shape, DType dtype, const Tensor& added) {
+  const Tensor allowed = pattern_tensor(shape);
+  Tensor scores = added.to(DType::kFloat64).clone();
+  for (int64_t i = 0; i < scores.numel(); ++i) {
+    if (!allowed.data<bool>()[i]) scores.data<double>()[i] = -std::numeric_limits<double>::infinity();
+  }
+  return scores.to(dtype);
 }
 
 /// bool [.., ceil(T / size), ceil(S / size)] by the same pattern.
@@ -195,6 +206,38 @@ std::vector<MaskKind> make_kinds() {
       [](const Extents&, int64_t, int64_t h, int64_t t, int64_t s) {
         return bias_at(0, 0, t, 0) + bias_at(0, h, t, s);
       });
+  // A bias of -infinity forbids; what it adds elsewhere is 0, or another bias.
+  add(
+      "bias of -infinity [T, S]",
+      [](const Extents& e, DType d) {
+        const Shape shape{e.queries, e.keys};
+        return M::bias(Variable(forbidding_tensor(shape, d, Tensor::zeros(shape))));
+      },
+      [](const Extents&, int64_t, int64_t, int64_t t, int64_t s) { return pattern(0, 0, t, s); });
+  add(
+      "bias of -infinity [B, H, 1, S] & causal",
+      [](const Extents& e, DType d) {
+        const Shape shape{e.batch, e.heads, 1, e.keys};
+        return M::bias(Variable(forbidding_tensor(shape, d, Tensor::zeros(shape)))) & M::causal();
+      },
+      [](const Extents&, int64_t b, int64_t h, int64_t t, int64_t s) { return s <= t && pattern(b, h, 0, s); });
+  add(
+      "bias of -infinity everywhere",
+      [](const Extents& e, DType d) {
+        return M::bias(Variable(Tensor::full({e.queries, 1}, -std::numeric_limits<double>::infinity(), d)));
+      },
+      [](const Extents&, int64_t, int64_t, int64_t, int64_t) { return false; });
+  add_bias(
+      "bias with -infinity & keep & padding",
+      [](const Extents& e, DType d) {
+        const Shape shape{e.batch, e.heads, e.queries, e.keys};
+        return M::bias(Variable(forbidding_tensor(shape, d, bias_tensor(shape, d)))) &
+               M::keep(pattern_tensor({e.batch, 1, 1, e.keys})) & M::padding(lengths(e));
+      },
+      [](const Extents& e, int64_t b, int64_t h, int64_t t, int64_t s) {
+        return pattern(b, h, t, s) && pattern(b, 0, 0, s) && s < length_of(e, b);
+      },
+      [](const Extents&, int64_t b, int64_t h, int64_t t, int64_t s) { return bias_at(b, h, t, s); });
   add_bias(
       "all of them",
       [](const Extents& e, DType d) {

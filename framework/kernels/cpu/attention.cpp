@@ -104,7 +104,11 @@ void softmax_block(const Head<T>& head, const Block<T>& block, const ForwardScra
     finish_scores<T>(head, block, r, begin, end, nullptr);
     T* row = block.row(r);
     const T before = first ? kLow : w.largest[r];
-    const T top = std::max(before, row_max(row + begin, end - begin));
+    T top = std::max(before, row_max(row + begin, end - begin));
+    // The maximum passes NaN over: a row of nothing else is not one without keys.
+    if (top == kLow && std::any_of(row + begin, row + end, [](T x) { return x != kLow; })) {
+      top = std::numeric_limits<T>::quiet_NaN();
+    }
     w.largest[r] = top;
     // Nothing allowed so far: the row stays empty.
     const T sum = exponentiate(row, begin, top == kLow ? begin : end, block.columns, top == kLow ? T{0} : top);

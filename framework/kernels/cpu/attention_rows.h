@@ -36,9 +36,9 @@ HWY_INLINE void multiply_scores(const Head<T>& head, const Block<T>& block, cons
   gemm(scores);
 }
 
-/// Raw products of row r become scores (softcap, score function, bias); what a mask other than a range forbids becomes
-/// -infinity. [begin, end): the columns that range masks allow; outside nothing is touched. `slope` (optional) receives
-/// the derivative of softcap and score function.
+/// Raw products of row r become scores (softcap, score function, bias); what a mask other than a range, or a bias of
+/// -infinity, forbids becomes -infinity. [begin, end): the columns that range masks allow; outside nothing is touched.
+/// `slope` (optional) receives the derivative of softcap and score function.
 template <class T>
 HWY_INLINE void finish_scores(const Head<T>& head, const Block<T>& block, int64_t r, int64_t& begin, int64_t& end,
                               T* slope) {
@@ -65,7 +65,12 @@ HWY_INLINE void finish_scores(const Head<T>& head, const Block<T>& block, int64_
   }
   if (head.bias != nullptr) {
     const T* bias = head.bias + t * head.bias_row + block.s0 * head.bias_col;
-    for (int64_t j = begin; j < end; ++j) row[j] += bias[j * head.bias_col];
+    // Whatever the product is, NaN or infinity.
+    constexpr T kLow = -std::numeric_limits<T>::infinity();
+    for (int64_t j = begin; j < end; ++j) {
+      const T added = bias[j * head.bias_col];
+      row[j] = added == kLow ? kLow : row[j] + added;
+    }
   }
   if (block.allowed != nullptr) {
     const bool* allowed = block.allowed + r * block.columns;

@@ -41,18 +41,17 @@ void softmax_rows(const T* x, T* y, int64_t rows, int64_t n) {
   }
 }
 
+// A score of -infinity forbids its element as `keep` does.
 template <class T>
 void masked_rows(const T* x, const bool* keep, T* y, int64_t rows, int64_t n) {
   constexpr T kLow = -std::numeric_limits<T>::infinity();
   for (int64_t r = 0; r < rows; ++r, x += n, keep += n, y += n) {
-    bool any = false;
     T largest = kLow;
     for (int64_t j = 0; j < n; ++j) {
       y[j] = keep[j] ? x[j] : kLow;
-      any |= keep[j];
       largest = y[j] > largest || std::isnan(y[j]) ? y[j] : largest;
     }
-    if (!any) {
+    if (largest == kLow) {
       for (int64_t j = 0; j < n; ++j) y[j] = 0;
       continue;
     }
@@ -67,7 +66,7 @@ void masked_rows(const T* x, const bool* keep, T* y, int64_t rows, int64_t n) {
     const auto factor = hn::Set(d, 1 / lane_sum<T>(total));
     over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR { store(hn::Mul(load(y), factor), y); });
     for (int64_t j = 0; j < n; ++j) {
-      if (!keep[j]) y[j] = 0;
+      if (!keep[j] || x[j] == kLow) y[j] = 0;  // beside NaN, too
     }
   }
 }

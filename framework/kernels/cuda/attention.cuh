@@ -52,7 +52,8 @@ struct Attention {
     if (softcap > C(0)) x = softcap * tanh(x / softcap);
     if constexpr (!std::is_same_v<F, NoFormula>) x = formula.value(x, place_of(b, h, t, s, queries, keys));
     if (bias != nullptr) {
-      x += load(bias[b * bias_step[0] + h * bias_step[1] + t * bias_step[2] + s * bias_step[3]]);
+      const C added = load(bias[b * bias_step[0] + h * bias_step[1] + t * bias_step[2] + s * bias_step[3]]);
+      x = added == minus_infinity<C>() ? added : x + added;  // forbidden, NaN or not
     }
     return x;
   }
@@ -112,7 +113,10 @@ struct Score {
 template <class T, class F, class C>
 __device__ Score<C> score_gradient(const Attention<T>& a, const F& formula, C largest, C log_sum, C delta, C qk, C dyv,
                                    int64_t b, int64_t h, int64_t t, int64_t s) {
-  const C weight = largest == minus_infinity<C>() ? C(0) : exp(a.score(formula, qk, b, h, t, s) - largest - log_sum);
+  const C x = a.score(formula, qk, b, h, t, s);
+  const bool none = largest == minus_infinity<C>() || x == minus_infinity<C>();
+  const C weight = none ? C(0) : exp(x - largest - log_sum);
+  if (weight == C(0)) return {0, 0};  // whatever the value of a key that a bias forbids
   if (!a.dropout.active) return {weight, weight * (dyv - delta)};
   const int64_t element = a.element(b, h, t, s);
   const uint32_t word = a.dropout.word(element);

@@ -84,7 +84,8 @@ __global__ void forward(Attention<T> a, T* y, Compute<T>* stats, T* weights, F f
   for (int64_t s = lane; s < a.keys; s += 32) {
     C weight = 0;
     if (!none && a.allowed(b, h, t, s)) {
-      weight = exp(a.score(formula, dot(q, a.key(b, h, s), a.size), b, h, t, s) - top - log_sum);
+      const C score = a.score(formula, dot(q, a.key(b, h, s), a.size), b, h, t, s);
+      if (score != minus_infinity<C>()) weight = exp(score - top - log_sum);
     }
     weights[row * a.keys + s] = store<T>(weight);
   }

@@ -4,7 +4,8 @@
 namespace attune::cuda {
 namespace {
 
-/// y = softmax(x), or its log when kLog. keep: null, or which elements take part.
+/// y = softmax(x), or its log when kLog. keep: null, or which elements take part, except for those of
+/// -infinity.
 template <class Team, bool kLog, class T>
 __global__ void forward_rows(const T* x, const bool* keep, T* y, int64_t rows, int64_t n) {
   using C = Compute<T>;
@@ -13,9 +14,10 @@ __global__ void forward_rows(const T* x, const bool* keep, T* y, int64_t rows, i
   x += row * n;
   y += row * n;
   if (keep != nullptr) keep += row * n;
+  const auto counts = [&](int64_t j) { return keep == nullptr || (keep[j] && load(x[j]) != minus_infinity<C>()); };
   LogSum<C> part;
   for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
-    if (keep == nullptr || keep[j]) part.add(load(x[j]));
+    if (counts(j)) part.add(load(x[j]));
   }
   const LogSum<C> all = Team::all(part, LogSum<C>::merged);
   const C log_sum = kLog ? all.log_sum() : C(0);
@@ -23,7 +25,7 @@ __global__ void forward_rows(const T* x, const bool* keep, T* y, int64_t rows, i
     if (kLog) {
       y[j] = store<T>(load(x[j]) - all.largest - log_sum);
     } else {
-      y[j] = store<T>(keep == nullptr || keep[j] ? exp(load(x[j]) - all.largest) / all.sum : C(0));
+      y[j] = store<T>(counts(j) ? exp(load(x[j]) - all.largest) / all.sum : C(0));
     }
   }
 }

@@ -50,7 +50,9 @@ std::string difference(const MaskKind& kind, const Extents& e, const LoweredMask
       for (int64_t t = 0; t < e.queries; ++t) {
         for (int64_t s = 0; s < e.keys; ++s, ++i) {
           const double added = bias.defined() ? bias.data<double>()[i] : 0;
-          if (allowed.data<bool>()[i] != kind.allows(e, b, h, t, s) || added != kind.adds(e, b, h, t, s)) {
+          const bool forbids = added == -std::numeric_limits<double>::infinity();
+          if ((allowed.data<bool>()[i] && !forbids) != kind.allows(e, b, h, t, s) ||
+              (!forbids && added != kind.adds(e, b, h, t, s))) {
             return Shape{b, h, t, s}.to_string();
           }
         }
