@@ -33,6 +33,12 @@ fresh_suite() {
   local command begin outcome text="$1:" result=0
   shift 2
   fresh_remove "$root"
+  if $keep; then
+    say "fresh: $suite stays in $root afterwards (chroot $root)"
+  else
+    # shellcheck disable=SC2064  # the name as it is now
+    trap "fresh_remove $(printf %q "$root")" EXIT
+  fi
   say "fresh: $suite, log in $log"
   : >"$log"
   fresh_system "$suite" "$root" "$log" || { [ -e "$line" ]; return; }
@@ -46,7 +52,6 @@ fresh_suite() {
   text=${text%,}
   command=$(grep -aE '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1) || true
   echo "$text${command:+ ($command)}" >"$line"
-  if $keep; then say "fresh: $suite is left in $root (chroot $root)"; else fresh_remove "$root"; fi
   return "$result"
 }
 
@@ -98,6 +103,7 @@ file /usr/share/keyrings/$keys.gpg ${keys/ubuntu-archive/ubuntu}")
     fresh_skip "$suite" "its mirror is not reachable${mirror:+ ($mirror)}"
     return 1
   elif [ "$status" != 0 ]; then
+    cat "$root/debootstrap/debootstrap.log" >>"$log" 2>/dev/null
     tail -n 5 "$log"
     die "debootstrap could not make $suite, see $log"
   fi
