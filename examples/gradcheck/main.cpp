@@ -11,6 +11,7 @@
 
 #include "examples/gradcheck/report.h"
 #include "examples/gradcheck/self_test.h"
+#include "examples/support/interrupts.h"
 #include "examples/support/program.h"
 #include "examples/support/progress.h"
 #include "examples/support/table.h"
