@@ -263,7 +263,7 @@ void add_basic_rows(std::vector<LayerRow>& rows) {
                   "a learned query attends to the positions",
                   {dropout_option(), flag_option("weights", false)},
                   {{"B", 1, 3}, {"S", 1, 5}, {"H", 1, 2}, {"K", 1, 3}},
-                  {MaskPart::kPadding, MaskPart::kKeep, MaskPart::kDrop, MaskPart::kBias},
+                  {MaskPart::kPadding, MaskPart::kKeep, MaskPart::kDrop, MaskPart::kBias, MaskPart::kInfiniteBias},
                   make_attention_pooling});
   rows.push_back({"CrossEntropyLoss",
                   "softmax cross-entropy of logits, some targets ignored",

@@ -8,6 +8,7 @@ const std::vector<Fault>& faults() {
     add_result_faults(out);
     add_formula_faults(out);
     add_precision_faults(out);
+    add_mask_faults(out);
     return out;
   }();
   return all;
@@ -17,21 +18,25 @@ void FaultInjection::computed(const char* op, std::span<const Variable* const> i
                               std::span<const Tensor* const> outputs) {
   const size_t node = Tape::current().size();
   if (node == 0) values_.clear();
-  if (fault_.op != op || !grad_enabled()) return;
-  Values& values = values_[node];
-  values = {};
+  if (fault_.op != op) return;
+  Values values;
   for (const Variable* x : inputs) values.inputs.push_back(x->value());
   for (const Tensor* y : outputs) values.outputs.push_back(*y);
+  if (fault_.forward) {
+    fault_.forward(values.inputs, values.outputs);
+    reached_ = true;
+  }
+  if (grad_enabled()) values_[node] = std::move(values);
 }
 
 void FaultInjection::backward(BackwardStep& step) {
   const auto found = values_.find(step.node());
-  if (fault_.op != step.op() || found == values_.end()) {
+  if (fault_.op != step.op() || found == values_.end() || !fault_.backward) {
     step.run();
     return;
   }
   reached_ = true;
-  FaultyStep faulty{step, found->second.inputs, found->second.outputs};
+  FaultyStep faulty{step, found->second.inputs, found->second.outputs, constants_};
   fault_.backward(faulty);
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "autograd/tape_hook.h"
@@ -13,11 +14,15 @@
 
 namespace attune::examples {
 
+/// Tensors that a case holds besides its inputs, by name: indices, lengths, those of masks.
+using Constants = std::vector<std::pair<std::string, Tensor>>;
+
 /// A node of the op at fault, with the values that the op was computed from and gave.
 struct FaultyStep {
   BackwardStep& step;
   const std::vector<Tensor>& inputs;
   const std::vector<Tensor>& outputs;
+  const Constants& constants;
 };
 
 struct Fault {
@@ -26,19 +31,25 @@ struct Fault {
   std::string options;  ///< JSON
   std::vector<MaskPart> mask;
   std::string op;
-  std::function<void(FaultyStep&)> backward;  ///< in place of the op's own formula
+  std::function<void(FaultyStep&)> backward;  ///< in place of the op's own formula; none: that stays
+  /// Changes what the op has computed, recorded or not.
+  std::function<void(const std::vector<Tensor>& inputs, std::vector<Tensor>& outputs)> forward{};
 };
 
 const std::vector<Fault>& faults();
-// By what they do: change what right formulas give or get, be wrong formulas, or round.
+// By what they do: change what right formulas give or get, be wrong formulas, round, or treat masks wrongly.
 void add_result_faults(std::vector<Fault>& faults);
 void add_formula_faults(std::vector<Fault>& faults);
 void add_precision_faults(std::vector<Fault>& faults);
+void add_mask_faults(std::vector<Fault>& faults);
 
 /// While it lives, the fault is in this thread's formulas.
 class FaultInjection : public TapeHook {
  public:
   explicit FaultInjection(const Fault& fault) : fault_(fault) {}
+
+  /// Of the case that runs.
+  void set_constants(Constants constants) { constants_ = std::move(constants); }
 
   void computed(const char* op, std::span<const Variable* const> inputs,
                 std::span<const Tensor* const> outputs) override;
@@ -53,6 +64,7 @@ class FaultInjection : public TapeHook {
 
   const Fault& fault_;
   std::map<size_t, Values> values_;  // by node
+  Constants constants_;
   bool reached_ = false;
 };
 

@@ -195,6 +195,13 @@ void add_result_faults(std::vector<Fault>& faults) {
       .add("dv leaks into masked keys", changed(2, leaking()));
   Adder(faults, "ScaledDotProduct", R"({"path": "fused"})", {Part::kDrop}, "attention")
       .add("dq leaks into queries without keys", changed(0, leaking()));
+  Adder(faults, "ScaledDotProduct", R"({"path": "fused"})", {Part::kInfiniteBias}, "attention")
+      .add("dk leaks into keys of -infinity", changed(1, leaking()))
+      .add("dq leaks into rows of -infinity", changed(0, leaking()));
+  Adder(faults, "ScaledDotProduct", R"({"path": "composed"})", {Part::kInfiniteBias}, "masked_softmax")
+      .add("gradient leaks into rows of -infinity", changed(0, leaking()));
+  Adder(faults, "ScaledDotProduct", R"({"path": "fused", "softcap": 2.0})", {Part::kBias}, "attention")
+      .add("stale bias", stale(3));
   Adder(faults, "ScaledDotProduct", R"({"path": "fused"})", {Part::kCausal}, "attention")
       .add("dk of the next key under a causal mask", changed(1, shifted(1)))
       .add("dk leaks to future keys", changed(1, leaking()));

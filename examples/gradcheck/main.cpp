@@ -118,6 +118,7 @@ int check(const Request& request, uint64_t seed) {
   std::optional<FaultInjection> injection;
   if (!request.fault.empty()) injection.emplace(find_fault(request.fault));
   RunSettings settings;
+  if (injection) settings.made = [&](const Case& made) { injection->set_constants(made.constants); };
   settings.mixed = request.dtype == "mixed";
   settings.dtype = settings.mixed ? DType::kBFloat16 : parse_dtype(request.dtype);
   settings.device = request.device;

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "autograd/ops/attention.h"
+#include "autograd/ops/ops.h"
 #include "framework/random.h"
 
 namespace attune::examples {
@@ -40,6 +42,8 @@ const char* mask_part_name(MaskPart part) {
       return "where";
     case MaskPart::kBias:
       return "bias";
+    case MaskPart::kInfiniteBias:
+      return "bias of -infinity";
   }
   return "";
 }
@@ -57,11 +61,14 @@ MaskPlan::MaskPlan(const std::vector<MaskPart>& parts, const MaskExtents& extent
   blocks_ = coins({(extents.queries + kBlock - 1) / kBlock, (extents.keys + kBlock - 1) / kBlock}, 0.6, random);
   left_ = static_cast<int64_t>(random.below(3));
   right_ = static_cast<int64_t>(random.below(3)) - 1;
+  forbidden_ = coins({extents.queries, extents.keys}, 0.3, random);
+  const auto row = static_cast<int64_t>(random.below(static_cast<uint64_t>(extents.queries) + 1));
+  if (row < extents.queries) forbidden_.select(0, row).fill_(1);
 }
 
 bool MaskPlan::has(MaskPart part) const { return std::find(parts_.begin(), parts_.end(), part) != parts_.end(); }
 
-AttentionMask MaskPlan::mask(const Variable& bias) const {
+AttentionMask MaskPlan::mask(const Variable& bias, const Tensor& like) const {
   AttentionMask mask;
   for (const MaskPart part : parts_) {
     switch (part) {
@@ -93,6 +100,15 @@ AttentionMask MaskPlan::mask(const Variable& bias) const {
       case MaskPart::kBias:
         if (bias.defined()) mask = mask & AttentionMask::bias(bias);
         break;
+      case MaskPart::kInfiniteBias: {
+        const auto number = [&](double value) {
+          return Variable(like.defined() ? Tensor::full({1}, value, like.dtype(), like.device())
+                                         : Tensor::full({1}, value, DType::kFloat64));
+        };
+        const double forbids = -std::numeric_limits<double>::infinity();
+        mask = mask & AttentionMask::bias(where(forbidden_, number(forbids), number(0)));
+        break;
+      }
     }
   }
   return mask;
@@ -104,6 +120,7 @@ std::vector<std::pair<std::string, Tensor>> MaskPlan::constants() const {
   if (has(MaskPart::kKeep)) out.emplace_back("mask_keep", keep_);
   if (has(MaskPart::kDrop)) out.emplace_back("mask_drop", drop_);
   if (has(MaskPart::kBlocks)) out.emplace_back("mask_blocks", blocks_);
+  if (has(MaskPart::kInfiniteBias)) out.emplace_back("mask_forbidden", forbidden_);
   return out;
 }
 
@@ -140,6 +157,12 @@ std::string MaskPlan::code() const {
       case MaskPart::kBias:
         text += "bias(bias)";
         break;
+      case MaskPart::kInfiniteBias:
+        text +=
+            "bias(where(mask_forbidden,\n"
+            "        Variable(Tensor::full({1}, -std::numeric_limits<double>::infinity(), DType::kFloat64)),\n"
+            "        Variable(Tensor::zeros({1}, DType::kFloat64))))";
+        break;
     }
   }
   return text.empty() ? "AttentionMask()" : text;
@@ -147,7 +170,8 @@ std::string MaskPlan::code() const {
 
 Tensor MaskPlan::allowed() const {
   const MaskExtents& e = extents_;
-  return allowed_keys(mask().lower(e.batch, e.heads, e.queries, e.keys).spec, e.batch, e.heads, e.queries, e.keys);
+  const LoweredMask lowered = mask().lower(e.batch, e.heads, e.queries, e.keys);
+  return allowed_keys(lowered.spec, lowered.bias.value(), {e.batch, e.heads, e.queries, e.keys}, Device::cpu());
 }
 
 }  // namespace attune::examples

@@ -10,7 +10,18 @@
 namespace attune::examples {
 
 /// What a random mask is put together from.
-enum class MaskPart : uint8_t { kCausal, kCausalLast, kPadding, kKeep, kDrop, kWindow, kBlocks, kWhere, kBias };
+enum class MaskPart : uint8_t {
+  kCausal,
+  kCausalLast,
+  kPadding,
+  kKeep,
+  kDrop,
+  kWindow,
+  kBlocks,
+  kWhere,
+  kBias,
+  kInfiniteBias
+};
 const char* mask_part_name(MaskPart part);
 
 struct MaskExtents {
@@ -26,7 +37,8 @@ class MaskPlan {
  public:
   MaskPlan(const std::vector<MaskPart>& parts, const MaskExtents& extents, uint64_t seed);
 
-  AttentionMask mask(const Variable& bias = {}) const;
+  /// like: has the dtype and device of the scores; float64 on the CPU without.
+  AttentionMask mask(const Variable& bias = {}, const Tensor& like = {}) const;
   bool empty() const { return parts_.empty(); }
   bool has_bias() const { return has(MaskPart::kBias); }
   bool has(MaskPart part) const;
@@ -44,10 +56,11 @@ class MaskPlan {
  private:
   std::vector<MaskPart> parts_;
   MaskExtents extents_;
-  Tensor lengths_;  // int64 [B]
-  Tensor keep_;     // bool [B, 1, T, S]
-  Tensor drop_;     // bool [T, S]
-  Tensor blocks_;   // bool [ceil(T / 2), ceil(S / 2)]
+  Tensor lengths_;    // int64 [B]
+  Tensor keep_;       // bool [B, 1, T, S]
+  Tensor drop_;       // bool [T, S]
+  Tensor blocks_;     // bool [ceil(T / 2), ceil(S / 2)]
+  Tensor forbidden_;  // bool [T, S]: where the bias of -infinity is
   int64_t left_ = -1;
   int64_t right_ = -1;
 };

@@ -98,13 +98,13 @@ void add_mask(Case& made, const MaskPlan& plan) {
 }
 
 AttentionMask mask_of(const MaskPlan& plan, std::span<const Variable> inputs) {
-  return plan.mask(plan.has_bias() ? inputs.back() : Variable());
+  return plan.mask(plan.has_bias() ? inputs.back() : Variable(), inputs.front().value());
 }
 
 const std::vector<MaskPart>& all_mask_parts() {
-  static const std::vector<MaskPart> parts = {MaskPart::kCausal, MaskPart::kCausalLast, MaskPart::kPadding,
-                                              MaskPart::kKeep,   MaskPart::kDrop,       MaskPart::kWindow,
-                                              MaskPart::kBlocks, MaskPart::kWhere,      MaskPart::kBias};
+  static const std::vector<MaskPart> parts = {
+      MaskPart::kCausal, MaskPart::kCausalLast, MaskPart::kPadding, MaskPart::kKeep, MaskPart::kDrop,
+      MaskPart::kWindow, MaskPart::kBlocks,     MaskPart::kWhere,   MaskPart::kBias, MaskPart::kInfiniteBias};
   return parts;
 }
 

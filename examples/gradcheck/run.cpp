@@ -44,6 +44,7 @@ void copy_values(const BuiltCase& from, BuiltCase& to) {
 
 GradcheckReport check(const PlannedCase& planned, const RunSettings& settings) {
   const BuiltCase built = build_case(planned);
+  if (settings.made) settings.made(built.made);
   const GradcheckOptions options = check_options(planned, built, settings);
   const uint64_t seed = planned.draw.seed;
   if (settings.dtype == DType::kFloat64 && settings.device.is_cpu()) {

@@ -13,9 +13,10 @@ struct RunSettings {
   DType dtype = DType::kFloat64;  ///< float64: judged by numeric derivatives; others: by the gradients of float64
   bool mixed = false;             ///< dtype bfloat16: parameters stay float32
   Device device = Device::cpu();
-  int64_t max_elements = 0;  ///< per input and parameter; 0: all
-  double seconds = 0;        ///< per case; 0: no limit
-  bool shrink = true;        ///< failing cases
+  int64_t max_elements = 0;                 ///< per input and parameter; 0: all
+  double seconds = 0;                       ///< per case; 0: no limit
+  bool shrink = true;                       ///< failing cases
+  std::function<void(const Case&)> made{};  ///< called with every case before it is checked
 };
 
 struct PlannedCase {

@@ -28,7 +28,10 @@ FaultResult try_fault(const Fault& fault, uint64_t seed) {
     ++result.attempts;
     const PlannedCase planned{&row, options, random_draw(row, fault.mask, random.next_uint32())};
     FaultInjection injection(fault);
-    const CaseResult found = run_case(planned, {.max_elements = kElements, .shrink = false});
+    const CaseResult found =
+        run_case(planned, {.max_elements = kElements, .shrink = false, .made = [&](const Case& made) {
+                             injection.set_constants(made.constants);
+                           }});
     result.reached |= injection.reached();
     for (const GradcheckEntry& entry : found.report.entries) {
       if (entry.verdict != GradientVerdict::kWrong || result.caught) continue;
