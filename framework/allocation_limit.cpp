@@ -8,16 +8,15 @@ namespace attune {
 
 thread_local constinit AllocationLimit* AllocationLimit::current_ = nullptr;
 
-AllocationLimit::AllocationLimit(size_t bytes, std::string message)
-    : left_(bytes), message_(std::move(message)), outer_(std::exchange(current_, this)) {}
+AllocationLimit::AllocationLimit(size_t bytes, size_t tensors, std::string message)
+    : bytes_left_(bytes), tensors_left_(tensors), message_(std::move(message)), outer_(std::exchange(current_, this)) {}
 
 AllocationLimit::~AllocationLimit() { current_ = outer_; }
 
 void AllocationLimit::count(size_t bytes) {
-  // A tensor and the layer that it belongs to have their own size besides.
-  constexpr size_t kOwnBytes = 1024;
-  if (bytes > left_ || left_ - bytes < kOwnBytes) throw FormatError(message_);
-  left_ -= bytes + kOwnBytes;
+  if (bytes > bytes_left_ || tensors_left_ == 0) throw FormatError(message_);
+  bytes_left_ -= bytes;
+  --tensors_left_;
   if (outer_ != nullptr) outer_->count(bytes);
 }
 

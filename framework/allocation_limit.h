@@ -7,12 +7,12 @@
 
 namespace attune {
 
-/// While it lives, the tensors that this thread makes may take so many bytes in all, freed ones included: what a file
+/// While it lives, this thread makes at most so many tensors of so many bytes in all, freed ones included: what a file
 /// describes must not fill the memory. StorageRef::allocate() throws FormatError(message) beyond. Inside another one,
 /// both hold.
 class AllocationLimit {
  public:
-  AllocationLimit(size_t bytes, std::string message);
+  AllocationLimit(size_t bytes, size_t tensors, std::string message);
   AllocationLimit(const AllocationLimit&) = delete;
   AllocationLimit& operator=(const AllocationLimit&) = delete;
   ~AllocationLimit();
@@ -28,7 +28,8 @@ class AllocationLimit {
 
   static thread_local constinit AllocationLimit* current_;
 
-  size_t left_;
+  size_t bytes_left_;
+  size_t tensors_left_;
   std::string message_;
   AllocationLimit* outer_;
 };

@@ -10,16 +10,22 @@ namespace {
 /// Besides the weights: what they are drawn from on the way, and the tables that the configuration determines.
 constexpr size_t kTableBytes = size_t{1} << 28;
 constexpr size_t kDraws = 3;
+/// The same for tensors, which cost time and memory even where they are small.
+constexpr size_t kTableCount = size_t{1} << 14;
+constexpr size_t kDrawCount = 8;
 
 }  // namespace
 
 void build_saved_model(const Checkpoint& checkpoint, const std::string& path, const std::function<void()>& make) {
   int64_t weights = 0;
+  size_t count = 0;
   for (const auto& entry : checkpoint.entries()) {
-    if (entry.path.starts_with("model/")) weights += entry.bytes();
+    if (!entry.path.starts_with("model/")) continue;
+    weights += entry.bytes();
+    ++count;
   }
   const AllocationLimit limit(
-      kTableBytes + kDraws * static_cast<size_t>(weights),
+      kTableBytes + kDraws * static_cast<size_t>(weights), kTableCount + kDrawCount * count,
       fmt::format("{}: its weights are not those of its configuration: {} are there, far too few for the model", path,
                   readable_bytes(weights)));
   try {

@@ -221,7 +221,8 @@ TEST_CASE("a checkpoint of a few weights does not make a model of gigabytes", "[
   const TemporaryDirectory directory;
   for (const char* model :
        {R"({"dim": 8192, "heads": 1, "ffn_dim": 65536, "blocks": 1024})", R"({"members": 64, "dim": 2048, "heads": 1})",
-        R"({"blocks": 1024, "dim": 1024, "heads": 1})", R"({"dim": 8192, "heads": 1, "positions": "sinusoidal"})"}) {
+        R"({"blocks": 1024, "dim": 1024, "heads": 1})", R"({"dim": 8192, "heads": 1, "positions": "sinusoidal"})",
+        R"({"dim": 1, "heads": 1, "blocks": 1024, "members": 64})"}) {
     INFO(model);
     Checkpoint huge;
     huge.put("model/weight", Tensor::zeros({2, 2}));
