@@ -49,7 +49,7 @@ int run_program(CLI::App& app, int argc, char** argv, const std::function<int()>
 void catch_interrupts();
 bool interrupted();
 
-/// The text on one line: control characters and line ends are written as \n, \t, \x1b.
+/// The text on one line: control characters and line ends are written as \n, \t, \x1b, \x9b.
 std::string one_line(const std::string& text);
 
 }  // namespace attune::examples

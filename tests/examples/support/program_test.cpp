@@ -115,7 +115,10 @@ TEST_CASE("the first interrupt is only noted", "[support]") {
   sigaction(SIGTERM, &old_term, nullptr);
 }
 
-TEST_CASE("messages stay on one line", "[support]") { CHECK(one_line("a\nb\tc\x1b[0m é") == "a\\nb\\tc\\x1b[0m é"); }
+TEST_CASE("messages stay on one line", "[support]") {
+  CHECK(one_line("a\nb\tc\x1b[0m é") == "a\\nb\\tc\\x1b[0m é");
+  CHECK(one_line("\xC2\x9B[0m \xC2\xA0\xC2\x80\xC2") == "\\x9b[0m \xC2\xA0\\x80\xC2");
+}
 
 TEST_CASE("--deterministic holds for all that a training computes", "[support]") {
   CLI::App app;
