@@ -1,10 +1,12 @@
 #include "datasets/captions.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <map>
 #include <set>
 #include <system_error>
+#include <unordered_set>
 #include <utility>
 
 #include "datasets/caption_formats.h"
@@ -57,36 +59,59 @@ std::string lists_of(const Names& files) {
   return lists.empty() ? "none" : joined(lists);
 }
 
-struct Sources {
-  std::string captions;
-  std::string list;  // empty: all pictures
+/// Where collections keep their pictures: the names that they are distributed with, the usual one first.
+constexpr std::array kImageFolders = {"images",           "Images",           "Flicker8k_Dataset",
+                                      "Flickr8k_Dataset", "flickr30k_images", "flickr30k-images"};
+
+std::string image_folder(const std::string& folder) {
+  const auto is_there = [&](const char* name) {
+    std::error_code ignored;
+    return fs::is_directory(path_in(folder, name), ignored);
+  };
+  const auto* found = std::find_if(kImageFolders.begin(), kImageFolders.end(), is_there);
+  return found == kImageFolders.end() ? kImageFolders.front() : *found;
+}
+
+struct Source {
+  std::string path;
+  bool one_split = false;  ///< its name says that it holds nothing but the split
 };
 
-Sources find_sources(const std::string& folder, const CaptionReadOptions& options) {
-  const Names files = file_names(folder, "a folder with images/ and captions");
+/// Those that say of every picture in which split it is.
+std::vector<std::string> files_with_splits(const Names& files) {
+  return present(files, {"dataset.json", "dataset_flickr8k.json", "dataset_flickr30k.json", "dataset_coco.json"});
+}
+
+/// The file of captions.
+Source find_captions(const std::string& folder, const Names& files, const CaptionReadOptions& options) {
+  if (!options.captions.empty()) return {options.captions};
   const std::string& split = options.split;
-  std::vector<std::string> of_split;
-  if (!split.empty()) of_split = present(files, {split + ".json", "captions_" + split + ".json"});
-  Sources sources{options.captions, ""};
-  if (sources.captions.empty()) {
-    const std::vector<std::string> of_all =
-        present(files, {"captions.tsv", "captions.txt", "captions.json", "Flickr8k.token.txt"});
-    const std::vector<std::string>& found = of_split.empty() ? of_all : of_split;
-    require<IoError>(!found.empty(),
-                     "{}: no captions, expected captions.tsv, captions.txt, captions.json or Flickr8k.token.txt",
-                     folder);
-    require<IoError>(found.size() == 1, "{}: {} are there, expected one file of captions; name the one to read", folder,
-                     joined(found));
-    sources.captions = path_in(folder, found[0]);
-    if (!of_split.empty()) return sources;
+  std::vector<std::string> found;
+  if (!split.empty()) found = present(files, {split + ".json", "captions_" + split + ".json"});
+  const bool one_split = !found.empty();
+  if (found.empty() && !split.empty()) found = files_with_splits(files);
+  if (found.empty()) {
+    found = present(
+        files, {"captions.tsv", "captions.txt", "captions.csv", "captions.json", "results.csv", "Flickr8k.token.txt"});
+    const std::vector<std::string> with_splits = files_with_splits(files);
+    found.insert(found.end(), with_splits.begin(), with_splits.end());
   }
-  if (split.empty()) return sources;
+  require<IoError>(!found.empty(),
+                   "{}: no captions, expected captions.tsv, captions.txt, captions.csv, captions.json, results.csv, "
+                   "dataset_flickr8k.json or Flickr8k.token.txt",
+                   folder);
+  require<IoError>(found.size() == 1, "{}: {} are there, expected one file of captions; name the one to read", folder,
+                   joined(found));
+  return {path_in(folder, found[0]), one_split};
+}
+
+/// The list of a split's pictures.
+std::string find_list(const std::string& folder, const Names& files, const std::string& split) {
   const std::vector<std::string> lists = present(files, {split + ".txt", "Flickr_8k." + split + "Images.txt"});
   require<IoError>(!lists.empty(), "{}: no {}.txt that lists the pictures of the split; text files there: {}", folder,
                    split, lists_of(files));
   require<IoError>(lists.size() == 1, "{}: {} are there, expected one list of the split", folder, joined(lists));
-  sources.list = path_in(folder, lists[0]);
-  return sources;
+  return path_in(folder, lists[0]);
 }
 
 /// Captions by picture, pictures in the order in which they were first named.
@@ -101,12 +126,18 @@ struct Collected {
   }
 };
 
-Collected collect(const Sources& sources, const CaptionReadOptions& options, const Names& images,
-                  CaptionReport& report) {
+struct FileContent {
   Collected collected;
+  CaptionFormat format;
+};
+
+FileContent read_file(const std::string& path, const CaptionReadOptions& options, const Names& images,
+                      CaptionReport& report) {
+  FileContent content;
   Names missing;
-  report.format = read_caption_file(
-      sources.captions, options.text,
+  std::unordered_set<std::string> said;  // a name, a tab, a caption
+  content.format = read_caption_file(
+      ByteReader(path), options.text, options.split,
       [&](std::string_view image, std::string_view caption, const std::function<std::string()>& where) {
         const std::string name(image);
         if (utf8::is_blank(caption)) return report.empty.add(where());
@@ -114,11 +145,11 @@ Collected collect(const Sources& sources, const CaptionReadOptions& options, con
           if (missing.insert(name).second) report.missing_pictures.add(utf8::quoted(name));
           return;
         }
-        std::vector<std::string>& captions = collected.picture(name).captions;
-        if (std::find(captions.begin(), captions.end(), caption) != captions.end()) report.duplicates.add(where());
-        captions.emplace_back(caption);
+        if (!said.insert(fmt::format("{}\t{}", image, caption)).second) report.duplicates.add(where());
+        content.collected.picture(name).captions.emplace_back(caption);
       });
-  return collected;
+  report.format = content.format.name;
+  return content;
 }
 
 /// The names of a list, each once, that are among the images.
@@ -180,8 +211,7 @@ int64_t CaptionData::caption_count() const {
 
 std::vector<std::string> CaptionData::paths() const {
   std::vector<std::string> paths;
-  for (const CaptionedPicture& picture : pictures)
-    paths.push_back((fs::path(folder) / "images" / picture.name).string());
+  for (const CaptionedPicture& picture : pictures) paths.push_back((fs::path(folder) / images / picture.name).string());
   return paths;
 }
 
@@ -191,19 +221,23 @@ std::string CaptionData::to_string() const {
 }
 
 CaptionData read_captions(const std::string& folder, const CaptionReadOptions& options) {
-  const Sources sources = find_sources(folder, options);
-  const Names images = file_names(path_in(folder, "images"), "a folder of pictures");
+  const Names files = file_names(folder, "a folder with images/ and captions");
+  const Source source = find_captions(folder, files, options);
   CaptionData data;
   data.folder = folder;
-  data.captions_path = sources.captions;
-  Collected collected = collect(sources, options, images, data.report);
-  if (sources.list.empty()) {
+  data.images = image_folder(folder);
+  data.captions_path = source.path;
+  const Names images = file_names(path_in(folder, data.images), "a folder of pictures");
+  auto [collected, format] = read_file(source.path, options, images, data.report);
+  const bool needs_list = !options.split.empty() && !source.one_split && !format.has_splits;
+  const std::string list = needs_list ? find_list(folder, files, options.split) : "";
+  if (list.empty()) {
     for (const std::string& name : images) {
       if (options.split.empty() && !collected.numbers.contains(name)) data.report.uncaptioned.add(utf8::quoted(name));
     }
     data.pictures = std::move(collected.pictures);
   } else {
-    for (const std::string& name : read_list(sources.list, options, images, data.report)) {
+    for (const std::string& name : read_list(list, options, images, data.report)) {
       const auto found = collected.numbers.find(name);
       if (found == collected.numbers.end()) {
         data.report.uncaptioned.add(utf8::quoted(name));
@@ -213,7 +247,7 @@ CaptionData read_captions(const std::string& folder, const CaptionReadOptions& o
     }
   }
   require<FormatError>(!data.pictures.empty(), "{}: no picture with a caption is left{}",
-                       sources.list.empty() ? sources.captions : sources.list, data.report.to_string());
+                       list.empty() ? source.path : list, data.report.to_string());
   return data;
 }
 

@@ -14,7 +14,7 @@ namespace attune {
 
 /// A picture and what people say of it.
 struct CaptionedPicture {
-  std::string name;  ///< of its file in images/
+  std::string name;  ///< of its file in the folder of pictures
   std::vector<std::string> captions;
 
   bool operator==(const CaptionedPicture&) const = default;
@@ -34,7 +34,7 @@ struct Findings {
 
 /// What was met while reading.
 struct CaptionReport {
-  std::string format;         ///< "image<TAB>caption", "image#n<TAB>caption" or "COCO JSON"
+  std::string format;         ///< "image<TAB>caption", "COCO JSON" ...
   Findings missing_pictures;  ///< captions left out: images/ has no such file. By picture
   Findings uncaptioned;       ///< pictures left out: nothing is said of them
   Findings unknown_in_split;  ///< names of the split list that images/ does not have; left out
@@ -48,6 +48,7 @@ struct CaptionReport {
 
 struct CaptionData {
   std::string folder;
+  std::string images = "images";           ///< the folder in it that has the pictures
   std::vector<CaptionedPicture> pictures;  ///< in the order of the split list; without one in that of the captions
   CaptionReport report;
 
@@ -61,23 +62,34 @@ struct CaptionData {
 };
 
 struct CaptionReadOptions {
-  /// "train": the pictures that a list names, DIR/train.txt or DIR/Flickr_8k.trainImages.txt, a name a line. "": all.
+  /// "train": the pictures that the file of captions says to be in it or, where it does not say so, that a list names,
+  /// DIR/train.txt or DIR/Flickr_8k.trainImages.txt, a name a line. "": all.
   std::string split = "";
-  /// File of the captions. "": the one that DIR has of SPLIT.json, captions_SPLIT.json, captions.tsv, captions.txt,
-  /// captions.json and Flickr8k.token.txt. The first two hold one split and need no list.
+  /// File of the captions. "": the one that DIR has of SPLIT.json and captions_SPLIT.json, which hold one split and
+  /// need no list; else, for a split, of dataset.json, dataset_flickr8k.json, dataset_flickr30k.json and
+  /// dataset_coco.json; else of captions.tsv, captions.txt, captions.csv, captions.json, results.csv,
+  /// Flickr8k.token.txt and these.
   std::string captions = "";
   TextReaderOptions text = {};
 };
 
-/// Reads the captions of the pictures in DIR/images. What a file of captions holds is seen from its content, plain or
+/// Reads the captions of the pictures in DIR/images (or Images, Flicker8k_Dataset, Flickr8k_Dataset, flickr30k_images,
+/// flickr30k-images: the first that is there). What a file of captions holds is seen from its content, plain or
 /// gzipped:
 /// - lines `image<TAB>caption`, or `image#n<TAB>caption` as Flickr8k has them (Hodosh et al., 2013);
+/// - a table with the header `image,caption` or `image,comment_number,comment`, as of Kaggle: comma-separated values, a
+///   field with quotation marks in it in quotes and these doubled; or `image_name| comment_number| comment`, as
+///   Flickr30k has it;
 /// - COCO's JSON (Chen et al., "Microsoft COCO Captions", 2015): {"images": [{"id", "file_name"}], "annotations":
-///   [{"image_id", "caption"}]}; runs of space in captions become one.
+///   [{"image_id", "caption"}]};
+/// - the JSON of the splits of Karpathy and Fei-Fei (CVPR 2015), dataset_flickr8k.json and its like: {"images":
+///   [{"filename", "split", "sentences": [{"raw"}]}]}; "dev" is what is called "val" there.
+/// In tables and JSON, runs of space in captions become one.
 ///
 /// Throws IoError and FormatError (see TextReader); besides, IoError for a folder without images/, no or several files
 /// of captions, and no list for the split, naming what is there; FormatError for a line without exactly one tab or
-/// without an image, JSON that is damaged or has other members, by place, and when no picture with a caption is left.
+/// without an image, a row of a table with too few columns, JSON that is damaged or has other members, by place, two
+/// pictures of one id, a picture in two splits, and when no picture with a caption is left.
 CaptionData read_captions(const std::string& folder, const CaptionReadOptions& options = {});
 
 /// Captions as token numbers, <bos> ... <eos> each, those of a picture one after the other.

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "datasets/rewrite.h"
 #include "datasets/utf8.h"
 #include "framework/fail.h"
 
@@ -107,14 +108,6 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
-std::string without_line_breaks(std::string text) {
-  constexpr std::string_view kBreak = "<br />";
-  for (size_t at = text.find(kBreak); at != std::string::npos; at = text.find(kBreak, at)) {
-    text.replace(at, kBreak.size(), " ");
-  }
-  return text;
-}
-
 void read_folder(const fs::path& root, const ClassificationReadOptions& options, ClassificationData& data) {
   const auto has_classes = [](const fs::path& folder) {
     return is_folder(folder / "pos") && is_folder(folder / "neg");
@@ -130,7 +123,7 @@ void read_folder(const fs::path& root, const ClassificationReadOptions& options,
       std::string text;
       std::string_view line;
       while (reader.next(line)) text.append(text.empty() ? "" : " ").append(line);
-      text = without_line_breaks(std::move(text));
+      rewrite::replace_all(text, "<br />", " ");
       if (utf8::is_blank(text)) {
         ++data.report.empty;
         continue;
@@ -152,6 +145,17 @@ void count_duplicates(ClassificationData& data) {
   }
 }
 
+/// Throws unless there are examples, and counts what is there twice.
+void finish(ClassificationData& data, const std::string& path, const ClassificationReadOptions& options) {
+  const auto [negative, positive] = data.report.class_counts;
+  require<FormatError>(!data.examples.empty(), "{}: no examples ({} empty), {}", path, data.report.empty,
+                       is_folder(path) ? "expected reviews in pos/*.txt and neg/*.txt" : kExpectedLine);
+  require<FormatError>(!options.require_both_classes || (negative > 0 && positive > 0),
+                       "{}: all {} examples have label {}, expected both 0 and 1 to learn from", path,
+                       data.examples.size(), positive > 0 ? 1 : 0);
+  count_duplicates(data);
+}
+
 }  // namespace
 
 std::string ClassificationReport::to_string() const {
@@ -166,21 +170,21 @@ std::string ClassificationData::origin(size_t example) const {
   return fmt::format("example {}", example + 1);
 }
 
-ClassificationData read_classification(const std::string& path, const ClassificationReadOptions& options) {
+ClassificationData read_classification(TextReader& reader, const ClassificationReadOptions& options) {
   ClassificationData data;
-  if (is_folder(path)) {
-    read_folder(path, options, data);
-  } else {
+  read_lines(reader, data);
+  finish(data, reader.path(), options);
+  return data;
+}
+
+ClassificationData read_classification(const std::string& path, const ClassificationReadOptions& options) {
+  if (!is_folder(path)) {
     TextReader reader(path, options.text);
-    read_lines(reader, data);
+    return read_classification(reader, options);
   }
-  const auto [negative, positive] = data.report.class_counts;
-  require<FormatError>(!data.examples.empty(), "{}: no examples ({} empty), {}", path, data.report.empty,
-                       is_folder(path) ? "expected reviews in pos/*.txt and neg/*.txt" : kExpectedLine);
-  require<FormatError>(!options.require_both_classes || (negative > 0 && positive > 0),
-                       "{}: all {} examples have label {}, expected both 0 and 1 to learn from", path,
-                       data.examples.size(), positive > 0 ? 1 : 0);
-  count_duplicates(data);
+  ClassificationData data;
+  read_folder(path, options, data);
+  finish(data, path, options);
   return data;
 }
 
@@ -195,8 +199,8 @@ std::vector<int64_t> encode_text(const std::string& text, const std::string& ori
   const auto length = static_cast<int64_t>(ids.size());
   if (options.max_length > 0 && length > options.max_length) {
     if (!options.truncate) {
-      fail<FormatError>("{}: {} tokens, the model takes at most {}; shorten the text or allow truncation", origin,
-                        length, options.max_length);
+      fail<FormatError>("{}: {} tokens, the model takes at most {}; shorten the text or {}", origin, length,
+                        options.max_length, options.remedy);
     }
     ids.resize(static_cast<size_t>(options.max_length));
     if (stats != nullptr) ++stats->truncated;

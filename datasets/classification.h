@@ -66,12 +66,16 @@ struct ClassificationReadOptions {
 /// label, no examples at all, or one class only when both are required. The text is one line: file, line, what was
 /// expected.
 ClassificationData read_classification(const std::string& path, const ClassificationReadOptions& options = {});
+/// The same of lines.
+ClassificationData read_classification(TextReader& reader, const ClassificationReadOptions& options = {});
 
 struct EncodeOptions {
   /// Most tokens of an example, `first` included; 0: no limit.
   int64_t max_length = 0;
   /// What is longer is cut off at its end; false: it is an error.
   bool truncate = false;
+  /// What the error says about that: how texts may be cut.
+  const char* remedy = "allow truncation";
   /// Number of a token put before every text, such as <cls>.
   std::optional<int64_t> first = {};
 };

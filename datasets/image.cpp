@@ -1,10 +1,9 @@
 #include "datasets/image.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
+#include <algorithm>
+#include <cstdint>
 
+#include "datasets/byte_reader.h"
 #include "datasets/image_codecs.h"
 #include "datasets/utf8.h"
 #include "framework/atomic_file.h"
@@ -16,37 +15,46 @@ using namespace std::string_view_literals;
 
 constexpr std::string_view kJpegBegin = "\xFF\xD8\xFF"sv;
 constexpr std::string_view kPngBegin = "\x89PNG\r\n\x1A\n"sv;
-// No picture within a sensible limit of pixels takes more; keeps endless files from filling the memory.
-constexpr size_t kMostBytes = size_t{1} << 30;
+// A pixel of the largest kind, and what may stand around the pixels.
+constexpr int64_t kMostPixelBytes = 8;
+constexpr int64_t kMostOtherBytes = int64_t{16} << 20;
 
-std::string read_file(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"), std::fclose);
-  require<IoError>(file != nullptr, "{}: cannot be opened for reading: {}", path, std::strerror(errno));
-  std::string bytes;
+void require_picture(std::string_view begin, const std::string& name) {
+  require<FormatError>(!begin.empty(), "{}: is empty, expected a JPEG or PNG picture", name);
+  require<FormatError>(begin.starts_with(kJpegBegin) || begin.starts_with(kPngBegin),
+                       "{}: begins with {}, expected a JPEG or PNG picture", name, utf8::quoted(begin.substr(0, 12)));
+}
+
+std::string read_file(const std::string& path, int64_t max_pixels) {
   constexpr size_t kStep = size_t{1} << 16;
+  const int64_t most = std::min(max_pixels, INT64_MAX / 16) * kMostPixelBytes + kMostOtherBytes;
+  ByteReader reader(path, Unzip::kNo);
+  require_picture(reader.peek(12), path);
+  const auto limit = [&](int64_t bytes) {
+    require<FormatError>(bytes <= most, "{}: {} bytes and more, expected at most {} for a picture of {} pixels", path,
+                         bytes, most, max_pixels);
+  };
+  limit(reader.stored_bytes());
+  std::string bytes;
   for (size_t read = kStep; read == kStep;) {
     const size_t before = bytes.size();
-    require<FormatError>(before <= kMostBytes, "{}: more than {} bytes, expected a JPEG or PNG picture", path,
-                         kMostBytes);
+    limit(static_cast<int64_t>(before));
     bytes.resize(before + kStep);
-    read = std::fread(bytes.data() + before, 1, kStep, file.get());
+    read = reader.read(bytes.data() + before, kStep);
     bytes.resize(before + read);
   }
-  require<IoError>(std::ferror(file.get()) == 0, "{}: cannot be read: {}", path, std::strerror(errno));
   return bytes;
 }
 
 }  // namespace
 
 Image decode_image(std::string_view bytes, const std::string& name, const ImageReadOptions& options) {
-  require<FormatError>(!bytes.empty(), "{}: is empty, expected a JPEG or PNG picture", name);
-  if (bytes.starts_with(kJpegBegin)) return decode_jpeg(bytes, name, options);
-  if (bytes.starts_with(kPngBegin)) return decode_png(bytes, name, options);
-  fail<FormatError>("{}: begins with {}, expected a JPEG or PNG picture", name, utf8::quoted(bytes.substr(0, 12)));
+  require_picture(bytes, name);
+  return bytes.starts_with(kJpegBegin) ? decode_jpeg(bytes, name, options) : decode_png(bytes, name, options);
 }
 
 Image read_image(const std::string& path, const ImageReadOptions& options) {
-  return decode_image(read_file(path), path, options);
+  return decode_image(read_file(path, options.max_pixels), path, options);
 }
 
 void write_png(const std::string& path, const Image& image) { write_file_atomically(path, encode_png(image)); }

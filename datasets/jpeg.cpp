@@ -4,13 +4,17 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
+#include <utility>
+
 #include "datasets/image_codecs.h"
+#include "datasets/orientation.h"
 
 namespace attune {
 namespace {
 
 // Progressive pictures come in about ten scans; thousands over few bytes would only hold the reader up.
 constexpr int kMostScans = 100;
+constexpr int kExifMarker = JPEG_APP0 + 1;
 
 /// libjpeg leaves an error by longjmp, which must not pass over destructors: everything that has one lives here, in a
 /// frame further up than those that call libjpeg.
@@ -53,6 +57,7 @@ bool read_header(JpegReader& reader, std::string_view bytes) {
   jpeg_create_decompress(&reader.info);
   reader.info.progress = &reader.progress;
   jpeg_mem_src(&reader.info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  jpeg_save_markers(&reader.info, kExifMarker, 0xFFFF);
   jpeg_read_header(&reader.info, TRUE);
   return true;
 }
@@ -69,17 +74,25 @@ bool read_rows(JpegReader& reader, uint8_t* pixels, size_t stride) {
   return true;
 }
 
-/// Four inks a pixel become RGB, in place. inverted: 255 is no ink, as Adobe's programs write it.
-void inks_to_rgb(Image& image, bool inverted) {
-  const uint8_t flip = inverted ? 0 : 255;
+/// Four inks a pixel become RGB, in place. 255 is no ink: so Adobe's programs write it and, whether their marker is
+/// there or not, so everybody reads it.
+void inks_to_rgb(Image& image) {
   const size_t count = image.pixels.size() / 4;
   const uint8_t* in = image.pixels.data();
   uint8_t* out = image.pixels.data();
   for (size_t i = 0; i < count; ++i, in += 4) {
-    const int black = in[3] ^ flip;
-    for (int c = 0; c < 3; ++c) *out++ = static_cast<uint8_t>(((in[c] ^ flip) * black + 127) / 255);
+    for (int c = 0; c < 3; ++c) *out++ = static_cast<uint8_t>((in[c] * in[3] + 127) / 255);
   }
   image.pixels.resize(count * 3);
+}
+
+/// Of the first block of a camera's notes.
+int64_t orientation_of(const jpeg_decompress_struct& info) {
+  for (const jpeg_marker_struct* marker = info.marker_list; marker != nullptr; marker = marker->next) {
+    const std::string_view block(reinterpret_cast<const char*>(marker->data), marker->data_length);
+    if (marker->marker == kExifMarker && block.starts_with("Exif")) return exif_orientation(block);
+  }
+  return 1;
 }
 
 }  // namespace
@@ -95,13 +108,14 @@ Image decode_jpeg(std::string_view bytes, const std::string& name, const ImageRe
     require<FormatError>(ok, "{}: damaged JPEG picture ({}); get it again", name, reader.reason);
   };
   check(read_header(reader, bytes));
+  const int64_t orientation = orientation_of(reader.info);
   const bool inks = reader.info.jpeg_color_space == JCS_CMYK || reader.info.jpeg_color_space == JCS_YCCK;
   reader.info.out_color_space = inks ? JCS_CMYK : JCS_RGB;
   const int64_t channels = inks ? 4 : 3;
   Image image = allocate_image(reader.info.image_height, reader.info.image_width, channels, name, options);
   check(read_rows(reader, image.pixels.data(), static_cast<size_t>(image.width * channels)));
-  if (inks) inks_to_rgb(image, reader.info.saw_Adobe_marker != 0);
-  return image;
+  if (inks) inks_to_rgb(image);
+  return oriented(std::move(image), orientation);
 }
 
 }  // namespace attune

@@ -71,11 +71,17 @@ std::string ParallelCorpus::to_string() const {
 
 ParallelCorpus read_parallel_files(const std::string& source_path, const std::string& target_path,
                                    const ParallelReadOptions& options) {
+  TextReader source(source_path, options.text);
+  TextReader target(target_path, options.text);
+  return read_parallel_lines(source, target, options);
+}
+
+ParallelCorpus read_parallel_lines(TextReader& source, TextReader& target, const ParallelReadOptions& options) {
+  const std::string& source_path = source.path();
+  const std::string& target_path = target.path();
   ParallelCorpus corpus;
   corpus.source_path = source_path;
   corpus.target_path = target_path;
-  TextReader source(source_path, options.text);
-  TextReader target(target_path, options.text);
   std::string_view source_line;
   std::string_view target_line;
   for (;;) {

@@ -38,6 +38,8 @@ struct ParallelCorpus {
 /// both, or without any pair.
 ParallelCorpus read_parallel_files(const std::string& source_path, const std::string& target_path,
                                    const ParallelReadOptions& options = {});
+/// The same of lines.
+ParallelCorpus read_parallel_lines(TextReader& source, TextReader& target, const ParallelReadOptions& options = {});
 
 /// read_parallel_files for DIR/SPLIT.SOURCE and DIR/SPLIT.TARGET, each with or without .gz: "data", "train", "en",
 /// "de". Besides, throws IoError for a file that is not there, naming the languages that the split has, and for one

@@ -3,6 +3,8 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "datasets/image_codecs.h"
 
@@ -36,11 +38,20 @@ void take(png_structp png, png_bytep out, size_t count) {
   rest.remove_prefix(count);
 }
 
+/// What libpng warns of and would pass over is damage where it concerns the pixels: a wrong checksum, of whatever that
+/// was before its damage, and a transparency that does not fit.
+void leave_if_damaged(png_structp png, png_const_charp warning) {
+  const std::string_view text(warning);
+  if (text.starts_with("tRNS") || text.find("CRC error") != std::string_view::npos) leave(png, warning);
+}
+
 PngReader::PngReader(std::string_view bytes) : rest(bytes) {
-  png = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, leave, [](png_structp, png_const_charp) {});
+  png = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, leave, leave_if_damaged);
   if (png == nullptr) return;
   info = png_create_info_struct(png);
   png_set_read_fn(png, this, take);
+  // Texts, profiles and their like are passed over, not unpacked: a few bytes of them may hold gigabytes.
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
 }
 
 /// False, and a reason, when that fails.
@@ -48,9 +59,13 @@ bool read_header(PngReader& reader) {
   if (reader.png == nullptr || reader.info == nullptr) return false;
   if (setjmp(png_jmpbuf(reader.png)) != 0) return false;
   png_read_info(reader.png, reader.info);
-  png_set_expand(reader.png);
-  png_set_scale_16(reader.png);
-  png_set_gray_to_rgb(reader.png);
+  if (png_get_color_type(reader.png, reader.info) == PNG_COLOR_TYPE_PALETTE) {
+    png_set_packing(reader.png);  // the colours are looked up here, since libpng makes black of what has none
+  } else {
+    png_set_expand(reader.png);
+    png_set_scale_16(reader.png);
+    png_set_gray_to_rgb(reader.png);
+  }
   return true;
 }
 
@@ -66,6 +81,36 @@ bool read_rows(PngReader& reader, uint8_t* pixels, size_t stride) {
   }
   png_read_end(reader.png, nullptr);
   return true;
+}
+
+/// The colours and opacities of a picture's palette.
+struct Palette {
+  png_colorp colours = nullptr;
+  int size = 0;
+  png_bytep opacities = nullptr;
+  int opacity_count = 0;
+};
+
+Palette palette_of(const PngReader& reader) {
+  Palette palette;
+  png_get_PLTE(reader.png, reader.info, &palette.colours, &palette.size);
+  png_get_tRNS(reader.png, reader.info, &palette.opacities, &palette.opacity_count, nullptr);
+  return palette;
+}
+
+/// Colour numbers become RGB and opacity.
+void look_up(Image& image, const Palette& palette, const std::string& name) {
+  const std::vector<uint8_t> numbers = std::exchange(image.pixels, {});
+  image.pixels.reserve(numbers.size() * 4);
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const int number = numbers[i];
+    require<FormatError>(number < palette.size,
+                         "{}: damaged PNG picture (pixel {} has colour {} of a palette of {}); get it again", name, i,
+                         number, palette.size);
+    const png_color& colour = palette.colours[number];
+    const uint8_t opacity = number < palette.opacity_count ? palette.opacities[number] : 255;
+    image.pixels.insert(image.pixels.end(), {colour.red, colour.green, colour.blue, opacity});
+  }
 }
 
 /// RGB and opacity over white, in place.
@@ -88,12 +133,14 @@ Image decode_png(std::string_view bytes, const std::string& name, const ImageRea
     require<FormatError>(ok, "{}: damaged PNG picture ({}); get it again", name, reader.reason);
   };
   check(read_header(reader));
-  const bool opacity = (png_get_color_type(reader.png, reader.info) & PNG_COLOR_MASK_ALPHA) != 0 ||
+  const bool palette = png_get_color_type(reader.png, reader.info) == PNG_COLOR_TYPE_PALETTE;
+  const bool opacity = palette || (png_get_color_type(reader.png, reader.info) & PNG_COLOR_MASK_ALPHA) != 0 ||
                        png_get_valid(reader.png, reader.info, PNG_INFO_tRNS) != 0;
-  const int64_t channels = opacity ? 4 : 3;
+  const int64_t channels = palette ? 1 : opacity ? 4 : 3;
   Image image = allocate_image(png_get_image_height(reader.png, reader.info),
                                png_get_image_width(reader.png, reader.info), channels, name, options);
   check(read_rows(reader, image.pixels.data(), static_cast<size_t>(image.width * channels)));
+  if (palette) look_up(image, palette_of(reader), name);
   if (opacity) lay_over_white(image);
   return image;
 }

@@ -12,6 +12,15 @@ namespace {
 
 constexpr std::string_view kWordsHeader = "attune words";
 
+/// Throws FormatError for a token that no tokenizer makes and that could move the cursor of a terminal.
+void require_word(std::string_view token, size_t number) {
+  for (size_t i = 0; i < token.size();) {
+    require<FormatError>(!utf8::is_space(utf8::decode(token, i)),
+                         "vocabulary: token {}, {}, has a space or a control character, expected a word", number,
+                         utf8::quoted(token));
+  }
+}
+
 /// bytes(): "attune words 1 0\n" with the tokenizer's options, then a token a line.
 class WordCodec : public TextCodec {
  public:
@@ -56,6 +65,10 @@ class WordCodec : public TextCodec {
       begin = end + 1;
     }
     try {
+      for (size_t i = 0; i < tokens.size(); ++i) {
+        utf8::require_valid(tokens[i], fmt::format("vocabulary: token {}", i));
+        require_word(tokens[i], i);
+      }
       Vocabulary vocabulary(std::move(tokens));
       require<FormatError>(vocabulary.id("<bos>") == kBegin && vocabulary.id("<eos>") == kEnd,
                            "vocabulary: expected the tokens <bos> and <eos> at {} and {}", kBegin, kEnd);

@@ -57,7 +57,9 @@ struct CodecOptions {
 };
 
 /// Learns a codec from sentences: of one language, or of both for a vocabulary that they share:
-/// train_codec({corpus.source, corpus.target}, options). The same sentences and options give the same codec.
+/// train_codec({corpus.source, corpus.target}, options). The same sentences and options give the same codec. A
+/// sentence of more than 8,000 characters teaches pieces as several sentences do, cut between words where there are
+/// any.
 ///
 /// Throws ValueError, with SentencePiece's reason, for a size that the text cannot fill or that its characters exceed,
 /// and for no text at all; FormatError, naming the sentence, for text that is not UTF-8.

@@ -1,11 +1,5 @@
 #include "datasets/text_reader.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <zlib.h>
-
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -17,60 +11,32 @@ namespace {
 constexpr size_t kBufferBytes = size_t{1} << 16;
 }
 
-struct TextReader::Stream {
-  gzFile file = nullptr;
-
-  ~Stream() {
-    if (file != nullptr) gzclose_r(file);
-  }
-};
-
 TextReader::TextReader(std::string path, TextReaderOptions options)
-    : path_(std::move(path)),
-      options_(options),
-      stream_(std::make_unique<Stream>()),
-      buffer_(std::make_unique<char[]>(kBufferBytes)) {
-  const int descriptor = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  require<IoError>(descriptor >= 0, "{}: cannot be opened for reading: {}", path_, std::strerror(errno));
-  struct stat status {};
-  const bool is_folder = fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode);
-  if (!is_folder) stream_->file = gzdopen(descriptor, "rb");
-  if (stream_->file == nullptr) close(descriptor);
-  require<IoError>(!is_folder, "{}: is a folder, expected a text file", path_);
-  require<IoError>(stream_->file != nullptr, "{}: cannot be opened for reading: out of memory", path_);
-  gzbuffer(stream_->file, static_cast<unsigned>(kBufferBytes));
+    : TextReader(ByteReader(std::move(path)), options) {}
+
+TextReader::TextReader(ByteReader bytes, TextReaderOptions options)
+    : bytes_(std::move(bytes)), options_(options), buffer_(std::make_unique<char[]>(kBufferBytes)) {
+  require<IoError>(!bytes_.is_folder(), "{}: is a folder, expected a text file", path());
   refill();
   const std::string_view first(buffer_.get(), end_);
   if (first.starts_with("\xEF\xBB\xBF")) begin_ = 3;
   require<FormatError>(first.size() < 262 || first.substr(257, 5) != "ustar",
-                       "{}: is a tar archive, expected a text file or a folder; unpack it first", path_);
+                       "{}: is a tar archive, expected a text file or a folder; unpack it first", path());
 }
 
-TextReader::~TextReader() = default;
-TextReader::TextReader(TextReader&&) noexcept = default;
-TextReader& TextReader::operator=(TextReader&&) noexcept = default;
-
-std::string TextReader::where() const { return fmt::format("{}: line {}", path_, line_number_); }
+std::string TextReader::where() const { return fmt::format("{}: line {}", path(), line_number_); }
 
 void TextReader::refill() {
-  const int count = gzread(stream_->file, buffer_.get(), static_cast<unsigned>(kBufferBytes));
-  const int saved_errno = errno;
   begin_ = 0;
-  end_ = count > 0 ? static_cast<size_t>(count) : 0;
-  if (end_ == kBufferBytes) return;
-  at_end_ = true;
-  int code = Z_OK;
-  const char* message = gzerror(stream_->file, &code);
-  if (code == Z_OK || code == Z_STREAM_END) return;
-  require<IoError>(code != Z_ERRNO, "{}: cannot be read: {}", path_, std::strerror(saved_errno));
-  fail<FormatError>("{}: damaged or truncated gzip file (zlib: {}); get it again", path_, message);
+  end_ = bytes_.read(buffer_.get(), kBufferBytes);
+  at_end_ = end_ < kBufferBytes;
 }
 
 bool TextReader::next(std::string_view& line) {
   carried_.clear();
   const auto limit = [&](size_t bytes) {
     require<FormatError>(bytes <= options_.max_line_bytes, "{}: line {}: longer than {} bytes, expected a text line",
-                         path_, line_number_ + 1, options_.max_line_bytes);
+                         path(), line_number_ + 1, options_.max_line_bytes);
   };
   for (;;) {
     if (begin_ == end_) {

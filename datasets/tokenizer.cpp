@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "datasets/unicode.h"
 #include "datasets/utf8.h"
 
 namespace attune {
@@ -39,18 +40,29 @@ bool is_symbol(char32_t c) {
          (c >= 0x1F000 && c <= 0x1FAFF);
 }
 
+// Zero-width space: it separates words although nobody sees it.
+bool is_invisible(char32_t c) { return c != 0x200B && unicode::is_default_ignorable(c); }
+bool is_joiner(char32_t c) { return c == 0x200C || c == 0x200D; }
+
 // Rules 1 and 2, and the symbols beyond ASCII of rule 3: afterwards one space separates, and what is left to split is
 // ASCII.
 std::string simplify(std::string_view text, bool split_punctuation) {
   std::string out;
   out.reserve(text.size() + 16);
+  bool behind_letter = false;
   for (size_t i = 0; i < text.size();) {
     const size_t begin = i;
     const char32_t c = utf8::decode(text, i);
+    if (is_invisible(c)) {
+      if (behind_letter && is_joiner(c)) out.append(text, begin, i - begin);
+      continue;
+    }
+    behind_letter = false;
     if (utf8::is_space(c)) {
       out += ' ';
     } else if (!split_punctuation) {
       out.append(text, begin, i - begin);
+      behind_letter = true;
     } else if (c == '\'' || c == '`' || c == 0xB4 || c == 0x2BC || (c >= 0x2018 && c <= 0x201B) || c == 0x2032) {
       // Two in a row are one double quote.
       if (out.ends_with('\'')) {
@@ -70,21 +82,27 @@ std::string simplify(std::string_view text, bool split_punctuation) {
       out.append(" ").append(text, begin, i - begin).append(" ");
     } else {
       out.append(text, begin, i - begin);
+      behind_letter = c >= 0x80 || is_letter(static_cast<char>(c)) || is_digit(static_cast<char>(c));
     }
   }
   return out;
 }
 
-bool keeps_dot(std::string_view word) {
+// How many characters at the beginning are letters and dots in turns: 6 of j.r.r.tolkien.
+size_t count_initials(std::string_view word) {
+  size_t i = 0;
+  while (i < word.size() && (i % 2 == 0 ? is_letter(word[i]) : word[i] == '.')) ++i;
+  return i;
+}
+
+// initials: count_initials() of the word, or of a longer one that begins with it.
+bool keeps_dot(std::string_view word, size_t initials) {
   static constexpr std::array<std::string_view, 27> kAbbreviations = {
       "mr.", "mrs.",  "ms.", "dr.",  "prof.", "jr.",  "sr.",  "st.",  "vs.",  "etc.",  "inc.", "co.",  "corp.", "ltd.",
       "al.", "bros.", "lt.", "sgt.", "capt.", "gen.", "sen.", "gov.", "rev.", "sept.", "oct.", "nov.", "dec."};
   if (is_one_of(word, kAbbreviations)) return true;
   if (equals_ignoring_case(word, "i.")) return false;
-  for (size_t i = 0; i < word.size(); ++i) {
-    if (i % 2 == 0 ? !is_letter(word[i]) : word[i] != '.') return false;
-  }
-  return word.size() % 2 == 0;
+  return word.size() % 2 == 0 && word.size() <= initials;
 }
 
 bool keeps_apostrophe(std::string_view word) {
@@ -92,9 +110,9 @@ bool keeps_apostrophe(std::string_view word) {
   return (word.size() > 1 && is_digit(word[1])) || is_one_of(word, kWords) || is_one_of(word, kClitics);
 }
 
-// What a word ends in that is a token of its own: its number of bytes, or 0.
-size_t ending(std::string_view word) {
-  if (word.back() == '.') return keeps_dot(word) ? 0 : 1;
+// What a word ends in that is a token of its own: its number of bytes, or 0. initials: as for keeps_dot().
+size_t ending(std::string_view word, size_t initials) {
+  if (word.back() == '.') return keeps_dot(word, initials) ? 0 : 1;
   if (is_edge(word.back())) return 1;
   for (std::string_view clitic : kClitics) {
     if (word.size() > clitic.size() && equals_ignoring_case(word.substr(word.size() - clitic.size()), clitic)) {
@@ -106,9 +124,10 @@ size_t ending(std::string_view word) {
 
 // Rules 4 and 5 for a word that holds no byte of rule 3.
 void split_word(std::string_view word, Tokens& tokens) {
+  const size_t initials = count_initials(word);
   std::string_view rest = word;
   if (!equals_ignoring_case(rest, "'n'")) {
-    while (!rest.empty() && ending(rest) > 0) rest.remove_suffix(ending(rest));
+    while (!rest.empty() && ending(rest, initials) > 0) rest.remove_suffix(ending(rest, initials));
   }
   std::string_view endings = word.substr(rest.size());
 
@@ -126,7 +145,7 @@ void split_word(std::string_view word, Tokens& tokens) {
 
   const size_t first = tokens.size();
   while (!endings.empty()) {
-    const size_t size = ending(word);
+    const size_t size = ending(word, initials);
     tokens.emplace_back(endings.substr(endings.size() - size));
     endings.remove_suffix(size);
     word.remove_suffix(size);
@@ -144,7 +163,8 @@ void split_chunk(std::string_view chunk, Tokens& tokens) {
     const char before = i > 0 ? chunk[i - 1] : '\0';
     const char after = i + 1 < chunk.size() ? chunk[i + 1] : '\0';
     size_t run = 1;
-    while (i + run < chunk.size() && chunk[i + run] == c) ++run;
+    // Only these count in runs: looking for the end of each run of letters, at every letter, would be quadratic.
+    if (c == '.' || c == '-' || c == '*') run = std::min(chunk.find_first_not_of(c, i), chunk.size()) - i;
     if ((c == '.' || c == '-') && run > 1) {
       flush();
       tokens.emplace_back(c == '.' ? "..." : "--");
@@ -152,7 +172,6 @@ void split_chunk(std::string_view chunk, Tokens& tokens) {
       flush();
       tokens.emplace_back(chunk.substr(i, run));
     } else if (stands_alone(c) && !((c == ',' || c == ':') && is_digit(before) && is_digit(after))) {
-      run = 1;
       flush();
       tokens.emplace_back(chunk.substr(i, 1));
     } else if (c == '.' && before >= 'a' && before <= 'z' && after >= 'A' && after <= 'Z') {

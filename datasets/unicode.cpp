@@ -312,6 +312,13 @@ constexpr Range kSymbols[] = {
     {0x1FADF, 0x1FAEB}, {0x1FAEF, 0x1FAFA}, {0x1FB00, 0x1FB92}, {0x1FB94, 0x1FBEF}, {0x1FBFA, 0x1FBFA},
 };
 
+// Of version 16.0.
+constexpr Range kDefaultIgnorable[] = {
+    {0xAD, 0xAD},     {0x34F, 0x34F},   {0x61C, 0x61C},     {0x115F, 0x1160},   {0x17B4, 0x17B5},   {0x180B, 0x180F},
+    {0x200B, 0x200F}, {0x202A, 0x202E}, {0x2060, 0x206F},   {0x3164, 0x3164},   {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},
+    {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFF8}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF},
+};
+
 constexpr CaseRun kLowerCase[] = {
     {0x41, 0x5A, 1, 32},         {0xC0, 0xD6, 1, 32},         {0xD8, 0xDE, 1, 32},         {0x100, 0x12E, 2, 1},
     {0x132, 0x136, 2, 1},        {0x139, 0x147, 2, 1},        {0x14A, 0x176, 2, 1},        {0x178, 0x178, 1, -121},
@@ -374,6 +381,7 @@ bool is_digit(char32_t c) { return contains(kDigits, c); }
 bool is_number(char32_t c) { return contains(kDigits, c) || contains(kOtherNumbers, c); }
 bool is_punctuation(char32_t c) { return contains(kPunctuation, c); }
 bool is_symbol(char32_t c) { return contains(kSymbols, c); }
+bool is_default_ignorable(char32_t c) { return contains(kDefaultIgnorable, c); }
 
 bool is_lower(char32_t c) {
   if (c < 0x80) return c >= 'a' && c <= 'z';

@@ -17,6 +17,10 @@ bool is_punctuation(char32_t c);
 /// Mathematical, currency, modifier and other symbols (category S).
 bool is_symbol(char32_t c);
 
+/// What nobody sees: soft hyphen, joiners, marks of direction, variation selectors and their like (property
+/// Default_Ignorable_Code_Point).
+bool is_default_ignorable(char32_t c);
+
 /// Simple lower case: one code point for another; what has none stays.
 char32_t to_lower(char32_t c);
 

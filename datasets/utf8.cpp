@@ -117,7 +117,8 @@ std::vector<std::string_view> split(std::string_view text) {
 
 bool is_blank(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
-    if (!is_space(decode(text, i))) return false;
+    const char32_t c = decode(text, i);
+    if (!is_space(c) && !unicode::is_default_ignorable(c)) return false;
   }
   return true;
 }

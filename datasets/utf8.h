@@ -28,7 +28,7 @@ bool is_white_space(char32_t c);
 /// What stands between is_white_space() in well-formed text: Python's str.split(). Views into `text`.
 std::vector<std::string_view> split(std::string_view text);
 
-/// True when there is nothing but is_space() in well-formed text.
+/// True when there is nothing to see in well-formed text: only is_space() and unicode::is_default_ignorable().
 bool is_blank(std::string_view text);
 
 /// Lower case of well-formed text in every script, as Python's str.lower() has it. A capital sigma becomes a final one

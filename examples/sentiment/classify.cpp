@@ -1,6 +1,7 @@
 #include "examples/sentiment/classify.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "autograd/tape.h"
 #include "datasets/utf8.h"
@@ -66,9 +67,11 @@ Prediction classify(const Snapshot& snapshot, const std::string& text, const std
     fail<FormatError>("{}: byte {} of {} is not valid UTF-8, expected UTF-8 text", origin, at + 1, utf8::quoted(text));
   }
   const WordTokenizer tokenizer = make_tokenizer(snapshot.config.text);
-  const std::vector<int64_t> ids =
-      encode_text(text, origin, tokenizer, snapshot.vocabulary, encode_options(snapshot.config.text));
-  const std::vector<std::string> words = tokenizer(text);
+  EncodedClassification stats;
+  const std::vector<int64_t> ids = encode_text(text, origin, tokenizer, snapshot.vocabulary,
+                                               encode_options(snapshot.config.text, kTruncateOption), &stats);
+  std::vector<std::string> words = tokenizer(text);
+  words.resize(ids.size());
   const auto length = static_cast<int64_t>(ids.size());
 
   const NoGrad no_grad;
@@ -77,7 +80,12 @@ Prediction classify(const Snapshot& snapshot, const std::string& text, const std
       (*snapshot.model)(Tensor::from(ids, {1, length}), Tensor::from(std::vector<int64_t>{length}, {1}));
 
   Prediction prediction;
+  prediction.truncated = stats.truncated > 0;
   const double positive = SentimentModel::probability(logits.value().to(Device::cpu()), 0);
+  require<ValueError>(std::isfinite(positive),
+                      "{}: the model answers {}, expected a probability: its weights are not numbers; use another "
+                      "checkpoint",
+                      origin, positive);
   prediction.label = positive > 0.5 ? 1 : 0;
   prediction.probability = std::max(positive, 1 - positive);
   const std::vector<double> received = attention_received(recorder, snapshot, ids.size());

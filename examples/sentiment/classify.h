@@ -18,6 +18,7 @@ struct ReadToken : ShadedToken {
 struct Prediction {
   int64_t label = 0;
   double probability = 0;  ///< of that label
+  bool truncated = false;  ///< the model saw only the beginning of the text
   std::vector<ReadToken> tokens;
   AttentionExample weights;  ///< of every layer, for attention_page()
 };
@@ -25,7 +26,8 @@ struct Prediction {
 /// "negative" or "positive".
 const char* name_of(int64_t label);
 
-/// Throws FormatError that begins with `origin` for a text that the model cannot take.
+/// Throws FormatError that begins with `origin` for a text that the model cannot take: one without words and, unless
+/// the snapshot's text.truncate, one of too many.
 ///
 /// A token's attention is what the pooled vector took from it through the last block: the weights of that block,
 /// averaged over heads, from each position as much as the pooling takes from there; averaged over members.

@@ -18,7 +18,8 @@ struct TrainOptions : CommonTrainOptions {
 
 struct EvalOptions {
   std::string checkpoint;
-  std::string data;  ///< empty: the test part of the embedded reviews
+  std::string data;       ///< empty: the test part of the embedded reviews
+  bool truncate = false;  ///< cut texts that are longer than the model takes; false: they are an error
   bool json = false;
   Placement placement;
 };
@@ -27,6 +28,7 @@ struct PredictOptions {
   std::string checkpoint;
   std::optional<std::string> text;  ///< without: lines of standard input
   std::optional<std::string> html;  ///< file for the page of the weights
+  bool truncate = false;            ///< as for eval
   bool json = false;
   Placement placement;
 };

@@ -97,12 +97,13 @@ Vocabulary make_vocabulary(const TextConfig& config, const ClassificationData& d
   return counts.vocabulary({.min_count = config.min_count, .max_size = config.max_vocabulary});
 }
 
-EncodeOptions encode_options(const TextConfig& config) {
-  return {.max_length = config.max_length, .truncate = config.truncate};
+EncodeOptions encode_options(const TextConfig& config, const char* remedy) {
+  return {.max_length = config.max_length, .truncate = config.truncate, .remedy = remedy};
 }
 
-EncodedClassification encode(const TextConfig& config, const Vocabulary& vocabulary, const ClassificationData& data) {
-  return encode_classification(data, make_tokenizer(config), vocabulary, encode_options(config));
+EncodedClassification encode(const TextConfig& config, const Vocabulary& vocabulary, const ClassificationData& data,
+                             const char* remedy) {
+  return encode_classification(data, make_tokenizer(config), vocabulary, encode_options(config, remedy));
 }
 
 Loader evaluation_loader(LabelledSequences sequences) {

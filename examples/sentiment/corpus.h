@@ -26,9 +26,14 @@ ClassificationData load_evaluation_data(const std::string& path);
 
 WordTokenizer make_tokenizer(const TextConfig& config);
 Vocabulary make_vocabulary(const TextConfig& config, const ClassificationData& data);
-EncodeOptions encode_options(const TextConfig& config);
+// What an error about a text that is too long says besides "shorten the text or".
+inline constexpr const char* kTruncateSetting = "give --set text.truncate=true";
+inline constexpr const char* kTruncateOption = "give --truncate";
+
+EncodeOptions encode_options(const TextConfig& config, const char* remedy = kTruncateSetting);
 /// Throws FormatError naming file and line of a text that is too long or has no words.
-EncodedClassification encode(const TextConfig& config, const Vocabulary& vocabulary, const ClassificationData& data);
+EncodedClassification encode(const TextConfig& config, const Vocabulary& vocabulary, const ClassificationData& data,
+                             const char* remedy = kTruncateSetting);
 
 /// Batches for an evaluation: always the same ones.
 Loader evaluation_loader(LabelledSequences sequences);

@@ -22,6 +22,10 @@ void add_train(CLI::App& app, TrainOptions& options) {
                      .settings = settings_help(settings_of(reviews), "reviews")});
 }
 
+void add_truncate(CLI::App& app, bool& truncate) {
+  app.add_flag("--truncate", truncate, "Cut texts that are longer than the model takes");
+}
+
 }  // namespace
 }  // namespace attune::examples
 
@@ -44,6 +48,7 @@ int main(int argc, char** argv) {
   add_checkpoint_option(*eval_app, evaluation.checkpoint);
   eval_app->add_option("--data", evaluation.data, "Labelled texts (default: the test part of the embedded reviews)")
       ->type_name("PATH");
+  add_truncate(*eval_app, evaluation.truncate);
   eval_app->add_flag("--json", evaluation.json, "Print the result as a JSON object at the end");
   add_threads_option(*eval_app, shared);
   add_device_option(*eval_app, shared);
@@ -57,6 +62,7 @@ int main(int argc, char** argv) {
   predict_app
       ->add_option("--html", prediction.html, "Write a page to look at the attention weights of every layer and head")
       ->type_name("FILE");
+  add_truncate(*predict_app, prediction.truncate);
   predict_app->add_flag("--json", prediction.json, "Print a JSON object for each text");
   add_threads_option(*predict_app, shared);
   add_device_option(*predict_app, shared);

@@ -163,8 +163,14 @@ int run_program(CLI::App& app, int argc, char** argv, const std::function<int()>
 
 std::string one_line(const std::string& text) {
   std::string out;
-  for (const char c : text) {
-    if (c == '\n') {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    // U+0080 to U+009F are commands to a terminal as well: U+009B is what begins a colour.
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : 0);
+    const bool second = c == '\xC2' && next >= 0x80 && next <= 0x9F;
+    if (second) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[++i]));
+    } else if (c == '\n') {
       out += "\\n";
     } else if (c == '\t') {
       out += "\\t";

@@ -46,7 +46,7 @@ int run_program(CLI::App& app, int argc, char** argv, const SharedOptions& optio
 /// The same for programs that compute nothing: no warning about kernels.
 int run_program(CLI::App& app, int argc, char** argv, const std::function<int()>& body);
 
-/// The text on one line: control characters and line ends are written as \n, \t, \x1b.
+/// The text on one line: control characters and line ends are written as \n, \t, \x1b, \x9b.
 std::string one_line(const std::string& text);
 
 }  // namespace attune::examples

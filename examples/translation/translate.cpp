@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "examples/support/line_reader.h"
 #include "examples/support/notice.h"
 #include "examples/support/progress.h"
 #include "examples/translation/alignments.h"
 #include "examples/translation/commands.h"
-#include "examples/translation/line_reader.h"
 #include "examples/translation/snapshot.h"
 #include "examples/translation/translator.h"
 #include "framework/atomic_file.h"
@@ -69,8 +69,8 @@ class Answers {
       found.push_back(
           {{"text", translation.text}, {"score", translation.score}, {"log_probability", translation.log_probability}});
     }
-    fmt::print("{}\n", Json{{"source", source}, {"translations", std::move(found)}}.dump(
-                           -1, ' ', false, Json::error_handler_t::replace));
+    const Json object{{"line", number_ + 1}, {"source", source}, {"translations", std::move(found)}};
+    fmt::print("{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
   }
 
   const TranslateOptions& options_;

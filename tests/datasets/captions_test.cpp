@@ -51,6 +51,88 @@ TEST_CASE("captions: lines, numbered lines and COCO's JSON say the same", "[data
   read("captions.json.gz", "\xEF\xBB\xBF" + json, "COCO JSON", true);
 }
 
+TEST_CASE("captions: tables as they are distributed", "[datasets][captioning]") {
+  const auto read = [&](const char* folder, const char* name, const std::string& text) {
+    const TemporaryDirectory directory;
+    for (const char* image : {"a.jpg", "b.jpg"}) directory.write(std::string(folder) + "/" + image, "");
+    directory.write(name, text);
+    const CaptionData data = read_captions(folder_of(directory));
+    CHECK(data.paths().front() == directory / std::string(folder) + "/" + data.pictures.front().name);
+    CHECK(data.images == folder);
+    CHECK(data.report.to_string().empty());
+    return data;
+  };
+  const Pictures expected = {{"b.jpg", {"A dog , running .", "\"Two\" dogs, \"big\" ones"}}, {"a.jpg", {"a cat"}}};
+  // Kaggle's Flickr8k: a caption in quotes has commas, and quotes that are doubled.
+  const CaptionData csv = read("Images", "captions.txt",
+                               "\xEF\xBB\xBFimage,caption\r\nb.jpg,\"A dog , running .\"\r\n"
+                               "b.jpg,\"\"\"Two\"\" dogs, \"\"big\"\" ones\"\r\na.jpg,a cat\r\n");
+  CHECK(csv.pictures == expected);
+  CHECK(csv.report.format == "image,caption with header");
+  // Without quotes the caption takes the rest of the line.
+  CHECK(
+      read("images", "captions.csv",
+           "image,caption\nb.jpg#0,A dog , running .\n\"b.jpg\",\"\"\"Two\"\"\n  dogs, \"\"big\"\" ones\"\na.jpg,a cat")
+          .pictures == expected);
+  CHECK(read("images", "captions.txt",
+             "image_name,comment_number,comment\nb.jpg,0,A dog , running .\n"
+             "b.jpg,1,\"\"\"Two\"\" dogs, \"\"big\"\" ones\"\na.jpg,0, a cat\n")
+            .pictures == expected);
+  // Flickr30k, with the row that lacks a separator.
+  const CaptionData bars = read("flickr30k_images", "results.csv",
+                                "image_name| comment_number| comment\nb.jpg| 0| A dog , running .\n"
+                                "b.jpg| 1| \"Two\" dogs, \"big\" ones\na.jpg| 4   a cat\n");
+  CHECK(bars.pictures == expected);
+  CHECK(bars.report.format == "image|number|caption with header");
+}
+
+TEST_CASE("captions: Karpathy's JSON says which split a picture is in", "[datasets][captioning]") {
+  const TemporaryDirectory directory;
+  add_images(directory, {"a.jpg", "b.jpg", "c.jpg", "d.jpg"});
+  const auto image = [](const char* name, const char* split, const char* sentences) {
+    return std::string(R"({"sentids": [0, 1], "imgid": 0, "sentences": [)") + sentences + R"(], "split": ")" + split +
+           R"(", "filename": ")" + name + "\"}";
+  };
+  const std::string json = R"({"images": [)" +
+                           image("b.jpg", "train",
+                                 R"({"tokens": ["a", "dog"], "raw": "A dog .", "imgid": 0, "sentid": 0},
+                                    {"raw": "Two\n dogs", "tokens": [], "more": {"raw": "no"}})") +
+                           ", " + image("a.jpg", "val", R"({"raw": "a cat"})") + ", " +
+                           image("c.jpg", "test", R"({"raw": " "}, {"raw": "a \"bird\""})") + ", " +
+                           image("d.jpg", "restval", R"({"raw": "a fish"})") + R"(], "dataset": "flickr8k"})";
+  const std::string path = directory.write("dataset_flickr8k.json", json);
+  const auto split = [&](const char* name) { return read_captions(folder_of(directory), {.split = name}).pictures; };
+  CHECK(split("train") == Pictures{{"b.jpg", {"A dog .", "Two dogs"}}});
+  CHECK(split("val") == Pictures{{"a.jpg", {"a cat"}}});
+  CHECK(split("dev") == split("val"));
+  CHECK(split("test") == Pictures{{"c.jpg", {"a \"bird\""}}});
+  CHECK(split("").size() == 4);
+  CHECK(read_captions(folder_of(directory)).report.format == "Karpathy's JSON");
+  CHECK(error_text<FormatError>([&] { split("tset"); }) ==
+        path + ": no picture of the split 'tset', the file has 'restval', 'test', 'train', 'val'");
+  // Captions of another kind and lists beside it do not matter where a split is asked for.
+  directory.write("captions.txt", "image,caption\na.jpg,other\n");
+  CHECK(split("train") == Pictures{{"b.jpg", {"A dog .", "Two dogs"}}});
+
+  const auto error_of = [&](const std::string& text) {
+    directory.write("dataset_flickr8k.json", text);
+    return error_text<FormatError>([&] { split("train"); }).substr(path.size());
+  };
+  constexpr const char* kExpected =
+      R"(, expected {"filename": "a.jpg", "split": "train", "sentences": [{"raw": "a dog"}]})";
+  CHECK(error_of(R"({"images": [{"split": "train", "sentences": []}]})") ==
+        std::string(R"(: entry 0 of "images" has no filename)") + kExpected);
+  CHECK(error_of(R"({"images": [{"filename": "a.jpg", "sentences": []}]})") ==
+        std::string(R"(: entry 0 of "images" has no split)") + kExpected);
+  CHECK(error_of(R"({"images": [{"filename": "a.jpg", "split": "train", "sentences": 3}]})") ==
+        std::string(R"(: entry 0 of "images" has no sentences)") + kExpected);
+  CHECK(error_of(R"({"images": [)" + image("a.jpg", "train", R"({"raw": "x"})") + "," +
+                 image("a.jpg", "test", R"({"raw": "x"})") + "]}") ==
+        ": 'a.jpg' is in the splits 'train' and 'test', expected one");
+  CHECK(error_of(R"({"images": [)" + image("a.jpg", "train", R"({"raw": "x\u0000"})") + "]}") ==
+        R"(: entry 0 of "images": NUL byte, expected text)");
+}
+
 TEST_CASE("captions: what does not fit together is counted by name", "[datasets][captioning]") {
   const TemporaryDirectory directory;
   add_images(directory, {"a.jpg", "b.jpg", "c.jpg", "d.jpg"});
@@ -82,7 +164,9 @@ TEST_CASE("captions: files of captions and lists are found", "[datasets][caption
   const std::string folder = folder_of(directory);
   add_images(directory, {"a.jpg", "b.jpg"});
   CHECK(error_text<IoError>([&] { read_captions(folder); }) ==
-        folder + ": no captions, expected captions.tsv, captions.txt, captions.json or Flickr8k.token.txt");
+        folder +
+            ": no captions, expected captions.tsv, captions.txt, captions.csv, captions.json, results.csv, "
+            "dataset_flickr8k.json or Flickr8k.token.txt");
   directory.write("captions.tsv", "a.jpg\tone\nb.jpg\ttwo\n");
   directory.write("Flickr_8k.devImages.txt", "b.jpg\n");
   CHECK(read_captions(folder, {.split = "dev"}).pictures == Pictures{{"b.jpg", {"two"}}});
@@ -131,6 +215,18 @@ TEST_CASE("captions: errors name the place", "[datasets][captioning]") {
   CHECK(error_of(R"({"images": [{"id": "1", "file_name": "a.jpg"}], "annotations": []})") ==
         R"(: entry 0 of "images" has no id, expected {"id": 1, "file_name": "a.jpg"})");
   CHECK(error_of(R"({"images": [3], "annotations": []})").starts_with(": entry 0 of \"images\" has no id"));
+  CHECK(error_of(R"({"images": [{"id": 3, "file_name": "a.jpg"}, {"id": 3, "file_name": "b.jpg"}],
+                     "annotations": [{"image_id": 3, "caption": "a"}]})") ==
+        ": two pictures of \"images\" have the id 3: 'a.jpg' and 'b.jpg', expected an id for each");
+  CHECK(error_of("image,caption\na.jpg\n") == ": line 2: 1 columns, expected 2: image,caption");
+  CHECK(error_of("image,caption\n,x\n") == ": line 2: no image, expected image,caption");
+  CHECK(error_of("image,caption\na.jpg,\"a dog\n") ==
+        ": line 2: quotation marks that are not closed, expected image,caption");
+  CHECK(error_of("image,caption\na.jpg,ok\na.jpg,\"a \"big\" dog\"\n") ==
+        ": line 3: a quotation mark within a field, expected it doubled and the field in quotes: "
+        "\"a \"\"big\"\" dog\"");
+  CHECK(error_of("image_name| comment_number| comment\na.jpg\n") ==
+        ": line 2: 1 columns, expected 3: image_name|comment_number|comment");
   CHECK(error_of(R"({"images": [], "annotations": [{"image_id": 2, "caption": 5}]})") ==
         R"(: entry 0 of "annotations" has no caption, expected {"image_id": 1, "caption": "a dog"})");
   CHECK(error_of(R"({"images": [], "annotations": [{"image_id": 2, "caption": "a\u0000"}]})") ==

@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,18 @@ TEST_CASE("moses: punctuation is made plain", "[datasets][text]") {
   CHECK(normalize_punctuation("").empty());
   CHECK(testing::error_text<FormatError>([] { normalize_punctuation("\xff"); }) ==
         "normalize_punctuation: byte 1 ('\\xff') is not valid UTF-8, expected UTF-8 text");
+}
+
+TEST_CASE("moses: time in proportion to the text", "[datasets][translation]") {
+  for (const char* part : {"'", ".", "''", "a'", ",", "a-"}) {
+    INFO(part);
+    std::string text;
+    while (text.size() < (size_t{1} << 20)) text += part;
+    const std::clock_t begin = std::clock();
+    CHECK_FALSE(MosesTokenizer({.split_hyphens = true})(normalize_punctuation(text)).empty());
+    CHECK_FALSE(MosesTokenizer()(text).empty());
+    CHECK(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < 10);  // minutes where it is quadratic
+  }
 }
 
 }  // namespace

@@ -5,12 +5,14 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "datasets/bilingual.h"
 #include "datasets/encode_pairs.h"
 #include "framework/error.h"
+#include "framework/random.h"
 #include "tests/support/errors.h"
 
 namespace attune {
@@ -121,6 +123,116 @@ TEST_CASE("text codec: errors", "[datasets][translation]") {
             train_codec({Sentences{"\u2581 \u2581", "a \u2585"}}, {.kind = kind});
           }) == "codec: no text to learn pieces from, expected at least one sentence");
   }
+}
+
+TEST_CASE("text codec: words and lines of any length teach", "[datasets][translation]") {
+  const CodecKind kind = GENERATE(CodecKind::kBpe, CodecKind::kUnigram);
+  // Letters in an order of their own, so that a word is no repetition.
+  const auto word_of = [](size_t characters, const char* letters, size_t bytes) {
+    std::string word;
+    uint32_t state = 1;
+    for (size_t i = 0; i < characters; ++i) {
+      state = state * 1664525 + 1013904223;
+      word.append(letters + bytes * (state >> 30), bytes);
+    }
+    return word;
+  };
+  for (const size_t length : {7999, 32768, 70000}) {
+    INFO(length);
+    const Sentences sentences = {"the dog", "the " + word_of(length, "\u00E9\u00F6\u00FC\u00DF", 2) + " man"};
+    const auto codec = train_codec({sentences}, {.kind = kind, .size = 40});
+    CHECK(codec->size() == 40);
+    const Ids ids = codec->encode(sentences.back());
+    CHECK(std::count(ids.begin(), ids.end(), TextCodec::kUnknown) == 0);
+    CHECK(codec->decode(ids) == sentences.back());
+  }
+  // One letter, again and again.
+  const Sentences repeated = {std::string(200000, 'a') + " b"};
+  CHECK(train_codec({repeated}, {.kind = kind, .size = 8})->size() == 8);
+  // A line beyond SentencePiece's limit: its letters are known afterwards.
+  std::string line;
+  while (line.size() <= 1008000) line += "\u043C\u0438\u0440 ";
+  const auto codec = train_codec({corpus().source, Sentences{line}}, {.kind = kind, .size = 120});
+  const Ids ids = codec->encode("\u043C\u0438\u0440");
+  CHECK(std::count(ids.begin(), ids.end(), TextCodec::kUnknown) == 0);
+  CHECK(train_codec({Sentences{line}}, {.kind = kind, .size = 8})->size() == 8);
+}
+
+/// A field of a protocol buffer: number and bytes.
+std::string field_of(int number, const std::string& bytes) {
+  std::string field(1, static_cast<char>(number << 3 | 2));
+  size_t size = bytes.size();
+  for (; size >= 0x80; size >>= 7) field += static_cast<char>((size & 0x7F) | 0x80);
+  return field + static_cast<char>(size) + bytes;
+}
+
+TEST_CASE("text codec: models that are not ours are refused", "[datasets][translation]") {
+  const CodecKind kind = GENERATE(CodecKind::kBpe, CodecKind::kUnigram);
+  const std::string bytes = train_codec({corpus().source}, {.kind = kind, .size = 80})->bytes();
+  const auto error_with = [&](const std::string& more) {
+    return error_text<FormatError>([&] { TextCodec::load(bytes + more, "best.h5"); });
+  };
+  // Messages of protocol buffers that are given twice are put together, so that these change the model.
+  std::string table(4, '\0');
+  table[0] = 8;  // bytes of a trie, which leads outside
+  table +=
+      "\xFF\xFF\xFF\x7F\xFF\xFF\xFF\x7F"
+      "abc";
+  const std::string rules =
+      "best.h5: a SentencePiece model with rules of normalisation, which codecs of Attune do not have";
+  CHECK(error_with(field_of(3, field_of(2, table))) == rules);
+  CHECK(error_with(field_of(5, field_of(2, table))) == rules);
+  CHECK(error_with(field_of(3, field_of(6, "a\tb"))) == rules);
+  CHECK(error_with(field_of(3, std::string("\x28\0", 2))) ==
+        "best.h5: a SentencePiece model that takes spaces otherwise than codecs of Attune do");
+  CHECK(error_with(field_of(2, "\x18\x03")) == "best.h5: a SentencePiece model of another kind (model_type: 3)");
+  CHECK(error_with(field_of(2, "\x98\x02\x01")) == "best.h5: a SentencePiece model of another kind (byte_fallback: 1)");
+  CHECK(error_with(field_of(2, "\xE2\x02\x04\x1B[2J")) ==
+        "best.h5: a SentencePiece model of another kind (unk_surface: '\\x1b[2J')");
+  CHECK(error_with(field_of(4, "")) == "best.h5: not a SentencePiece model of Attune (field 4)");
+  CHECK(error_with("\x12") == "best.h5: not a SentencePiece model (damaged)");
+  CHECK(error_with(field_of(1, "")) == "best.h5: piece 80 of the SentencePiece model is '', expected UTF-8 text");
+  CHECK(error_with(field_of(1, field_of(1, "\xFF"))) ==
+        "best.h5: piece 80 of the SentencePiece model is '\\xff', expected UTF-8 text");
+  CHECK(error_with(field_of(1, field_of(1, "<bos>"))) ==
+        "best.h5: piece 80 of the SentencePiece model, '<bos>', is there twice");
+  CHECK(error_with(field_of(1, field_of(1, "new") + std::string("\x15\0\0\xC0\x7F", 5))) ==
+        "best.h5: piece 80 of the SentencePiece model has the score nan");
+  CHECK(error_with(field_of(1, field_of(1, "new") + "\x18\x04")) ==
+        "best.h5: piece 80 of the SentencePiece model is of type 4, expected 1");
+  CHECK(error_text<FormatError>([] { TextCodec::load("attune subwords\n", "best.h5"); }) ==
+        "best.h5: a SentencePiece model with 0 pieces, expected more than the 4 special ones");
+
+  // Damaged anywhere: a codec that can be used, or an error.
+  RandomStream random(7);
+  int codecs = 0, errors = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::string damaged = bytes;
+    for (uint64_t n = 1 + random.below(3); n > 0; --n) {
+      const size_t at = 16 + random.below(bytes.size() - 16);
+      if (random.below(2) == 0) {
+        damaged[at] = static_cast<char>(random.below(256));
+      } else {
+        damaged.insert(at, bytes.substr(16 + random.below(bytes.size() - 40), random.below(24)));
+      }
+    }
+    try {
+      const auto codec = TextCodec::load(damaged, "best.h5");
+      const Ids ids = codec->encode("the \u00E9 man <unk> sees \u2581 a dog .");
+      codec->decode(ids);
+      ++codecs;
+    } catch (const FormatError&) {
+      ++errors;
+    }
+  }
+  CHECK(codecs > 30);
+  CHECK(errors > 300);
+}
+
+TEST_CASE("text codec: tokens are words, not commands to a terminal", "[datasets][translation]") {
+  CHECK(error_text<FormatError>([] {
+          TextCodec::load("attune words 0 0\n<pad>\n<unk>\n<bos>\n<eos>\nred\n\x1B[31m\n", "best.h5");
+        }) == "best.h5: vocabulary: token 5, '\\x1b[31m', has a space or a control character, expected a word");
 }
 
 TEST_CASE("pairs as numbers: bounds, counts, unknown tokens", "[datasets][translation]") {

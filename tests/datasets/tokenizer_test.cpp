@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <ctime>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -80,9 +81,9 @@ TEST_CASE("tokenizer: invalid UTF-8 is an error", "[datasets][tokenizer]") {
 }
 
 TEST_CASE("tokenizer: never inside a code point, and tokens give themselves again", "[datasets][tokenizer]") {
-  const std::vector<std::string> pieces = {"a",  "B", "é",   "’",  "'",      "`",      ".", ",", "-",  "–",
-                                           "…",  " ", "n't", "'s", "mr",     "10",     ":", "*", "\"", "“",
-                                           "。", "𝔸", "😀",   "'n", "cannot", "\u2009", "/", "&"};
+  const std::vector<std::string> pieces = {
+      "a", "B", "é",  "’", "'",      "`",      ".",      ",",      "-",  "–", "…", " ",  "n't",    "'s",     "mr", "10",
+      ":", "*", "\"", "“", "\u200D", "\u00AD", "\uFEFF", "\u0D4D", "。", "𝔸", "😀", "'n", "cannot", "\u2009", "/",  "&"};
   RandomStream random(3);
   for (int i = 0; i < 20000; ++i) {
     std::string text;
@@ -96,6 +97,49 @@ TEST_CASE("tokenizer: never inside a code point, and tokens give themselves agai
     const std::string once = joined(tokens);
     if (tokenized(once) != once)
       FAIL("'" << text << "' gives '" << once << "', which gives '" << tokenized(once) << "'");
+  }
+}
+
+TEST_CASE("tokenizer: what nobody sees is no token and splits no word", "[datasets][tokenizer]") {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"soft\u00AD-hy\u00ADphen", "soft-hyphen"},
+      {"word\u2060join\uFEFFer", "wordjoiner"},
+      {"\uFEFFthe \u202Aleft\u202C \u2066to\u2069 \u200Fright\u200E", "the left to right"},
+      {"\u00AD \u2060\t\uFE0F \U000E0061 \u180E \u3164 \uFFA0", ""},
+      {"red\uFE0F \u2764\uFE0F, 1\uFE0F\u20E3", "red \u2764 , 1 \u20E3"},
+      {"ca\u00ADn't do\u2060n\u00AD't", "ca n't do n't"},
+      {"mr\u00AD. \u2061.\u20635 j\u200B.r.", "mr. .5 j . r ."},
+      {"a\u200Bb", "a b"},
+      // Joiners change the letters around them (Persian, Sinhala, Malayalam); nowhere else do they mean anything.
+      {"\u0645\u06CC\u200C\u062E\u0648\u0627\u0647\u0645", "\u0645\u06CC\u200C\u062E\u0648\u0627\u0647\u0645"},
+      {"\u0D28\u0D4D\u200D \u200D\u200C .\u200D", "\u0D28\u0D4D\u200D ."},
+      {"\U0001F468\u200D\U0001F469\u200D\U0001F467", "\U0001F468 \U0001F469 \U0001F467"},
+  };
+  for (const auto& [text, tokens] : cases) {
+    CHECK(tokenized(text) == tokens);
+    CHECK(tokenized(tokens) == tokens);
+  }
+  CHECK(joined(WordTokenizer({.split_punctuation = false})("so\u00ADft \u2060 hy\u2060phen")) == "soft hyphen");
+}
+
+TEST_CASE("tokenizer: time in proportion to the text", "[datasets][tokenizer]") {
+  const auto repeated = [](std::string_view part, size_t bytes) {
+    std::string text;
+    while (text.size() < bytes) text += part;
+    return text;
+  };
+  constexpr size_t kBytes = size_t{1} << 20;
+  std::string initials = repeated("a.", kBytes / 2);
+  initials += repeated("/.", kBytes / 2);
+  for (const std::string& text :
+       {repeated("a", kBytes), repeated("'", kBytes), repeated("a'", kBytes), repeated("'s", kBytes),
+        repeated("n't", kBytes), repeated(".", kBytes), repeated("-", kBytes), repeated("*a", kBytes),
+        repeated("a.", kBytes), repeated("\"", kBytes), repeated("_", kBytes), repeated("é", kBytes), initials,
+        repeated("/.", kBytes), repeated("'n'", kBytes), repeated("``", kBytes)}) {
+    INFO(text.substr(0, 8));
+    const std::clock_t begin = std::clock();
+    CHECK_FALSE(WordTokenizer()(text).empty());
+    CHECK(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < 10);  // minutes where it is quadratic
   }
 }
 

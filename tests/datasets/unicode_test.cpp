@@ -61,5 +61,15 @@ TEST_CASE("unicode: as many code points of each kind as the standard has", "[dat
   CHECK(upper == 1432);
 }
 
+TEST_CASE("unicode: what nobody sees", "[datasets][text]") {
+  for (const char32_t c : {0xAD,   0x34F,  0x61C,  0x115F, 0x180E, 0x200B, 0x200C,  0x200D,  0x202A,  0x202E, 0x2060,
+                           0x2066, 0x206F, 0xFE00, 0xFE0F, 0xFEFF, 0xFFF8, 0x1D173, 0xE0001, 0xE0100, 0xE0FFF}) {
+    CHECK(unicode::is_default_ignorable(c));
+  }
+  for (const char32_t c : {0x20, 0x41, 0xAC, 0xAE, 0x200A, 0x2010, 0x2028, 0x202F, 0x2070, 0xFE10, 0xFFF9, 0xE1000}) {
+    CHECK_FALSE(unicode::is_default_ignorable(c));
+  }
+}
+
 }  // namespace
 }  // namespace attune

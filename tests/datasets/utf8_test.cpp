@@ -47,6 +47,7 @@ TEST_CASE("utf8: words as Python splits them", "[datasets][text]") {
 TEST_CASE("utf8: blanks", "[datasets][text]") {
   CHECK(utf8::is_blank(""));
   CHECK(utf8::is_blank(" \t\r\n\xC2\xA0\xE2\x80\x8B\xE3\x80\x80\xEF\xBB\xBF"));
+  CHECK(utf8::is_blank("\u00AD \u2060\u200D\uFE0F\u202A"));
   CHECK_FALSE(utf8::is_blank(" . "));
   CHECK_FALSE(utf8::is_blank("é"));
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -84,12 +85,21 @@ TEST_CASE("bad data names file, line and what was expected", "[program][sentimen
   check_error(run(kProgram, small_training(text, directory / "out", {"--set", "text.max_length=40"})), 1, too_long);
   check_error(run(kProgram, {"eval", "--checkpoint", best, "--data", text}), 1, too_long);
   check_error(run(kProgram, {"predict", "--checkpoint", best, "--text", words}), 1, "--text: 41 tokens, the model");
-  check_error(run(kProgram, {"predict", "--checkpoint", best}, "\n" + words + "\n"), 1,
-              "standard input: line 2: 41 tokens");
+  check_error(run(kProgram, {"predict", "--checkpoint", best}, words + "\n"), 1, "standard input: line 1: 41 tokens");
+  check_error(run(kProgram, {"predict", "--checkpoint", best}, std::string("go\0od\n", 6)), 1,
+              "standard input: line 1: NUL byte, expected text");
+  check_error(run(kProgram, {"predict", "--checkpoint", best}, std::string((size_t{1} << 20) + 1, 'a')), 1,
+              "standard input: line 1: longer than 1048576 bytes, expected a text line");
   check_error(run(kProgram, {"predict", "--checkpoint", best},
                   "b\xFF"
                   "d\n"),
-              1, "standard input: line 1: byte 2 of 'b\\xffd' is not valid UTF-8");
+              1, "standard input: line 1: byte 2 ('\\xff') is not valid UTF-8");
+  // What cannot be read is not taken for the end.
+  const TemporaryDirectory errors;
+  const std::string command = std::string(ATTUNE_PROGRAM_DIR) + "/" + kProgram + " predict --checkpoint '" + best +
+                              "' </ 2>'" + (errors / "err") + "'";
+  CHECK(std::system(command.c_str()) != 0);
+  CHECK(read_bytes(errors / "err") == "error: standard input: cannot be read: Is a directory\n");
   check_error(run(kProgram, {"predict", "--checkpoint", best, "--text", " "}), 1, "--text: no words in the text");
 }
 

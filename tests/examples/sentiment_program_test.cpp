@@ -79,21 +79,33 @@ TEST_CASE("train, eval and predict agree with each other", "[program][sentiment]
   std::vector<int> labels;
   while (std::getline(lines, line)) {
     labels.push_back(line[0] - '0');
-    texts += line.substr(2) + "\n\n";  // blank lines are passed over
+    texts += line.substr(2) + "\n\n";
   }
   const Finished predicted =
       run(kProgram, {"predict", "--checkpoint", out + "/best.h5", "--json", "--threads", "1"}, texts);
   CHECK(predicted.err.empty());
   std::istringstream answers(predicted.out);
+  int number = 0;
   for (const int label : labels) {
     REQUIRE(std::getline(answers, line));
     const Json answer = Json::parse(line);
+    ++number;
+    CHECK(answer["line"] == 2 * number - 1);
     right += answer["label"] == label;
     CHECK(answer["name"] == (answer["label"] == 1 ? "positive" : "negative"));
     CHECK(answer["probability"].get<double>() >= 0.5);
     double attention = 0;
     for (const Json& token : answer["tokens"]) attention += token["attention"].get<double>();
     CHECK(attention == Approx(1).margin(1e-5));
+    // A blank line has its answer too.
+    REQUIRE(std::getline(answers, line));
+    CHECK(Json::parse(line) == Json{{"line", 2 * number},
+                                    {"text", ""},
+                                    {"label", nullptr},
+                                    {"name", nullptr},
+                                    {"probability", nullptr},
+                                    {"truncated", false},
+                                    {"tokens", Json::array()}});
   }
   CHECK_FALSE(std::getline(answers, line));
   CHECK(right / 60.0 == Approx(scores["accuracy"].get<double>()));
@@ -153,7 +165,9 @@ TEST_CASE("predict writes a page of the weights", "[program][sentiment]") {
                                             directory / "page.html"};
   const Finished finished = run(kProgram, command, "not bad at all .\n\n<b>dull</b> .\n");
   CHECK(finished.err.empty());
-  CHECK(std::count(finished.out.begin(), finished.out.end(), '\n') == 2);
+  const std::string page_out = finished.out;
+  CHECK(std::count(page_out.begin(), page_out.end(), '\n') == 3);
+  CHECK_THAT(page_out, ContainsSubstring("\n\n"));
   const std::string page = read_bytes(directory / "page.html");
   for (const char* part : {"not bad at all .", "\\u003cb>dull\\u003c/b> .", "member0.encoder.block0.attn",
                            "member0.pool", "the pooled vector"}) {
@@ -162,6 +176,76 @@ TEST_CASE("predict writes a page of the weights", "[program][sentiment]") {
   const Finished nothing = run(kProgram, command, "\n");
   CHECK(nothing.status == 1);
   CHECK_THAT(nothing.err, ContainsSubstring("page.html: no texts to show, expected at least one"));
+}
+
+TEST_CASE("predict has a line for each line, whatever that is", "[program][sentiment]") {
+  const TemporaryDirectory directory;
+  const std::string data = directory.write("data.tsv", testing::review_lines(40));
+  REQUIRE(run(kProgram, small_training(data, directory / "out", {"--set", "training.epochs=1"})).status == 0);
+  const std::vector<std::string> command = {"predict", "--checkpoint", directory / "out/best.h5"};
+  const Finished finished = run(kProgram, command, "\xEF\xBB\xBFgood .\r\n\n  \n\xC2\xAD\xE2\x80\x8B\n.\nnot good");
+  CHECK(finished.status == 0);
+  CHECK(finished.err.empty());
+  std::vector<std::string> lines;
+  std::istringstream in(finished.out);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  REQUIRE(lines.size() == 6);
+  for (const size_t spoken : {0, 4, 5})
+    CHECK_THAT(lines[spoken], ContainsSubstring("itive") || ContainsSubstring("ative"));
+  for (const size_t silent : {1, 2, 3}) CHECK(lines[silent].empty());
+  CHECK(run(kProgram, command, "").out.empty());
+}
+
+TEST_CASE("texts that are too long are cut where that is asked for, and said to be", "[program][sentiment]") {
+  const TemporaryDirectory directory;
+  const std::string data = directory.write("data.tsv", testing::review_lines(40));
+  REQUIRE(run(kProgram, small_training(data, directory / "out", {"--set", "text.max_length=40"})).status == 0);
+  std::string words = "good";
+  for (int i = 0; i < 39; ++i) words += " fine";
+  const std::string longer = words + " bad bad bad";
+  const std::string checkpoint = directory / "out/best.h5";
+  const auto predict = [&](std::vector<std::string> more, const std::string& input) {
+    more.insert(more.begin(), {"predict", "--checkpoint", checkpoint});
+    return run(kProgram, more, input);
+  };
+  const std::string page = directory / "page.html";
+  const Finished cut = predict({"--truncate", "--json", "--html", page}, words + "\n" + longer + "\n\n");
+  CHECK(cut.status == 0);
+  CHECK(cut.err == "warning: 1 of 2 texts have more than 40 tokens: only so many were looked at\n");
+  std::istringstream in(cut.out);
+  std::string first, second, third;
+  REQUIRE(std::getline(in, first));
+  REQUIRE(std::getline(in, second));
+  REQUIRE(std::getline(in, third));
+  const Json whole = Json::parse(first), shortened = Json::parse(second);
+  CHECK(whole["truncated"] == false);
+  CHECK(shortened["truncated"] == true);
+  CHECK(shortened["text"] == longer);
+  CHECK(shortened["line"] == 2);
+  CHECK(shortened["probability"] == whole["probability"]);
+  CHECK(shortened["tokens"] == whole["tokens"]);
+  CHECK_THAT(read_bytes(page), ContainsSubstring("member0.pool"));
+
+  // Without it the line is named, after those before it, and what to do.
+  const Finished refused = predict({}, words + "\n\n" + longer + "\n" + words + "\n");
+  CHECK(refused.status == 1);
+  CHECK(std::count(refused.out.begin(), refused.out.end(), '\n') == 2);
+  CHECK(refused.err ==
+        "error: standard input: line 3: 43 tokens, the model takes at most 40; shorten the text or give --truncate\n");
+
+  const std::string texts = directory.write("dev.tsv", "1\t" + words + "\n0\t" + longer + "\n");
+  const Finished evaluated = run(kProgram, {"eval", "--checkpoint", checkpoint, "--data", texts, "--truncate"});
+  CHECK(evaluated.status == 0);
+  CHECK_THAT(evaluated.out,
+             ContainsSubstring("50.00% of 2") && ContainsSubstring("1 texts of more than 40 tokens cut"));
+  const Finished overlong = run(kProgram, {"eval", "--checkpoint", checkpoint, "--data", texts});
+  CHECK(overlong.status == 1);
+  CHECK(overlong.err ==
+        "error: " + texts + ": line 2: 43 tokens, the model takes at most 40; shorten the text or give --truncate\n");
+  const Finished training = run(kProgram, small_training(texts, directory / "new", {"--set", "text.max_length=40"}));
+  CHECK(training.err == "error: " + texts +
+                            ": line 2: 43 tokens, the model takes at most 40; shorten the text or give --set "
+                            "text.truncate=true\n");
 }
 
 TEST_CASE("settings survive their JSON", "[sentiment]") {

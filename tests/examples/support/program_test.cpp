@@ -99,7 +99,10 @@ TEST_CASE("programs take whole and positive numbers only", "[support]") {
   set_num_threads(before);
 }
 
-TEST_CASE("messages stay on one line", "[support]") { CHECK(one_line("a\nb\tc\x1b[0m é") == "a\\nb\\tc\\x1b[0m é"); }
+TEST_CASE("messages stay on one line", "[support]") {
+  CHECK(one_line("a\nb\tc\x1b[0m é") == "a\\nb\\tc\\x1b[0m é");
+  CHECK(one_line("\xC2\x9B[0m \xC2\xA0\xC2\x80\xC2") == "\\x9b[0m \xC2\xA0\\x80\xC2");
+}
 
 TEST_CASE("a budget beyond all numbers is unlimited, not short", "[support]") {
   CHECK(parse_duration("90") == 90);

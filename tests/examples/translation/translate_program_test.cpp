@@ -77,6 +77,16 @@ TEST_CASE("translate answers line by line", "[program][translation]") {
   // Alone or among others, on one thread or two: the same.
   CHECK(run(translate({"--threads", "1"}), "she sees her .\n").out == lines[3] + "\n");
   CHECK(run(translate(), "").out.empty());
+  // Blank lines in every form of answers.
+  const std::string blank = "she sees her .\n\n\u00AD\n";
+  const std::vector<std::string> objects = lines_of(run(translate({"--json"}), blank).out);
+  REQUIRE(objects.size() == 3);
+  const Json empty = {{{"text", ""}, {"score", 0.0}, {"log_probability", 0.0}}};
+  CHECK(Json::parse(objects[1]) == Json{{"line", 2}, {"source", ""}, {"translations", empty}});
+  CHECK(Json::parse(objects[2]) == Json{{"line", 3}, {"source", "\u00AD"}, {"translations", empty}});
+  const std::vector<std::string> best = lines_of(run(translate({"--nbest", "2"}), blank).out);
+  REQUIRE(best.size() == 4);
+  CHECK(best[2] == "1 |||  ||| 0.0000");
 }
 
 TEST_CASE("translate gives the best few with their scores", "[program][translation]") {
@@ -99,6 +109,8 @@ TEST_CASE("translate gives the best few with their scores", "[program][translati
   REQUIRE(objects.size() == 2);
   const Json object = Json::parse(objects[0]);
   CHECK(object["source"].get<std::string>() == "the dog sees the cat .");
+  CHECK(object["line"] == 1);
+  CHECK(Json::parse(objects[1])["line"] == 2);
   REQUIRE(object["translations"].size() == 3);
   CHECK(object["translations"][0]["score"].get<double>() >= object["translations"][1]["score"].get<double>());
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "examples/support/line_reader.h"
 #include "examples/translation/alignments.h"
-#include "examples/translation/line_reader.h"
 #include "framework/error.h"
 #include "tests/examples/translation/untrained.h"
 #include "tests/support/errors.h"
@@ -23,6 +23,7 @@ namespace {
 using namespace examples::translation;
 using Catch::Approx;
 using Catch::Matchers::ContainsSubstring;
+using examples::LineReader;
 using testing::error_text;
 
 std::vector<std::string> sentences(int64_t count, BilingualSplit split = BilingualSplit::kTest) {

@@ -1,4 +1,4 @@
-#include "examples/translation/line_reader.h"
+#include "examples/support/line_reader.h"
 
 #include <poll.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 #include "datasets/utf8.h"
 #include "framework/fail.h"
 
-namespace attune::examples::translation {
+namespace attune::examples {
 namespace {
 
 constexpr size_t kReadBytes = size_t{1} << 16;
@@ -27,9 +27,7 @@ LineReader::LineReader(int descriptor, std::string name)
   if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) total_bytes_ = status.st_size;
 }
 
-std::string LineReader::origin(size_t line) const {
-  return fmt::format("{}: line {}", name_, first_line_ + static_cast<int64_t>(line));
-}
+std::string LineReader::origin(size_t line) const { return fmt::format("{}: line {}", name_, number(line)); }
 
 bool LineReader::fill() {
   buffer_.erase(0, std::exchange(begin_, 0));
@@ -54,7 +52,7 @@ bool LineReader::take(std::string& line) {
   const size_t end = buffer_.find('\n', searched_);
   const size_t length = std::min(end, buffer_.size()) - begin_;
   const std::string where = fmt::format("{}: line {}", name_, next_line_);
-  require<FormatError>(length <= kMaxLineBytes, "{}: longer than {} bytes, expected a sentence", where, kMaxLineBytes);
+  require<FormatError>(length <= kMaxLineBytes, "{}: longer than {} bytes, expected a text line", where, kMaxLineBytes);
   searched_ = buffer_.size();
   if (end == std::string::npos && (!at_end_ || length == 0)) return false;
   searched_ = begin_;  // should the line be refused, it is found again
@@ -92,4 +90,4 @@ std::vector<std::string> LineReader::next(size_t most) {
   return lines;
 }
 
-}  // namespace attune::examples::translation
+}  // namespace attune::examples

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace attune::examples::translation {
+namespace attune::examples {
 
 /// Lines of UTF-8 text from a descriptor, as they arrive: of a file or a busy pipe many at a time, of somebody who
 /// types one. Lines end in LF or CR LF, the last one may go without; a byte-order mark at the beginning is dropped.
@@ -21,7 +21,9 @@ class LineReader {
   /// 1 MiB, after the lines before it have been handed out.
   std::vector<std::string> next(size_t most);
 
-  /// "standard input: line 12", that line of the last lines() handed out, from 0.
+  /// Of the last lines handed out, the number in the text, from 1, of one that is counted from 0.
+  int64_t number(size_t line) const { return first_line_ + static_cast<int64_t>(line); }
+  /// "standard input: line 12", the same for an error.
   std::string origin(size_t line) const;
   /// Bytes of the lines handed out so far.
   int64_t bytes() const { return bytes_; }
@@ -48,4 +50,4 @@ class LineReader {
   int64_t bytes_ = 0;
 };
 
-}  // namespace attune::examples::translation
+}  // namespace attune::examples
