@@ -154,8 +154,10 @@ TEST_CASE("a finished run whose last.h5 is gone is not overwritten unless that i
     CHECK(anew.extract("notes.txt").mapped() == "mine");
     CHECK(anew == finished);
     // Over a whole run as well, which then is another one.
-    CHECK(run(program.name, with(program.train(out), {"--overwrite", "--seed", "2"})).status == 0);
-    CHECK(Json::parse(Checkpoint::load(out + "/last.h5").text("config"))["run"]["seed"] == 2);
+    CHECK(
+        run(program.name, with(program.train(out), {"--overwrite", "--set", "training.label_smoothing=0.25"})).status ==
+        0);
+    CHECK(Json::parse(Checkpoint::load(out + "/last.h5").text("config"))["training"]["label_smoothing"] == 0.25);
   }
 }
 
