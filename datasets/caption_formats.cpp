@@ -99,20 +99,23 @@ class TableReader {
 
  private:
   void split_quoted(std::string_view line, const std::string& where) {
+    if (split_csv(line, columns_, fields_)) return;
     constexpr size_t kMostBytes = size_t{1} << 20;
+    const auto quotes = [](std::string_view text) { return std::count(text.begin(), text.end(), '"'); };
     std::string record(line);
-    while (!split_csv(record, columns_, fields_)) {
-      const bool open = std::count(record.begin(), record.end(), '"') % 2 == 1;
-      require<FormatError>(open,
-                           "{}: a quotation mark within a field, expected it doubled and the field in quotes: "
-                           "\"a \"\"big\"\" dog\"",
-                           where);
+    bool open = quotes(record) % 2 == 1;
+    while (open) {
       std::string_view next;
       require<FormatError>(record.size() < kMostBytes && reader_.next(next),
                            "{}: quotation marks that are not closed, expected {}", where, kind_.header);
       record.append(" ").append(next);
-      fields_.clear();
+      open = quotes(next) % 2 == 0;
     }
+    fields_.clear();
+    require<FormatError>(split_csv(record, columns_, fields_),
+                         "{}: a quotation mark within a field, expected it doubled and the field in quotes: "
+                         "\"a \"\"big\"\" dog\"",
+                         where);
   }
 
   /// The caption may hold the separator.

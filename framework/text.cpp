@@ -50,7 +50,9 @@ std::string shown(std::string_view text, size_t max_bytes) {
     const size_t found = code_point_bytes(text.substr(i));
     const std::string_view next = text.substr(i, found == 0 ? 1 : found);
     if (i + next.size() > max_bytes) return out + "...";
-    if (found == 0 || is_control(next)) {
+    if (next == "\n" || next == "\t") {
+      out += next == "\n" ? "\\n" : "\\t";
+    } else if (found == 0 || is_control(next)) {
       for (const char byte : next) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
     } else {
       out += next;

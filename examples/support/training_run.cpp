@@ -126,7 +126,10 @@ int64_t TrainingRun::affordable_steps(const MakeTrainer& make, double seconds) c
   } catch (const NotFinite& error) {
     fail<ValueError>("{}, while a plan was made; train with {}", error.what(), remedies(trainer->config_json()));
   }
-  if (measured == 0) return most;
+  if (measured == 0) {  // an epoch of fewer steps than warm up: better than nothing
+    warm = begin;
+    measured = most;
+  }
   const double step = seconds_since(warm) / static_cast<double>(measured);
   const Clock::time_point evaluating = Clock::now();
   trainer->rehearse_evaluation();

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <thread>
 
@@ -72,6 +73,40 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 
 /// What a program left in a file; nothing of devices, which may have no end.
 std::string kept(const fs::path& file) { return fs::is_regular_file(file) ? bytes_of(file) : std::string(); }
+
+/// A process and those that it has begun, as far as they still belong to it.
+std::vector<pid_t> family_of(pid_t process) {
+  std::vector<pid_t> out = {process};
+  for (size_t i = 0; i < out.size(); ++i) {
+    std::istringstream children(bytes_of(fmt::format("/proc/{}/task/{}/children", out[i], out[i])));
+    for (pid_t child = 0; children >> child;) out.push_back(child);
+  }
+  return out;
+}
+
+Usage usage_of(pid_t process) {
+  // "pid (name) state ppid ...": the name may hold anything.
+  const std::string stat = bytes_of(fmt::format("/proc/{}/stat", process));
+  const size_t name_end = stat.rfind(')');
+  if (name_end == std::string::npos || name_end + 2 >= stat.size()) return {};
+  char state = 0;
+  unsigned long user = 0;
+  unsigned long system = 0;
+  long pages = 0;
+  // Fields 3, 14, 15 and 24 of proc(5).
+  if (std::sscanf(stat.c_str() + name_end + 2,
+                  "%c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %ld", &state,
+                  &user, &system, &pages) != 4) {
+    return {};
+  }
+  return {.processor_seconds = static_cast<double>(user + system) / static_cast<double>(sysconf(_SC_CLK_TCK)),
+          .memory = pages * sysconf(_SC_PAGESIZE),
+          .asleep = state == 'S'};
+}
+
+void kill_family(pid_t process) {
+  for (const pid_t one : family_of(process)) kill(one, SIGKILL);
+}
 
 }  // namespace
 
@@ -141,7 +176,7 @@ Child::Child(const Command& command, const fs::path& folder, Clock::time_point d
 
 Child::~Child() {
   if (ended_) return;
-  kill(pid_, SIGKILL);
+  kill_family(pid_);
   waitpid(pid_, nullptr, 0);
 }
 
@@ -174,30 +209,21 @@ void Child::send(int signal) {
   if (!ended()) kill(pid_, signal);
 }
 
-Child::Usage Child::usage() const {
-  // "pid (name) state ppid ...": the name may hold anything.
-  const std::string stat = bytes_of(fmt::format("/proc/{}/stat", pid_));
-  const size_t name_end = stat.rfind(')');
-  if (name_end == std::string::npos || name_end + 2 >= stat.size()) return {};
-  char state = 0;
-  unsigned long user = 0;
-  unsigned long system = 0;
-  long pages = 0;
-  // Fields 3, 14, 15 and 24 of proc(5).
-  if (std::sscanf(stat.c_str() + name_end + 2,
-                  "%c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %ld", &state,
-                  &user, &system, &pages) != 4) {
-    return {};
+Usage Child::usage() const {
+  Usage sum = {.asleep = true};
+  for (const pid_t process : family_of(pid_)) {
+    const Usage one = usage_of(process);
+    sum.processor_seconds += one.processor_seconds;
+    sum.memory += one.memory;
+    sum.asleep = sum.asleep && one.asleep;
   }
-  return {.processor_seconds = static_cast<double>(user + system) / static_cast<double>(sysconf(_SC_CLK_TCK)),
-          .memory = pages * sysconf(_SC_PAGESIZE),
-          .asleep = state == 'S'};
+  return sum;
 }
 
 std::string Child::passed(const Limits& limits) {
   if (!ended_) {
     const Usage now = usage();
-    if (now.processor_seconds > used_.processor_seconds || !now.asleep) active_ = Clock::now();
+    if (now.processor_seconds != used_.processor_seconds || !now.asleep) active_ = Clock::now();
     used_ = now;
   }
   if (used_.processor_seconds > limits.processor_seconds) {
@@ -220,7 +246,7 @@ Ended Child::finish(const Limits& limits) {
                     kept(err_).find(" parameters; ") != std::string::npos;
   }
   if (!ended()) {
-    kill(pid_, SIGKILL);
+    kill_family(pid_);
     waitpid(pid_, &wait_status_, 0);
     ended_ = true;
     seconds_ = seconds_between(begin_, Clock::now());

@@ -52,6 +52,13 @@ struct Limits {
   double training_seconds = 0;
 };
 
+/// What a program and the processes that it has begun have used.
+struct Usage {
+  double processor_seconds = 0;
+  int64_t memory = 0;
+  bool asleep = false;
+};
+
 /// Thrown by waiting when the time for the whole campaign is over.
 struct Expired {};
 
@@ -72,12 +79,6 @@ class Child {
   Ended finish(const Limits& limits);
 
  private:
-  struct Usage {
-    double processor_seconds = 0;
-    int64_t memory = 0;
-    bool asleep = false;
-  };
-
   bool ended();
   Usage usage() const;
   std::string passed(const Limits& limits);

@@ -118,6 +118,11 @@ int main(int argc, char** argv) {
   app.add_option("--jobs", options.jobs, "Programs that run at a time (default: as many as cores)")
       ->type_name("N")
       ->check(whole_number(1, 1024));
+  app.add_option("--seconds", options.limits.processor_seconds,
+                 "Processor time that a program may take for a hostile file; sanitizers get six times as much")
+      ->type_name("X")
+      ->check(examples::positive_number())
+      ->capture_default_str();
   app.add_option("--repeat", options.repeat, "Only this trial, as a failure names it")->type_name("KIND/PROGRAM/N");
   return examples::run_program(app, argc, argv, [&] { return torture::torture(options, only); });
 }

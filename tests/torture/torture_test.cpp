@@ -19,6 +19,7 @@ using testing::TemporaryDirectory;
 namespace fs = std::filesystem;
 
 constexpr const char* kTorture = "attune-torture";
+constexpr int kSeed = 174;  // the first trial of faults asks a model, that of kills kills
 
 /// The programs of this build, one of which is a script instead; $real is the program that it stands for.
 std::string programs_with(const TemporaryDirectory& directory, const std::string& name, const std::string& script) {
@@ -41,7 +42,8 @@ std::string programs_with(const TemporaryDirectory& directory, const std::string
 Finished torture(const TemporaryDirectory& directory, const std::string& subject, const std::string& name,
                  const std::string& script, int trials) {
   return testing::run(kTorture, {"--programs", programs_with(directory, name, script), "--only", subject, "--trials",
-                                 std::to_string(trials), "--minutes", "2", "--seed", "1", "--out", directory / "out"});
+                                 std::to_string(trials), "--minutes", "2", "--seed", std::to_string(kSeed), "--seconds",
+                                 "1", "--out", directory / "out"});
 }
 
 void check_found(const Finished& finished, const std::string& subject, const std::string& text) {
@@ -49,7 +51,7 @@ void check_found(const Finished& finished, const std::string& subject, const std
   CHECK(finished.status == 1);
   CHECK_THAT(finished.out, ContainsSubstring("failed: " + subject));
   CHECK_THAT(finished.out, ContainsSubstring(text));
-  CHECK_THAT(finished.out, ContainsSubstring("--seed 1 --repeat " + subject));
+  CHECK_THAT(finished.out, ContainsSubstring(fmt::format("--seed {} --repeat {}", kSeed, subject)));
   CHECK_THAT(testing::last_line(finished.out), !ContainsSubstring(" 0 failed"));
 }
 
@@ -73,7 +75,7 @@ for word in "$@"; do
 done
 case "$* " in *' --resume '*) [ ! -e "$out/best.h5" ] || printf x >>"$out/best.h5" ;; esac
 exec $real "$@")",
-                                    8);
+                                    3);
   check_found(finished, "kills/sentiment/", "damaged checkpoint: ");
   CHECK(fs::exists(directory / "out"));
 }
@@ -86,7 +88,7 @@ TEST_CASE("torture finds a run that ends with other weights", "[program][torture
   *--resume*) for word in "$@"; do last=$word; [ ! -e "$last/last.h5" ] || rm "$last/last.h5"; done ;;
 esac
 exec $real "$@")",
-                                    8);
+                                    3);
   check_found(finished, "kills/sentiment/", "last.h5 has gone back from step ");
 }
 
@@ -95,7 +97,7 @@ TEST_CASE("torture finds errors that are swallowed", "[program][torture][release
   const Finished finished = torture(directory, "faults/sentiment", "attune-sentiment",
                                     R"(case $1 in train) exec $real "$@" ;; esac
 $real "$@" 2>/dev/null || exit 0)",
-                                    12);
+                                    1);
   check_found(finished, "faults/sentiment/", "a wrong answer and no error");
 }
 
@@ -112,7 +114,7 @@ TEST_CASE("torture finds crashes, second lines and limits that are passed", "[pr
   checkpoint("echo 'error: no' >&2; exit 3", "exit 3, expected 0, 1 or 2");
   checkpoint("echo 'SUMMARY: AddressSanitizer: heap-use-after-free' >&2; exit 0", "sanitizer: ");
   checkpoint("while :; do :; done", "s of processor time");
-  checkpoint("exec head -c 2000000000 /dev/zero | tail -c 2000000000", "MiB of memory");
+  checkpoint("tail -c 2000000000 /dev/zero; exit 0", "MiB of memory");
 }
 
 TEST_CASE("torture refuses what it cannot try", "[program][torture][release]") {
