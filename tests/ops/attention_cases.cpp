@@ -102,6 +102,8 @@ void add_attention_cases(std::vector<OpCase>& cases) {
   }
   row("attention_packed", "causal", {{{kBatch, kQueries, 3, kHeads, kSize}}},
       [](Vars x) { return attention_packed(x[0], {.causal = true}); });
+  row("attention_packed", "masked keys", {{{kBatch, kQueries, 3, kHeads, kSize}}},
+      [](Vars x) { return attention_packed(x[0], kept(x, kQueries, false)); });
   row("attention_packed_kv", "padding", {q, {{kBatch, kKeys, 2, kHeads, kSize}}},
       [](Vars x) { return attention_packed_kv(x[0], x[1], padded(x)); });
 
