@@ -43,7 +43,7 @@ std::string last_line_of(std::string text) {
 std::vector<int> statuses_after(int signal) {
   if (signal == SIGTERM) return {128 + SIGTERM};
   if (signal == SIGINT) return {128 + SIGINT};
-  if (signal == SIGHUP) return {128 + SIGHUP, 128 + SIGTERM};
+  if (signal == SIGHUP) return {128 + SIGHUP};
   return {};
 }
 
