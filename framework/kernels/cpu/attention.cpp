@@ -211,8 +211,16 @@ void forward_rows(const Head<T>& head, int64_t t0, int64_t rows, const ForwardSc
   } else {
     const hn::ScalableTag<T> d;
     over_row<T>(rows, [&](auto load, auto store, auto) HWY_ATTR {
-      store(load(w.largest), head.largest + t0);
-      store(Log(d, load(w.sums)), head.log_sums + t0);
+      auto top = load(w.largest);
+      auto log_sum = Log(d, load(w.sums));
+      if (bounded) {
+        // A bound may be far above the scores: what is kept is near them, and what rounding takes from it.
+        const auto total = hn::Add(top, log_sum);
+        log_sum = hn::Sub(log_sum, hn::Sub(total, top));
+        top = total;
+      }
+      store(top, head.largest + t0);
+      store(log_sum, head.log_sums + t0);
     });
   }
   if (head.weights != nullptr && !whole) write_weights(head, t0, rows, w);

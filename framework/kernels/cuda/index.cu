@@ -87,9 +87,9 @@ __global__ void take_elements(const T* x, const int64_t* indices, int64_t n, int
   if (at < count) y[at] = x[(at / (m * inner) * n + indices[at]) * inner + at % inner];
 }
 
-/// A thread for every (o, k): its indices point at nobody else's elements.
-template <class T>
-__global__ void add_elements(const T* dy, const int64_t* indices, int64_t n, int64_t m, int64_t inner, double* sums,
+/// A thread for every (o, k): its indices point at nobody else's elements. Sum: of the elements of `to`.
+template <class T, class Sum>
+__global__ void add_elements(const T* dy, const int64_t* indices, int64_t n, int64_t m, int64_t inner, Sum* to,
                              int64_t columns) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= columns) return;
@@ -97,7 +97,8 @@ __global__ void add_elements(const T* dy, const int64_t* indices, int64_t n, int
   const int64_t k = at % inner;
   for (int64_t i = 0; i < m; ++i) {
     const int64_t from = (outer * m + i) * inner + k;
-    sums[(outer * n + indices[from]) * inner + k] += static_cast<double>(load(dy[from]));
+    Sum& sum = to[(outer * n + indices[from]) * inner + k];
+    sum = store<Sum>(load(sum) + static_cast<Compute<Sum>>(load(dy[from])));
   }
 }
 
@@ -152,12 +153,17 @@ void add_along(const Tensor& dy, const Tensor& indices, Tensor& dx) {
   visit_stored(dy.dtype(), "add_along", [&]<class T>(T) {
     const int64_t columns = dy.dim(0) * dx.dim(2);
     const Context& c = context(dx);
+    const auto add_to = [&](auto* to) {
+      launch(c, "add_along", add_elements<T, std::remove_pointer_t<decltype(to)>>, thread_each(columns), data<T>(dy),
+             data<int64_t>(indices), dx.dim(1), indices.dim(1), dx.dim(2), to, columns);
+    };
+    constexpr int64_t kFew = 128;
+    if (indices.dim(1) <= kFew) return add_to(data<T>(dx));
     // An element may gather many: their sum is made apart, in double precision.
     const Scratch scratch(c, static_cast<size_t>(dx.numel()) * sizeof(double));
     auto* sums = scratch.data<double>();
     ATTUNE_CUDA(cudaMemsetAsync(sums, 0, static_cast<size_t>(dx.numel()) * sizeof(double), c.stream));
-    launch(c, "add_along", add_elements<T>, thread_each(columns), data<T>(dy), data<int64_t>(indices), dx.dim(1),
-           indices.dim(1), dx.dim(2), sums, columns);
+    add_to(sums);
     launch(c, "add_along", add_sums<T>, thread_each(dx.numel()), sums, data<T>(dx), dx.numel());
   });
 }
