@@ -27,6 +27,7 @@
 #include "datasets/batch_plan.h"
 #include "datasets/bilingual.h"
 #include "datasets/bpe_dropout.h"
+#include "datasets/byte_reader.h"
 #include "datasets/caption_loader.h"
 #include "datasets/captions.h"
 #include "datasets/classification.h"

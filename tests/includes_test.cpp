@@ -36,6 +36,8 @@ bool is_private(std::string_view header) {
       "datasets/bilingual_lexicon.h",
       "datasets/caption_formats.h",
       "datasets/image_codecs.h",
+      "datasets/orientation.h",
+      "datasets/subword_model.h",
       "datasets/subwords.h",
       "datasets/hash.h",
       "datasets/rewrite.h",

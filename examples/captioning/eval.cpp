@@ -247,7 +247,7 @@ class Evaluation {
     } else {
       try {
         training = read_captions(options_.data, {.split = "train"}).pictures;
-      } catch (const IoError& error) {
+      } catch (const Error& error) {
         notes_.push_back(fmt::format("most frequent caption: left out, {}", one_line(error.what())));
         return;
       }

@@ -117,7 +117,7 @@ Trainer::Step Trainer::train_step() {
   // Looked at before the weights learn from it, where that is possible without waiting.
   copies_.clear();
   for (const Tensor& tensor : found) copies_.emplace_back(tensor);
-  figures_.add(copies_, [this, labels = batch->labels, step = step_ + 1](const std::vector<Tensor>& seen) {
+  figures_.add(step_ + 1, copies_, [this, labels = batch->labels](int64_t step, const std::vector<Tensor>& seen) {
     see(seen[0], seen[1], labels);
     require_finite_loss(loss_, step);
   });

@@ -23,8 +23,19 @@
 namespace attune::examples {
 namespace {
 
+// A path or a name may have any length, and a list of what does not fit too: begin and end of it are enough to see.
+std::string beginning_and_end(const std::string& line) {
+  constexpr size_t kBegin = 2500, kEnd = 1000;
+  if (line.size() <= kBegin + kEnd) return line;
+  const auto whole = [&](size_t at) {
+    while (at < line.size() && (static_cast<unsigned char>(line[at]) & 0xC0) == 0x80) ++at;
+    return at;
+  };
+  return line.substr(0, whole(kBegin)) + " ... " + line.substr(whole(line.size() - kEnd));
+}
+
 int report(const std::string& message, int status) {
-  notice("error: {}", one_line(message));
+  notice("error: {}", beginning_and_end(one_line(message)));
   return status;
 }
 

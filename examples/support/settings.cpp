@@ -110,8 +110,8 @@ std::string Settings::to_json() const {
 }
 
 void Settings::update_from_json(std::string_view text, const std::string& origin) {
-  require<FormatError>(text.size() <= kMaxBytes, "{}: {} bytes, expected a configuration of at most {}", origin,
-                       text.size(), kMaxBytes);
+  require<FormatError>(text.size() <= kMaxBytes, "{}: more than {} bytes, which no configuration has", origin,
+                       kMaxBytes);
   require_json(text, origin, R"(an object such as {"model": {"dim": 128}})");
   const Json json = Json::parse(text);
   require<FormatError>(json.is_object(), "{}: {} given, expected an object such as {{\"model\": {{\"dim\": 128}}}}",

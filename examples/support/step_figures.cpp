@@ -4,10 +4,11 @@
 
 namespace attune::examples {
 
-void StepFigures::add(std::vector<PendingCopy>& found, See see) {
+void StepFigures::add(int64_t step, std::vector<PendingCopy>& found, See see) {
   settle();
   pending_.swap(found);
   see_ = std::move(see);
+  step_ = step;
   if (first_ || !late_) settle();
   first_ = false;
 }
@@ -17,7 +18,7 @@ void StepFigures::settle() {
   seen_.clear();
   for (PendingCopy& copy : pending_) seen_.push_back(copy.get());
   pending_.clear();
-  std::exchange(see_, nullptr)(seen_);
+  std::exchange(see_, nullptr)(step_, seen_);
 }
 
 }  // namespace attune::examples

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -12,14 +13,14 @@ namespace attune::examples {
 /// the step before; only the first step of all is waited for, for there to be any.
 class StepFigures {
  public:
-  /// Sees tensors of a step, on the host.
-  using See = std::function<void(const std::vector<Tensor>& found)>;
+  /// Sees tensors of a step, on the host. With two words of captures at most a steady step allocates nothing.
+  using See = std::function<void(int64_t step, const std::vector<Tensor>& found)>;
 
   /// device: of the steps.
   explicit StepFigures(Device device) : late_(!device.is_cpu()) {}
 
   /// Copies of tensors of a step; leaves an empty list.
-  void add(std::vector<PendingCopy>& found, See see);
+  void add(int64_t step, std::vector<PendingCopy>& found, See see);
   /// Waits for what has not been seen.
   void settle();
   /// What has not been seen never is.
@@ -29,6 +30,7 @@ class StepFigures {
   std::vector<PendingCopy> pending_;
   std::vector<Tensor> seen_;
   See see_;
+  int64_t step_ = 0;  // of what is pending
   bool late_;
   bool first_ = true;
 };

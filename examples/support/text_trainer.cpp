@@ -140,7 +140,7 @@ TextTrainer::Step TextTrainer::train_step() {
     result.units += learned.units;
   }
   // Looked at before the weights learn from it, where that is possible without waiting.
-  figures_.add(losses_, [this, count = result.tokens, step = step_ + 1](const std::vector<Tensor>& found) {
+  figures_.add(step_ + 1, losses_, [this, count = result.tokens](int64_t step, const std::vector<Tensor>& found) {
     double sum = 0;
     for (const Tensor& loss : found) sum += loss.item();
     loss_ = sum / static_cast<double>(count);

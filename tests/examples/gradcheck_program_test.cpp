@@ -157,7 +157,9 @@ TEST_CASE("attune-gradcheck judges bfloat16 by float64", "[program][gradcheck]")
 TEST_CASE("attune-gradcheck judges mixed precision by float64", "[program][gradcheck]") {
   const EmulatedDevice emulated;
   for (const char* device : {"cpu", "cuda"}) {
-    const Finished good = run(kProgram, {"--all", "--dtype", "mixed", "--device", device, "--seconds", "0.5"});
+    // A seed without a case in which bfloat16 is too coarse to tell (NOISE): about one in two thousand is such.
+    const Finished good =
+        run(kProgram, {"--all", "--dtype", "mixed", "--device", device, "--seconds", "0.5", "--seed", "2"});
     INFO(good.out << good.err);
     CHECK(good.status == 0);
   }

@@ -172,8 +172,8 @@ void hostile_folder(Trial& trial, TrainedProgram& program) {
   std::string what = "planted link";
   const double kind = dice.unit();
   if (kind < 0.5) {
-    fs::create_symlink(precious, run / dice.pick({".probe", ".probe.tmp", "last.h5.tmp", "best.h5.tmp",
-                                                  "config.json.tmp", "log.jsonl.tmp"}));
+    fs::create_symlink(precious,
+                       run / dice.pick({".probe", "last.h5.tmp", "best.h5.tmp", "config.json.tmp", "log.jsonl.tmp"}));
   } else if (kind < 0.7) {
     what = "file 'checkpoint' in the working folder";
     command.directory = trial.folder();

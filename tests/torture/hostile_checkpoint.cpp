@@ -129,7 +129,11 @@ bool hostile_tensor(Dice& dice, Entries& entries, std::string_view prefix, Hosti
       if (everywhere || i == 0) changed.data<float>()[i] = value;
     }
     entry->value = changed;
-    made.not_finite = !std::isfinite(value) && prefix == "model/";
+    // Where an average is kept it is what is used.
+    made.not_finite = !std::isfinite(value) && prefix == "model/" &&
+                      std::none_of(entries.begin(), entries.end(), [](const Checkpoint::Entry& other) {
+                        return other.path.starts_with("average/") || other.path.starts_with("checkpoints/");
+                      });
     return true;
   }
   switch (dice.below(5)) {
