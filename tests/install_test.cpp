@@ -136,8 +136,8 @@ TEST_CASE("<attune.h> compiles in under 1.5 s", "[house][release]") {
   CHECK(best < 1.5);
 }
 
-TEST_CASE("the library without CUDA takes less than 10 MB", "[house][release]") {
+TEST_CASE("the library without CUDA takes less than 12 MB", "[house][release]") {
   const auto bytes = fs::file_size(ATTUNE_LIBRARY);
   CHECK(bytes > 10'000);
-  CHECK(bytes < 10'000'000);
+  CHECK(bytes < 12'000'000);
 }

@@ -248,9 +248,8 @@ TEST_CASE("many datasets over the same chunks take no more memory than the file 
   CHECK(content.size() < 5000000);
   const std::string path = directory.write("x.h5", with_digest(content, 2));
   const auto begin = std::chrono::steady_clock::now();
-  CHECK(works_in_little_memory([&] {
-    return outcome(path).find("with it the entries have more bytes than the file") != std::string::npos;
-  }));
+  CHECK(works_in_little_memory(
+      [&] { return outcome(path).find("with it the entries have more bytes than the file") != std::string::npos; }));
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
 }
 

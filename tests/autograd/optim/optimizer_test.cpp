@@ -567,8 +567,9 @@ TEST_CASE("an optimizer refuses parameters whose handles it would leave behind",
   const Sgd fine(Named{{"turned", turned}});
   CHECK(numbers(turned.value()) == before);
   const Variable one(shared, true), two(shared, true);
-  CHECK(error_text<ValueError>([&] { Sgd(Named{{"one", one}, {"two", two}}); }).find("'one' and 'two'") !=
-        std::string::npos);
+  CHECK(error_text<ValueError>([&] {
+          Sgd(Named{{"one", one}, {"two", two}});
+        }).find("'one' and 'two'") != std::string::npos);
 }
 
 }  // namespace
