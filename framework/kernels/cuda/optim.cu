@@ -55,8 +55,9 @@ struct Transform {
       : scale(static_cast<C>(given.scale)),
         limit(static_cast<C>(given.limit)),
         scale_there(data<double>(given.scale_there)),
+        // An output that is handed over with what a step is to do.
         not_finite(given.not_finite.defined()
-                       ? reinterpret_cast<unsigned long long*>(Tensor(given.not_finite).data<int64_t>())
+                       ? reinterpret_cast<unsigned long long*>(const_cast<int64_t*>(data<int64_t>(given.not_finite)))
                        : nullptr) {}
 
   __device__ bool skips_step() const { return scale_there != nullptr && isnan(*scale_there); }
