@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "framework/fail.h"
+#include "framework/text.h"
 
 namespace attune {
 namespace {
@@ -25,8 +26,6 @@ constexpr size_t kStoredBytes = size_t{1} << 16;
 constexpr std::string_view kGzipBegin = "\x1F\x8B"sv;
 constexpr auto kPatience = std::chrono::seconds(3);
 constexpr auto kPause = std::chrono::milliseconds(20);
-
-std::string reason(int error) { return std::generic_category().message(error); }
 
 }  // namespace
 
@@ -80,10 +79,10 @@ ssize_t ByteReader::State::read_some(char* out, size_t size) const {
 void ByteReader::State::open_file() {
   // Opening a pipe must not wait for its other end.
   descriptor = ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  require<IoError>(descriptor >= 0, "{}: cannot be opened for reading: {}", name, reason(errno));
+  require<IoError>(descriptor >= 0, "{}: cannot be opened for reading: {}", name, system_message(errno));
   struct stat status {};
   const bool known = ::fstat(descriptor, &status) == 0;
-  require<IoError>(known, "{}: cannot be opened for reading: {}", name, reason(errno));
+  require<IoError>(known, "{}: cannot be opened for reading: {}", name, system_message(errno));
   folder = S_ISDIR(status.st_mode);
   if (S_ISREG(status.st_mode)) total = status.st_size;
   require<IoError>(folder || S_ISREG(status.st_mode) || S_ISFIFO(status.st_mode),
@@ -111,7 +110,7 @@ void ByteReader::State::store(size_t least) {
     std::memmove(stored.data(), stored.data() + begin, end - begin);
     end -= std::exchange(begin, 0);
     const ssize_t count = read_some(stored.data() + end, stored.size() - end);
-    require<IoError>(count >= 0, "{}: cannot be read: {}", name, reason(errno));
+    require<IoError>(count >= 0, "{}: cannot be read: {}", name, system_message(errno));
     at_end = count == 0;
     end += static_cast<size_t>(count);
   }

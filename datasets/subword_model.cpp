@@ -74,7 +74,7 @@ class Message {
   const std::string& origin_;
 };
 
-struct Piece {
+struct ModelPiece {
   enum Type : uint64_t { kNormal = 1, kUnknown = 2, kControl = 3 };
 
   std::string_view text;
@@ -84,9 +84,9 @@ struct Piece {
 
 // Numbers of fields, as in SentencePiece's sentencepiece_model.proto.
 
-Piece read_piece(std::string_view bytes, const std::string& origin) {
+ModelPiece read_piece(std::string_view bytes, const std::string& origin) {
   Message message(bytes, origin);
-  Piece piece;
+  ModelPiece piece;
   for (Field field; message.next(field);) {
     const bool known = (field.number == 1 && field.wire == Wire::kBytes) ||
                        (field.number == 2 && field.wire == Wire::kFixed32) ||
@@ -100,7 +100,7 @@ Piece read_piece(std::string_view bytes, const std::string& origin) {
   return piece;
 }
 
-void check_piece(const Piece& piece, size_t number, const std::string& origin) {
+void check_piece(const ModelPiece& piece, size_t number, const std::string& origin) {
   const bool text = !piece.text.empty() && piece.text.find('\0') == std::string_view::npos &&
                     utf8::find_invalid(piece.text) == std::string_view::npos;
   require<FormatError>(text, "{}: piece {} of the SentencePiece model is {}, expected UTF-8 text", origin, number,
@@ -108,7 +108,9 @@ void check_piece(const Piece& piece, size_t number, const std::string& origin) {
   require<FormatError>(std::isfinite(piece.score), "{}: piece {} of the SentencePiece model has the score {}", origin,
                        number, piece.score);
   // <pad>, <unk>, <bos>, <eos>, and what was learned.
-  const uint64_t expected = number == 1 ? Piece::kUnknown : number < 4 ? Piece::kControl : Piece::kNormal;
+  const uint64_t expected = number == 1  ? ModelPiece::kUnknown
+                            : number < 4 ? ModelPiece::kControl
+                                         : ModelPiece::kNormal;
   require<FormatError>(piece.type == expected, "{}: piece {} of the SentencePiece model is of type {}, expected {}",
                        origin, number, piece.type, expected);
 }
@@ -151,7 +153,7 @@ void require_plain_model(std::string_view model, const std::string& origin) {
     const bool known = field.wire == Wire::kBytes && field.number >= 1 && field.number <= 5 && field.number != 4;
     require<FormatError>(known, "{}: not a SentencePiece model of Attune (field {})", origin, field.number);
     if (field.number == 1) {
-      const Piece piece = read_piece(field.bytes, origin);
+      const ModelPiece piece = read_piece(field.bytes, origin);
       check_piece(piece, count, origin);
       require<FormatError>(texts.insert(piece.text).second,
                            "{}: piece {} of the SentencePiece model, {}, is there twice", origin, count,

@@ -20,8 +20,6 @@ namespace fs = std::filesystem;
 /// For messages.
 std::string name_of(const fs::path& path) { return shown(path.string(), 4096); }
 
-std::string reason(int error) { return std::error_code(error, std::generic_category()).message(); }
-
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
@@ -55,7 +53,8 @@ fs::path resolve(const fs::path& path) {
 /// Opens the temporary file, empty, and holds it against other writers of the same file.
 Descriptor open_temporary(const fs::path& temporary, const fs::path& path) {
   const auto expect = [&](bool ok, int error, const char* instead = nullptr) {
-    require<IoError>(ok, "{}: cannot be written: {}", name_of(path), instead != nullptr ? instead : reason(error));
+    require<IoError>(ok, "{}: cannot be written: {}", name_of(path),
+                     instead != nullptr ? instead : system_message(error));
   };
   for (;;) {
     Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
@@ -109,11 +108,11 @@ void write_file_atomically(const fs::path& path, std::span<const std::string_vie
   if (error == 0 && ::rename(temporary.c_str(), target.c_str()) != 0) error = errno;
   if (error != 0) {
     ::unlink(temporary.c_str());
-    fail<IoError>("{}: cannot be written: {}", name_of(path), reason(error));
+    fail<IoError>("{}: cannot be written: {}", name_of(path), system_message(error));
   }
   error = flush_directory(target.parent_path());
   require<IoError>(error == 0, "{}: was written, but may not survive a loss of power: {}", name_of(path),
-                   reason(error));
+                   system_message(error));
 }
 
 }  // namespace attune

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "framework/fail.h"
+#include "framework/text.h"
 
 namespace attune {
 namespace {
@@ -36,8 +37,6 @@ constexpr char kIoError = 'i';
 constexpr char kNoMemory = 'm';
 constexpr size_t kBufferBytes = size_t{1} << 16;
 constexpr uint64_t kMaxMessageBytes = 4096;
-
-std::string reason(int error) { return std::generic_category().message(error); }
 
 /// The child died without a word.
 class Silent : public std::exception {};
@@ -228,7 +227,7 @@ void run_in_child(const std::string& who, const ChildLimits& limits, const std::
                   const std::function<void(ByteSource&)>& consume) {
   int ends[2];
   const bool piped = ::pipe2(ends, O_CLOEXEC) == 0;
-  require<IoError>(piped, "{}: cannot be read: {}", who, reason(errno));
+  require<IoError>(piped, "{}: cannot be read: {}", who, system_message(errno));
   ::fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);  // larger than usual: fewer changes between the two; no matter if refused
   const pid_t child = ::fork();
   if (child == 0) {
@@ -275,7 +274,7 @@ void run_in_child(const std::string& who, const ChildLimits& limits, const std::
   };
   if (child < 0) {
     reap();
-    fail<IoError>("{}: cannot be read: no process can be started for it: {}", who, reason(error));
+    fail<IoError>("{}: cannot be read: no process can be started for it: {}", who, system_message(error));
   }
   try {
     ByteSource source(who, ends[0], limits.silence_seconds);

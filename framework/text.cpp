@@ -1,6 +1,7 @@
 #include "framework/text.h"
 
 #include <cstdint>
+#include <system_error>
 
 #include "framework/fail.h"
 
@@ -61,5 +62,7 @@ std::string shown(std::string_view text, size_t max_bytes) {
   }
   return out;
 }
+
+std::string system_message(int error) { return std::generic_category().message(error); }
 
 }  // namespace attune

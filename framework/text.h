@@ -13,4 +13,7 @@ bool is_utf8_text(std::string_view text);
 /// \t and \xNN, and what stands behind `max_bytes` becomes "...", never inside a code point.
 std::string shown(std::string_view text, size_t max_bytes = 100);
 
+/// What the system says of a value of errno: "No such file or directory".
+std::string system_message(int error);
+
 }  // namespace attune

@@ -12,13 +12,12 @@
 #include "examples/support/notice.h"
 #include "framework/atomic_file.h"
 #include "framework/fail.h"
+#include "framework/text.h"
 
 namespace attune::examples {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string reason(int error) { return std::generic_category().message(error); }
 
 /// Makes the entries of a folder survive a loss of power. File systems without this notion answer EINVAL; what cannot
 /// be opened is somebody else's.
@@ -92,11 +91,11 @@ void RunDirectory::lock() {
   const int problem = errno;
   if (lock_ >= 0 && is_unsupported(problem)) {
     notice("warning: --out {}: the file system has no locks ({}); nothing keeps another process from training into it",
-           path_.string(), reason(problem));
+           path_.string(), system_message(problem));
     return;
   }
   fail<IoError>("--out {}: {}", path_.string(),
-                problem == EWOULDBLOCK ? "another process is training into it" : reason(problem));
+                problem == EWOULDBLOCK ? "another process is training into it" : system_message(problem));
 }
 
 /// Writes a file that is large enough to notice a full disk, and removes it. Whatever has its name is not followed.
@@ -104,7 +103,7 @@ void RunDirectory::probe() const {
   const fs::path probe = path_ / ".probe";
   ::unlink(probe.c_str());  // of a killed process
   const int file = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-  require<IoError>(file >= 0, "{}: cannot be written: {}", probe.string(), reason(errno));
+  require<IoError>(file >= 0, "{}: cannot be written: {}", probe.string(), system_message(errno));
   const std::string bytes(4096, ' ');
   errno = ENOSPC;
   const bool written =
@@ -112,7 +111,7 @@ void RunDirectory::probe() const {
   const int error = errno;
   ::close(file);
   ::unlink(probe.c_str());
-  require<IoError>(written, "{}: cannot be written: {}", probe.string(), reason(error));
+  require<IoError>(written, "{}: cannot be written: {}", probe.string(), system_message(error));
 }
 
 bool RunDirectory::holds_run() const {
@@ -152,7 +151,7 @@ void RunDirectory::reset_log(const std::vector<std::string>& lines) const {
 void RunDirectory::append_log(std::string_view line) const {
   const std::string text = std::string(line) + '\n';
   const int file = ::open(log().c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  require<IoError>(file >= 0, "{}: cannot be written: {}", log().string(), reason(errno));
+  require<IoError>(file >= 0, "{}: cannot be written: {}", log().string(), system_message(errno));
   const off_t before = ::lseek(file, 0, SEEK_END);
   const ssize_t written = ::write(file, text.data(), text.size());
   const int error = written < 0 ? errno : ENOSPC;
@@ -161,7 +160,7 @@ void RunDirectory::append_log(std::string_view line) const {
   if (!whole && before >= 0 && ::ftruncate(file, before) != 0) { /* the first error says enough */
   }
   ::close(file);
-  require<IoError>(whole, "{}: cannot be written: {}", log().string(), reason(error));
+  require<IoError>(whole, "{}: cannot be written: {}", log().string(), system_message(error));
 }
 
 }  // namespace attune::examples

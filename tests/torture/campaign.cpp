@@ -1,7 +1,6 @@
 #include "tests/torture/campaign.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -1,7 +1,6 @@
 #include "tests/torture/run_folder.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
