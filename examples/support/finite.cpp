@@ -23,7 +23,7 @@ std::string first_not_finite(const NamedTensors& tensors) {
     if (!is_floating(tensor.dtype())) continue;
     int64_t bad = -1;
     kernels::find_non_finite(tensor, bad);
-    if (bad >= 0) return fmt::format("'{}' {}", name, tensor.shape());
+    if (bad >= 0) return fmt::format("'{}' {}", name, tensor.shape().to_string());
   }
   return {};
 }
