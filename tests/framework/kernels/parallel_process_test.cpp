@@ -18,6 +18,7 @@
 #include "framework/device.h"
 #include "framework/error.h"
 #include "framework/kernels/cpu/parallel.h"
+#include "tests/support/process.h"
 #include "tests/support/tensors.h"
 
 namespace attune::testing {
@@ -55,7 +56,7 @@ struct Restored {
   ~Restored() { set_num_threads(before); }
 };
 
-TEST_CASE("a child of fork() computes, changes its number of threads and exits", "[parallel][process]") {
+TEST_CASE("a child of fork() computes, changes its number of threads and exits", "[.][exits]") {
   const Restored restored;
   set_num_threads(3);
   REQUIRE(pooled_sum(kItems) == kSum);  // the pool has begun
@@ -90,7 +91,7 @@ TEST_CASE("fork() while other threads allocate and compute leaves the child able
   CHECK(good == 50);
 }
 
-TEST_CASE("exit() in a worker ends the process with its status", "[parallel][process]") {
+TEST_CASE("exit() in a worker ends the process with its status", "[.][exits]") {
   const Restored restored;
   set_num_threads(2);
   CHECK(status_of([] {
@@ -172,6 +173,14 @@ TEST_CASE("a system without more threads is an error that says how many there co
           set_num_threads(2);
           return pooled_sum(kItems) == kSum ? 0 : 14;
         }) == 0);
+}
+
+// exit() runs what every library that was ever opened has left for then: CUDA's, for instance, after other tests.
+TEST_CASE("in a process of its own a child and a worker may call exit()", "[parallel][process]") {
+  const Finished finished = run("attune-tests", {"[exits]"});
+  INFO(finished.out << finished.err);
+  CHECK(finished.status == 0);
+  CHECK(finished.out.find("in 2 test cases") != std::string::npos);
 }
 
 }  // namespace
