@@ -63,7 +63,7 @@ TEST_CASE("moses: punctuation is made plain", "[datasets][text]") {
         "normalize_punctuation: byte 1 ('\\xff') is not valid UTF-8, expected UTF-8 text");
 }
 
-TEST_CASE("moses: time in proportion to the text", "[datasets][translation]") {
+TEST_CASE("moses: time in proportion to the text", "[datasets][translation][release]") {
   for (const char* part : {"'", ".", "''", "a'", ",", "a-"}) {
     INFO(part);
     std::string text;

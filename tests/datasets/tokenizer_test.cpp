@@ -122,7 +122,7 @@ TEST_CASE("tokenizer: what nobody sees is no token and splits no word", "[datase
   CHECK(joined(WordTokenizer({.split_punctuation = false})("so\u00ADft \u2060 hy\u2060phen")) == "soft hyphen");
 }
 
-TEST_CASE("tokenizer: time in proportion to the text", "[datasets][tokenizer]") {
+TEST_CASE("tokenizer: time in proportion to the text", "[datasets][tokenizer][release]") {
   const auto repeated = [](std::string_view part, size_t bytes) {
     std::string text;
     while (text.size() < bytes) text += part;
