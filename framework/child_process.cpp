@@ -101,7 +101,7 @@ void close_system(int descriptor) {
        {SYS_brk,          SYS_mmap,   SYS_munmap,     SYS_mremap,       SYS_mprotect,       SYS_madvise,
         SYS_futex,        SYS_exit,   SYS_exit_group, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_clock_gettime,
         SYS_gettimeofday, SYS_getpid, SYS_gettid,     SYS_sched_yield,  SYS_nanosleep,      SYS_clock_nanosleep,
-        SYS_close,        SYS_fstat,  SYS_getrandom}) {
+        SYS_close,        SYS_fstat,  SYS_getrandom,  SYS_sigaltstack}) {
     program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1));
     program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
   }
