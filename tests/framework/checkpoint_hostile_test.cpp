@@ -185,7 +185,6 @@ TEST_CASE("messages about a file are short", "[checkpoint]") {
       directory.write("y.h5", crafted([&](hid_t file) {
                         add_entry(file, "x\n\x1b[31m", H5T_STD_U8LE, "\1", std::string(60000, 'd').c_str(), 1);
                       }));
-#ifndef __SANITIZE_ADDRESS__  // it ends the process instead of saying that there is no memory
   CHECK_THAT(outcome(dtype), StartsWith("'x\\n\\x1b[31m': dtype 'ddd") && ContainsSubstring("ddd...' is unknown"));
   CHECK(outcome(dtype).size() < 300);
 
@@ -215,7 +214,6 @@ extern "C" uint32_t H5_checksum_metadata(const void* data, size_t length, uint32
 
 TEST_CASE("many datasets over the same chunks take no more memory than the file has", "[checkpoint]") {
   const TemporaryDirectory directory;
-#endif
   constexpr hsize_t kElements = 1 << 20;
   const std::string bytes(kElements * 4, '\1');
   std::string content = crafted([&](hid_t file) {
@@ -310,11 +308,13 @@ TEST_CASE("a child process that misbehaves is a message", "[child]") {
         }) == "x: damaged, or made to do harm: reading it takes more than 1 s");
   CHECK(message([](ByteSink&) { throw FormatError("its own words"); }) == "its own words");
   CHECK(message([](ByteSink& sink) { sink.number(3); }) == "x: damaged, or made to do harm: reading it ends early");
+#ifndef __SANITIZE_ADDRESS__  // it ends the process instead of saying that there is no memory
   CHECK_THAT(message([](ByteSink& sink) {
                std::vector<char>(size_t{1} << 40);
                sink.number(3);
              }),
              ContainsSubstring("more memory"));
+#endif
 
   // All that is written arrives, small and large.
   std::string large(3000000, 'x');
