@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "autograd/ops/ops.h"
+#include "framework/checkpoint.h"
 #include "framework/edit_distance.h"
 #include "framework/fail.h"
 
@@ -22,9 +23,15 @@ std::string joined(const std::string& prefix, const std::string& name) {
 }  // namespace
 
 StateDict clone(const StateDict& state) {
-  StateDict copy;
-  for (const auto& [name, tensor] : state) copy.emplace_back(name, tensor.clone());
-  return copy;
+  StateDict copies;
+  for (const auto& [name, tensor] : state) {
+    Tensor copy;
+    for (size_t i = 0; i < copies.size() && !copy.defined(); ++i) {
+      if (same_memory(state[i].second, tensor)) copy = copies[i].second;
+    }
+    copies.emplace_back(name, copy.defined() ? copy : tensor.clone());
+  }
+  return copies;
 }
 
 Module::~Module() = default;

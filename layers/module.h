@@ -14,7 +14,8 @@ namespace attune {
 /// Dotted names with their tensors, in declaration order.
 using StateDict = std::vector<std::pair<std::string, Tensor>>;
 
-/// A copy with memory of its own, which later training leaves as it is: auto best = clone(model.state_dict()).
+/// A copy with memory of its own, which later training leaves as it is: auto best = clone(model.state_dict()). Tensors
+/// that are one stay one.
 StateDict clone(const StateDict& state);
 
 /// What activations and products are in. Parameters, their gradients, statistics and losses stay what they are.

@@ -48,10 +48,8 @@ class Answers {
 
   void finish() const {
     if (truncated_ > 0) {
-      const std::string warning =
-          fmt::format("warning: {} of {} texts have more than {} tokens: only so many were looked at\n", truncated_,
-                      texts_, snapshot_.config.text.max_length);
-      std::fputs(warning.c_str(), stderr);
+      notice("warning: {} of {} texts have more than {} tokens: only so many were looked at", truncated_, texts_,
+             snapshot_.config.text.max_length);
     }
     if (!options_.html) return;
     require<ValueError>(!examples_.empty(), "--html {}: no texts to show, expected at least one", *options_.html);

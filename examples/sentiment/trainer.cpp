@@ -219,7 +219,7 @@ Checkpoint Trainer::weights() {
   std::optional<UseAverage> use;
   if (average_) use.emplace(*average_);
   Checkpoint checkpoint;
-  checkpoint.put_tensors("model", copies_of(model_->state_dict()));
+  checkpoint.put_tensors("model", clone(model_->state_dict()));
   checkpoint.put_text("config", to_json(config_));
   checkpoint.put_list("vocabulary", vocabulary_.tokens());
   checkpoint.put_list("history", history_);

@@ -271,7 +271,7 @@ Checkpoint TextTrainer::weights() {
     average.emplace(*moving_);
   }
   Checkpoint checkpoint;
-  checkpoint.put_tensors("model", copies_of(model_.state_dict()));
+  checkpoint.put_tensors("model", clone(model_.state_dict()));
   checkpoint.put_text("config", config_json());
   put_codecs(checkpoint);
   checkpoint.put_list("history", history_);

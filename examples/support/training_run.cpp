@@ -38,18 +38,6 @@ DataPosition data_position(const Json& json) {
   return {json.at("seed"), json.at("epoch"), json.at("batch"), json.at("fingerprint")};
 }
 
-NamedTensors copies_of(const NamedTensors& tensors) {
-  NamedTensors copies;
-  for (const auto& [name, tensor] : tensors) {
-    Tensor copy;
-    for (size_t i = 0; i < copies.size() && !copy.defined(); ++i) {
-      if (same_memory(tensors[i].second, tensor)) copy = copies[i].second;
-    }
-    copies.emplace_back(name, copy.defined() ? copy : tensor.clone());
-  }
-  return copies;
-}
-
 void begin_with(TrainerBase& trainer, const NamedTensors& weights, const std::string& path) {
   try {
     trainer.set_weights(weights);

@@ -109,9 +109,6 @@ class TrainerBase {
 nlohmann::ordered_json to_json(const DataPosition& position);
 DataPosition data_position(const nlohmann::ordered_json& json);
 
-/// For a checkpoint of weights that change before it is saved. Tensors that are one stay one.
-NamedTensors copies_of(const NamedTensors& tensors);
-
 /// Begins with the weights of `path`, which --init names, instead of drawn ones. Throws FormatError listing everything
 /// that does not fit.
 void begin_with(TrainerBase& trainer, const NamedTensors& weights, const std::string& path);

@@ -100,8 +100,8 @@ TEST_CASE("a classifier without an evaluation, or of NaN only, has no best", "[s
   CHECK(trainer.summary() == "no evaluation yet that could be the best");
   CHECK(trainer.result()["accuracy"].is_null());
   CHECK(trainer.result()["best_step"].is_null());
-  const StateDict good = copies_of(trainer.weights().tensors("model"));
-  NamedTensors bad = copies_of(good);
+  const StateDict good = clone(trainer.weights().tensors("model"));
+  NamedTensors bad = clone(good);
   bad.front().second.fill_(std::nan(""));
   trainer.set_weights(bad);
   const Trainer::Evaluation broken = trainer.evaluate();

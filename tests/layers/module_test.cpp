@@ -2,6 +2,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <set>
+#include <vector>
+
 #include "autograd/ops/ops.h"
 #include "framework/error.h"
 #include "layers/linear.h"
@@ -242,4 +245,16 @@ TEST_CASE("zero_grad forgets every gradient below", "[module]") {
   REQUIRE(model.block0.first.weight().grad().defined());
   model.zero_grad();
   CHECK_FALSE(model.block0.first.weight().grad().defined());
+}
+
+TEST_CASE("a clone of a state is left as it is, and what is tied stays one", "[module]") {
+  Model model;
+  const StateDict best = clone(model.state_dict());
+  for (const auto& [name, tensor] : model.state_dict()) Tensor(tensor).fill_(3);
+  std::set<const Storage*> storages;
+  for (const auto& [name, tensor] : best) {
+    CHECK_FALSE(values(tensor) == std::vector<double>(static_cast<size_t>(tensor.numel()), 3));
+    storages.insert(tensor.storage().get());
+  }
+  CHECK(storages.size() + 1 == best.size());  // "tied" is block1.second.weight
 }

@@ -466,7 +466,7 @@ TEST_CASE("a loss that is not a number stops the step before the weights learn i
   Session session(config, 20);
   Trainer& trainer = session.trainer;
   trainer.train_step();
-  NamedTensors weights = copies_of(trainer.model().state_dict());
+  NamedTensors weights = clone(trainer.model().state_dict());
   trainer.set_weights(weights);
   Tensor head = weights.back().second;
   head.fill_(std::nan(""));
@@ -481,8 +481,8 @@ TEST_CASE("an evaluation that finds NaN is never the best", "[translation]") {
   config.training.select = "loss";
   Session session(config, 20);
   Trainer& trainer = session.trainer;
-  const NamedTensors good = copies_of(trainer.model().state_dict());
-  NamedTensors bad = copies_of(good);
+  const NamedTensors good = clone(trainer.model().state_dict());
+  NamedTensors bad = clone(good);
   bad.back().second.fill_(std::nan(""));
   trainer.set_weights(bad);
   const Trainer::Evaluation broken = trainer.evaluate();
