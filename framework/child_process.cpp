@@ -37,6 +37,8 @@ constexpr char kIoError = 'i';
 constexpr char kNoMemory = 'm';
 constexpr size_t kBufferBytes = size_t{1} << 16;
 constexpr uint64_t kMaxMessageBytes = 4096;
+// Exit status of a child whose results could not be written, though its parent listened.
+constexpr int kCannotWrite = 3;
 
 /// The child died without a word.
 class Silent : public std::exception {};
@@ -65,6 +67,8 @@ void settle_child(const ChildLimits& limits) {
   for (const int signal : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGTRAP, SIGXCPU, SIGPIPE}) {
     std::signal(signal, SIG_DFL);
   }
+  // Sent to all of a group: what they mean is decided by the parent, and its handlers are not for here.
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) std::signal(signal, SIG_IGN);
   // What the C library says of a damaged heap goes to standard error.
   const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (nothing >= 0) {
@@ -113,12 +117,24 @@ void close_system(int descriptor) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
 }
 
-std::string ended(int status, const ChildLimits& limits) {
-  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU) {
-    return fmt::format("takes more than {} s", limits.cpu_seconds);
+/// Throws what became of a child that died without a word. SIGKILL comes from outside: every limit has another signal.
+[[noreturn]] void fail_ended(const std::string& who, int status, const ChildLimits& limits) {
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kCannotWrite) {
+    fail<IoError>("{}: cannot be read: the process that reads it could not pass on what it read; try again", who);
   }
-  if (WIFSIGNALED(status)) return fmt::format("crashes (signal {})", WTERMSIG(status));
-  return "ends early";
+  std::string how = "ends early";
+  if (WIFSIGNALED(status)) {
+    const int signal = WTERMSIG(status);
+    if (signal == SIGKILL) {
+      fail<IoError>(
+          "{}: cannot be read: the process that reads it was killed (signal {}), as the system does where memory is "
+          "short; try again",
+          who, signal);
+    }
+    how = signal == SIGXCPU ? fmt::format("takes more than {} s", limits.cpu_seconds)
+                            : fmt::format("crashes (signal {})", signal);
+  }
+  fail<FormatError>("{}: damaged, or made to do harm: reading it {}", who, how);
 }
 
 }  // namespace
@@ -131,7 +147,7 @@ void ByteSink::frame(char kind, std::string_view content) {
     while (!piece.empty()) {
       const ssize_t written = ::write(descriptor_, piece.data(), piece.size());
       if (written < 0 && errno == EINTR) continue;
-      if (written < 0) ::_exit(1);  // nobody listens any more
+      if (written < 0) ::_exit(errno == EPIPE ? 1 : kCannotWrite);
       piece.remove_prefix(static_cast<size_t>(written));
     }
   }
@@ -271,6 +287,7 @@ void run_in_child(const std::string& who, const ChildLimits& limits, const std::
       ::usleep(10000);
     }
     reap();
+    status = 0;  // that signal was from here
   };
   if (child < 0) {
     reap();
@@ -282,7 +299,7 @@ void run_in_child(const std::string& who, const ChildLimits& limits, const std::
     source.expect_end();
   } catch (const Silent&) {
     reap_by_itself();
-    fail<FormatError>("{}: damaged, or made to do harm: reading it {}", who, ended(status, limits));
+    fail_ended(who, status, limits);
   } catch (...) {
     reap();
     throw;

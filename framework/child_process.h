@@ -22,9 +22,9 @@ struct ChildLimits {
 
 /// Runs `produce` in a forked child process under limits and, at the same time, `consume` here. An Error that `produce`
 /// throws is thrown here, as FormatError or IoError; a child that crashes, computes too long or asks for too much
-/// memory is a FormatError that begins with `who`, and one that cannot be started an IoError. The child is gone in any
-/// case, and it neither prints nor leaves a core file. On x86-64 and ARM64 the kernel lets it do nothing but compute,
-/// take memory and write its results: no file can be opened.
+/// memory is a FormatError that begins with `who`, and one that cannot be started or is killed from outside an IoError.
+/// The child is gone in any case, and it neither prints nor leaves a core file. On x86-64 and ARM64 the kernel lets it
+/// do nothing but compute, take memory and write its results: no file can be opened.
 ///
 /// `produce` runs in a copy of this thread alone: it must not use what other threads may hold at the moment of the fork
 /// (such as this library's kernels), except malloc. Files that it uses have descriptors above 2.

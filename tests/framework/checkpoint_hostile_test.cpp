@@ -316,6 +316,27 @@ TEST_CASE("a child process that misbehaves is a message", "[child]") {
              ContainsSubstring("more memory"));
 #endif
 
+  // What is sent to a whole group of processes is its parent's matter. A kill says nothing about the file.
+  CHECK(error_text<IoError>([&] {
+          run_in_child(
+              "x", limits,
+              [](ByteSink& sink) {
+                sink.number(static_cast<uint64_t>(getpid()));
+                sink.flush();
+                sink.number(4);
+                for (std::atomic<int> i = 0;; ++i) sink.flush();
+              },
+              [](ByteSource& source) {
+                const auto child = static_cast<pid_t>(source.number());
+                for (const int signal : {SIGINT, SIGTERM, SIGHUP}) CHECK(kill(child, signal) == 0);
+                CHECK(source.number() == 4);
+                CHECK(kill(child, SIGKILL) == 0);
+                source.number();
+              });
+        }) ==
+        "x: cannot be read: the process that reads it was killed (signal 9), as the system does where memory is "
+        "short; try again");
+
   // All that is written arrives, small and large.
   std::string large(3000000, 'x');
   std::iota(large.begin(), large.end(), '\0');
