@@ -20,6 +20,7 @@ struct Leaf {
   GradState grad_state = GradState::kEmpty;
   bool requires_grad = false;
   bool scattered = false;  ///< gradients are scattered into zeros: an optimizer leaves zeros behind
+  uint32_t modules = 0;    ///< that have registered it: more than one where it is shared
   std::string name;        ///< dotted module path, for messages
 
   /// The leaf's slot on the tape that last recorded it: see Tape::slot_of. One word, so that tapes of several threads

@@ -1,11 +1,14 @@
 #include "layers/init.h"
 
 #include <cmath>
+#include <utility>
 
 #include "framework/fail.h"
 
 namespace attune::init {
 namespace {
+
+thread_local bool skipping = false;
 
 struct Fans {
   double in;
@@ -28,21 +31,25 @@ double one_fan(const Shape& shape, Fan fan, const char* who) {
 
 }  // namespace
 
+SkipInit::SkipInit() : before_(std::exchange(skipping, true)) {}
+SkipInit::~SkipInit() { skipping = before_; }
+
 Tensor zeros(const Shape& shape) { return Tensor::zeros(shape); }
 Tensor ones(const Shape& shape) { return Tensor::full(shape, 1); }
 Tensor constant(const Shape& shape, double value) { return Tensor::full(shape, value); }
 
 Tensor uniform(const Shape& shape, double low, double high, RandomStream& stream) {
-  return stream.uniform(shape, low, high);
+  return skipping ? Tensor::empty(shape) : stream.uniform(shape, low, high);
 }
 
 Tensor normal(const Shape& shape, double mean, double stddev, RandomStream& stream) {
-  return stream.normal(shape, mean, stddev);
+  return skipping ? Tensor::empty(shape) : stream.normal(shape, mean, stddev);
 }
 
 Tensor truncated_normal(const Shape& shape, double mean, double stddev, double bound, RandomStream& stream) {
   require<ValueError>(bound > 0, "truncated_normal: bound {} given, expected more than 0", bound);
   Tensor out = Tensor::empty(shape);
+  if (skipping) return out;
   float* data = out.data<float>();
   for (int64_t i = 0; i < out.numel(); ++i) {
     double draw = stream.normal();
@@ -55,21 +62,21 @@ Tensor truncated_normal(const Shape& shape, double mean, double stddev, double b
 Tensor xavier_uniform(const Shape& shape, double gain, RandomStream& stream) {
   const Fans fan = fans(shape, "xavier_uniform");
   const double limit = gain * std::sqrt(6 / (fan.in + fan.out));
-  return stream.uniform(shape, -limit, limit);
+  return uniform(shape, -limit, limit, stream);
 }
 
 Tensor xavier_normal(const Shape& shape, double gain, RandomStream& stream) {
   const Fans fan = fans(shape, "xavier_normal");
-  return stream.normal(shape, 0, gain * std::sqrt(2 / (fan.in + fan.out)));
+  return normal(shape, 0, gain * std::sqrt(2 / (fan.in + fan.out)), stream);
 }
 
 Tensor kaiming_uniform(const Shape& shape, double gain, Fan fan, RandomStream& stream) {
   const double limit = gain * std::sqrt(3 / one_fan(shape, fan, "kaiming_uniform"));
-  return stream.uniform(shape, -limit, limit);
+  return uniform(shape, -limit, limit, stream);
 }
 
 Tensor kaiming_normal(const Shape& shape, double gain, Fan fan, RandomStream& stream) {
-  return stream.normal(shape, 0, gain / std::sqrt(one_fan(shape, fan, "kaiming_normal")));
+  return normal(shape, 0, gain / std::sqrt(one_fan(shape, fan, "kaiming_normal")), stream);
 }
 
 }  // namespace attune::init

@@ -28,6 +28,19 @@ Tensor xavier_uniform(const Shape& shape, double gain = 1, RandomStream& stream 
 /// Normal with stddev gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010, eq. 12).
 Tensor xavier_normal(const Shape& shape, double gain = 1, RandomStream& stream = default_stream());
 
+/// While it lives, what this thread would draw by the functions of this file stays uninitialised, and no stream moves:
+/// for a model whose weights are loaded next.
+class SkipInit {
+ public:
+  SkipInit();
+  ~SkipInit();
+  SkipInit(const SkipInit&) = delete;
+  SkipInit& operator=(const SkipInit&) = delete;
+
+ private:
+  bool before_;
+};
+
 /// Which side keeps its variance: fan_in the activations', fan_out the gradients'.
 enum class Fan : uint8_t { kIn, kOut };
 

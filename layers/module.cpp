@@ -197,8 +197,9 @@ Variable Module::constant(Tensor initial) {
 
 Variable Module::enter(std::string name, Variable variable, Kind kind) {
   check_name(name);
+  if (variable.is_leaf()) ++variable.leaf()->modules;
   entries_.push_back({std::move(name), variable, kind});
-  name_leaves("");
+  if (name_leaf(entries_.back(), "")) name_leaves("");
   return variable;
 }
 
@@ -208,7 +209,8 @@ void Module::adopt(std::string name, std::unique_ptr<Module> module) {
   module->name_ = std::move(name);
   module->parent_ = this;
   children_.push_back(std::move(module));
-  name_leaves("");
+  // Those of the new child alone, so that a module of many children takes time in proportion.
+  if (children_.back()->name_leaves(children_.back()->name_)) name_leaves("");
 }
 
 void Module::check_name(const std::string& name) const {
@@ -230,16 +232,20 @@ void Module::collect(const std::string& prefix, bool with_buffers,
   for (const auto& child : children_) child->collect(joined(prefix, child->name_), with_buffers, out);
 }
 
-void Module::name_leaves(const std::string& prefix) {
+bool Module::name_leaf(const Entry& entry, const std::string& prefix) {
+  if (entry.kind == Kind::kConstant || !entry.variable.is_leaf()) return false;
+  entry.variable.leaf()->name = joined(prefix, entry.name);
+  return entry.variable.leaf()->modules > 1;
+}
+
+bool Module::name_leaves(const std::string& prefix) {
+  bool shared = false;
   // Backward, so that a shared parameter ends with the first of its names.
   for (auto child = children_.rbegin(); child != children_.rend(); ++child) {
-    (*child)->name_leaves(joined(prefix, (*child)->name_));
+    shared |= (*child)->name_leaves(joined(prefix, (*child)->name_));
   }
-  for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
-    if (entry->kind != Kind::kConstant && entry->variable.is_leaf()) {
-      entry->variable.leaf()->name = joined(prefix, entry->name);
-    }
-  }
+  for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) shared |= name_leaf(*entry, prefix);
+  return shared;
 }
 
 }  // namespace attune

@@ -119,7 +119,9 @@ class Module {
   void check_name(const std::string& name) const;
   void replace_values(const std::function<Tensor(const Tensor&)>& f);
   void collect(const std::string& prefix, bool with_buffers, std::vector<std::pair<std::string, Variable>>& out) const;
-  void name_leaves(const std::string& prefix);
+  /// True when a leaf that was named is shared by several modules.
+  static bool name_leaf(const Entry& entry, const std::string& prefix);
+  bool name_leaves(const std::string& prefix);
 
   std::string name_;
   Module* parent_ = nullptr;

@@ -3,6 +3,7 @@
 #include "examples/support/table.h"
 #include "framework/allocation_limit.h"
 #include "framework/fail.h"
+#include "layers/init.h"
 
 namespace attune::examples {
 namespace {
@@ -28,6 +29,7 @@ void build_saved_model(const Checkpoint& checkpoint, const std::string& path, co
       kTableBytes + kDraws * static_cast<size_t>(weights), kTableCount + kDrawCount * count,
       fmt::format("{}: its weights are not those of its configuration: {} are there, far too few for the model", path,
                   readable_bytes(weights)));
+  const init::SkipInit skip;
   try {
     make();
   } catch (const FormatError&) {

@@ -81,4 +81,17 @@ TEST_CASE("initialisers draw from the stream that is given", "[init]") {
   CHECK(values(init::constant({2}, 3)) == std::vector<double>{3, 3});
 }
 
+TEST_CASE("under SkipInit nothing is drawn", "[init]") {
+  RandomStream stream(7);
+  {
+    const init::SkipInit skip;
+    CHECK(init::uniform({2, 3}, -1, 1, stream).shape() == Shape{2, 3});
+    CHECK(init::truncated_normal({4}, 0, 1, 2, stream).shape() == Shape{4});
+    CHECK(init::xavier_normal({2, 3}, 1, stream).shape() == Shape{2, 3});
+    CHECK(init::kaiming_uniform({2, 3}, 1, init::Fan::kIn, stream).shape() == Shape{2, 3});
+    CHECK(values(init::constant({2}, 3)) == std::vector<double>{3, 3});
+  }
+  CHECK(stream.uniform() == RandomStream(7).uniform());
+}
+
 TEST_CASE("a scalar has no fans", "[init][errors]") { CHECK_THROWS_AS(init::xavier_uniform({}), ShapeError); }
