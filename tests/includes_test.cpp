@@ -181,3 +181,20 @@ TEST_CASE("public headers include no private ones and no dependency", "[house]")
   }
   CHECK(wrong == std::vector<std::string>{});
 }
+
+TEST_CASE("the sources that the fuzz targets instrument are there", "[house]") {
+  std::ifstream file(kRoot / "tests/CMakeLists.txt");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  text.erase(0, text.find("if(ATTUNE_FUZZ)"));
+  int sources = 0;
+  constexpr std::string_view kPath = "abcdefghijklmnopqrstuvwxyz0123456789_/";
+  for (size_t end = text.find(".cpp"); end != std::string::npos; end = text.find(".cpp", end + 1)) {
+    const size_t begin = text.find_last_not_of(kPath, end - 1) + 1;
+    const std::string path = text.substr(begin, end - begin) + ".cpp";
+    if (path.find('/') == std::string::npos || text[begin - 1] == '}') continue;
+    INFO(path);
+    CHECK(fs::exists(kRoot / path));
+    ++sources;
+  }
+  CHECK(sources > 30);
+}
