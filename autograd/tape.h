@@ -18,7 +18,6 @@
 
 namespace attune {
 
-class Tape;
 class TapeHook;
 
 /// A tensor that has a gradient during backward(): a leaf or the output of a node.
@@ -28,7 +27,10 @@ struct TapeSlot {
   DType dtype = DType::kFloat32;
   Device device;
   LeafRef leaf;
+  ResultRef result;  ///< of an output that handles may be left to
   const char* op = nullptr;
+  uint32_t node = 0;       ///< whose output it is
+  uint32_t consumers = 0;  ///< uses as an input of recorded nodes
 };
 
 /// Where a gradient goes: `tensor` is contiguous; written when !accumulate, added to otherwise.
@@ -70,7 +72,11 @@ class Grads {
 /// The record of one thread: nodes in the order in which ops ran. backward() is a loop from the end.
 class Tape {
  public:
-  static Tape& current();
+  static Tape& current() {
+    if (this_thread_ == nullptr) [[unlikely]]
+      make_current();
+    return *this_thread_;
+  }
 
   /// Records an op with one output, unless no input requires a gradient or recording is off. `backward` is called as
   /// backward(Grads&); its captures are exactly what it keeps. `name` must outlive the tape (a literal).
@@ -126,11 +132,18 @@ class Tape {
     return {std::move(outs[0]), std::move(outs[1])};
   }
 
-  void backward(const Variable& root, const Tensor& seed);
+  /// Variable::backward().
+  void backward(const Variable& root, const Tensor& seed, const BackwardOptions& options = {});
+  /// attune::grad().
+  std::vector<Tensor> grad(const Variable& root, const Tensor& seed, std::span<const Variable> inputs,
+                           const GradOptions& options);
 
   /// Forgets everything recorded; Variables of it become stale.
   void clear();
-  size_t size() const { return nodes_.size(); }
+  /// Number of nodes that are recorded.
+  size_t size() const { return live_; }
+  /// Number of nodes that were ever recorded: a name for the next one.
+  uint64_t recorded() const { return recorded_; }
   /// Name of the op whose backward runs; null when none does.
   const char* running_op() const { return running_ ? nodes_[running_node_].name : nullptr; }
 
@@ -142,13 +155,21 @@ class Tape {
  private:
   friend class Grads;
   friend class BackwardStep;
+  friend class ResultRef;
+
+  /// kConsumed: backward() has passed it, and nodes that were recorded later may still name its outputs.
+  enum class NodeState : uint8_t { kRecorded, kConsumed, kDropped };
 
   struct Node {
     const char* name = nullptr;
+    uint32_t first_slot = 0;  // of those that it brought: leaves, then its outputs
     uint32_t first_input = 0;
     uint32_t inputs = 0;
     uint32_t first_output = 0;
     uint32_t outputs = 0;
+    uint32_t block = 0;  // that holds the closure
+    NodeState state = NodeState::kRecorded;
+    uint64_t number = 0;
     void (*run)(void* closure, Grads& grads) = nullptr;
     void (*destroy)(void* closure) = nullptr;
     void* closure = nullptr;
@@ -156,7 +177,22 @@ class Tape {
 
   using Slot = TapeSlot;
 
+  /// Memory of closures. Used again when none is left in it.
+  struct Block {
+    std::unique_ptr<std::byte[]> memory;
+    uint32_t closures = 0;
+  };
+
+  /// A gradient that grad() is asked for.
+  struct Asked {
+    uint32_t slot;
+    bool of_leaf;
+    Tensor* gradient;
+  };
+
   static constexpr uint32_t kNoSlot = ~uint32_t{0};
+
+  static void make_current();
 
   static Variable result(Tensor y) {
     Variable out;
@@ -164,11 +200,35 @@ class Tape {
     return out;
   }
   bool begin_node(const char* name, std::span<const Variable* const> inputs, std::span<const Tensor* const> outputs);
-  void link(Variable& out, uint32_t index) const;
+  void link(Variable& out, uint32_t index);
   uint32_t slot_of(const Variable& input, const char* name);
+  Slot& add_slot(const Tensor& like, const char* op);
   void check_size();
   void check_gradients(size_t index) const;
   void* allocate(size_t bytes);
+
+  // What is recorded for results that nobody can reach is freed (tape_memory.cpp).
+  TapeResult* new_result();
+  void recycle(TapeResult* result);
+  void result_dropped(const TapeResult& result);
+  bool unreachable(const Node& node) const;
+  void drop(uint32_t index);
+  void release(Node& node, NodeState state);
+  void pop_released();
+  void sweep();
+  void compact();
+
+  // backward() (tape_backward.cpp).
+  void require_recorded(const Variable& root, const Tensor& seed, const char* who) const;
+  void require_not_consumed(const Variable& root, uint32_t root_slot, const char* who) const;
+  void pass(uint32_t root_slot, const Tensor& seed, bool retain);
+  bool visit(size_t index, TapeHook* observer);
+  void finish_gradient(uint32_t index);
+  static Tensor hooked(const Slot& slot, const GradHook& hook);
+  static void take_asked(const Asked& asked, const Tensor& gradient);
+  std::vector<bool> leading_to(const std::vector<uint32_t>& inputs, size_t nodes) const;
+  bool takes_gradient(uint32_t slot) const { return slot != kNoSlot && (leads_.empty() || leads_[slot]); }
+  bool adds_to_leaf(const Slot& slot) const { return slot.leaf && leads_.empty(); }
 
   template <class F>
   void emplace(F&& backward) {
@@ -179,19 +239,33 @@ class Tape {
     node.closure = new (memory) Closure(std::forward<F>(backward));
     node.run = [](void* closure, Grads& grads) { (*static_cast<Closure*>(closure))(grads); };
     node.destroy = [](void* closure) { static_cast<Closure*>(closure)->~Closure(); };
+    node.block = block_;
+    ++blocks_[block_].closures;
   }
+
+  static constinit thread_local Tape* this_thread_;
 
   std::vector<Node> nodes_;
   std::vector<uint32_t> inputs_;  // slots of all nodes' inputs, kNoSlot where no gradient is wanted
   std::vector<Slot> slots_;
-  std::vector<std::unique_ptr<std::byte[]>> blocks_;  // closures; kept from step to step
-  size_t block_ = 0;
+  std::vector<Block> blocks_;  // kept from step to step
+  std::vector<uint32_t> empty_blocks_;
+  uint32_t block_ = 0;  // that closures are put into
   size_t block_used_ = 0;
+  std::vector<TapeResult*> free_results_;
+  std::vector<uint32_t> to_drop_;
+  size_t live_ = 0;      // nodes in state kRecorded
+  size_t consumed_ = 0;  // in state kConsumed
+  uint64_t recorded_ = 0;
   uint64_t generation_;
   size_t next_size_check_ = 0;  // number of nodes
   size_t bytes_at_begin_ = 0;
   size_t running_node_ = 0;
   bool running_ = false;
+  bool dropping_ = false;
+  // Of grad(): slots through which the inputs are reached, empty in backward().
+  std::vector<bool> leads_;
+  std::vector<Asked> asked_;
 };
 
 /// While it lives, this thread records nothing.

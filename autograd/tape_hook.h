@@ -14,8 +14,8 @@ namespace attune {
 class BackwardStep {
  public:
   const char* op() const;
-  /// Number of the node: Tape::size() when its op was computed.
-  size_t node() const { return node_; }
+  /// Number of the node: Tape::recorded() when its op was computed.
+  uint64_t node() const;
   int inputs() const;
   int outputs() const;
   bool needs(int input);

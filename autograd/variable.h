@@ -2,13 +2,19 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "framework/tensor.h"
 
 namespace attune {
+
+class Tape;
 
 /// What all handles to one leaf (a parameter or an input that needs a gradient) share.
 struct Leaf {
@@ -38,7 +44,7 @@ struct Leaf {
     uint32_t version = 0;
     Tensor value;
   } rounded;
-  std::mutex rounding;  ///< held by as_bfloat16()
+  std::atomic<bool> rounding{false};  ///< a lock, held by as_bfloat16()
 };
 
 /// Counted handle to a Leaf.
@@ -66,10 +72,63 @@ class LeafRef {
   Leaf* leaf_ = nullptr;
 };
 
+/// Called with the gradient of a result; what it returns, of the same shape, dtype and device, takes its place.
+using GradHook = std::function<Tensor(const Tensor& grad)>;
+
+/// What all handles to one result of an op share: its place on the tape, and what is asked of its gradient.
+struct TapeResult {
+  struct Extra {
+    bool retains_grad = false;
+    Tensor grad;
+    std::vector<GradHook> hooks;
+  };
+
+  std::atomic<Tape*> tape{nullptr};  ///< that holds the result; nullptr once backward() has consumed it
+  std::atomic<uint32_t> references{0};
+  uint32_t slot = 0;
+  std::unique_ptr<Extra> extra;  ///< for the few results that have any
+};
+
+/// Counted handle to a TapeResult. The tape has one of its own: when that is the last and nothing recorded depends on
+/// the result, what was recorded for it is freed.
+class ResultRef {
+ public:
+  ResultRef() = default;
+  explicit ResultRef(TapeResult* result) : result_(result) {
+    result->references.fetch_add(1, std::memory_order_relaxed);
+  }
+  ResultRef(const ResultRef& other) : result_(other.result_) {
+    if (result_ != nullptr) result_->references.fetch_add(1, std::memory_order_relaxed);
+  }
+  ResultRef(ResultRef&& other) noexcept : result_(std::exchange(other.result_, nullptr)) {}
+  ResultRef& operator=(ResultRef other) noexcept {
+    std::swap(result_, other.result_);
+    return *this;
+  }
+  ~ResultRef() {
+    if (result_ != nullptr) release();
+  }
+
+  explicit operator bool() const { return result_ != nullptr; }
+  TapeResult* operator->() const { return result_; }
+  TapeResult* get() const { return result_; }
+
+ private:
+  void release();
+
+  TapeResult* result_ = nullptr;
+};
+
+struct BackwardOptions {
+  /// Keeps what was recorded, for another backward() through the same ops.
+  bool retain = false;
+};
+
 /// A Tensor with a place on the tape. What ops (autograd/ops/ops.h) and layers take and return.
 ///
 /// A Variable made from a Tensor is a leaf: with requires_grad its gradient accumulates over backward() calls until
-/// zero_grad(). A Variable returned by an op lives until the tape is consumed; its gradient dies with the tape.
+/// zero_grad(). What is recorded for the result of an op is freed by the backward() that passes through it, and when
+/// no handle to the result or to anything computed from it is left.
 ///
 /// Threads. Each has a tape and random streams of its own. Forward passes of one model, in any precision, may run in
 /// several threads at once while nothing changes its parameters, under NoGrad or not; backward() and optimizers are for
@@ -94,20 +153,29 @@ class Variable {
 
   bool is_leaf() const { return static_cast<bool>(leaf_); }
   /// True when a gradient flows to it: a leaf made so, or the result of an op on such.
-  bool requires_grad() const { return leaf_ ? leaf_->requires_grad : generation_ != 0; }
+  bool requires_grad() const { return leaf_ ? leaf_->requires_grad : static_cast<bool>(result_); }
   /// Leaves only: freezes or unfreezes. Throws ValueError for results of ops.
   void set_requires_grad(bool requires_grad);
 
-  /// The accumulated gradient of a leaf; an undefined tensor when there is none.
+  /// The accumulated gradient of a leaf, or of a result after retain_grad(); an undefined tensor when there is none.
   Tensor grad() const;
-  /// Forgets the gradient of a leaf (its memory is kept and overwritten by the next backward()).
+  /// Forgets the gradient (a leaf's memory is kept and overwritten by the next backward()).
   void zero_grad();
+  /// Asks for the gradient of a result of an op: backward() adds it to grad(). Nothing changes for a leaf. Throws
+  /// ValueError for a result without history.
+  void retain_grad();
+  /// Calls `hook` in backward() with the gradient of a result of an op once it is complete, before it flows on; what
+  /// the hook returns takes its place. Several are called in the order in which they were given. Throws ValueError for
+  /// leaves and for results without history.
+  void register_hook(GradHook hook);
 
-  /// Gradients of this scalar with respect to every leaf it depends on; consumes the tape. Throws ShapeError when this
-  /// holds more than one element and ValueError when it does not depend on a leaf that requires a gradient.
-  void backward() const;
+  /// Adds the gradients of this scalar to those of every leaf it depends on, and frees what was recorded for it; all
+  /// else that was recorded stays. Throws ShapeError when this holds more than one element, ValueError when it does not
+  /// depend on a leaf that requires a gradient or when an earlier backward() has consumed a part of its history. After
+  /// an error within the pass, nothing is recorded any more.
+  void backward(const BackwardOptions& options = {}) const;
   /// The same, for sum(this * seed). seed: shape and dtype of this.
-  void backward(const Tensor& seed) const;
+  void backward(const Tensor& seed, const BackwardOptions& options = {}) const;
 
   /// The value without its history.
   Variable detach() const { return Variable(value()); }
@@ -120,10 +188,24 @@ class Variable {
  private:
   friend class Tape;
 
+  TapeResult::Extra& extra(const char* who) const;
+
   LeafRef leaf_;
   Tensor value_;
-  uint64_t generation_ = 0;  // of the tape that recorded it; 0 for values without history
-  uint32_t slot_ = 0;
+  ResultRef result_;  // none for values without history
 };
+
+struct GradOptions {
+  Tensor seed{};              ///< gradient of the output; 1 for a scalar where undefined
+  bool retain = false;        ///< as in BackwardOptions
+  bool allow_unused = false;  ///< an undefined tensor, not an error, for an input that the output does not depend on
+};
+
+/// Gradients of `output` with respect to `inputs`, leaves or results of ops, in their order; grad() of no leaf changes,
+/// and only ops between the two are passed. Double backward is not supported: the gradients are tensors. Throws as
+/// backward() does, and ValueError naming an input that needs no gradient or that the output does not depend on.
+std::vector<Tensor> grad(const Variable& output, std::span<const Variable> inputs, const GradOptions& options = {});
+std::vector<Tensor> grad(const Variable& output, std::initializer_list<Variable> inputs,
+                         const GradOptions& options = {});
 
 }  // namespace attune

@@ -32,6 +32,7 @@ bool is_private(std::string_view header) {
   static const std::set<std::string, std::less<>> kPrivate = {
       "autograd/ops/checks.h",
       "autograd/tape_hook.h",
+      "autograd/tape_internal.h",
       "datasets/batch_source.h",
       "datasets/bilingual_lexicon.h",
       "datasets/caption_formats.h",

@@ -16,8 +16,7 @@ const std::vector<Fault>& faults() {
 
 void FaultInjection::computed(const char* op, std::span<const Variable* const> inputs,
                               std::span<const Tensor* const> outputs) {
-  const size_t node = Tape::current().size();
-  if (node == 0) values_.clear();
+  if (Tape::current().size() == 0) values_.clear();
   if (fault_.op != op) return;
   Values values;
   for (const Variable* x : inputs) values.inputs.push_back(x->value());
@@ -26,7 +25,7 @@ void FaultInjection::computed(const char* op, std::span<const Variable* const> i
     fault_.forward(values.inputs, values.outputs);
     reached_ = true;
   }
-  if (grad_enabled()) values_[node] = std::move(values);
+  if (grad_enabled()) values_[Tape::current().recorded()] = std::move(values);
 }
 
 void FaultInjection::backward(BackwardStep& step) {

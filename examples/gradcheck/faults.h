@@ -63,7 +63,7 @@ class FaultInjection : public TapeHook {
   };
 
   const Fault& fault_;
-  std::map<size_t, Values> values_;  // by node
+  std::map<uint64_t, Values> values_;  // by node
   Constants constants_;
   bool reached_ = false;
 };
