@@ -7,10 +7,12 @@
 #else
 
 #include "autograd/gradcheck.h"
+#include "autograd/ops/activation.h"
 #include "autograd/ops/attention.h"
 #include "autograd/ops/batch_norm.h"
 #include "autograd/ops/conv.h"
 #include "autograd/ops/extent2d.h"
+#include "autograd/ops/loss.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/pool.h"
 #include "autograd/ops/recurrent.h"

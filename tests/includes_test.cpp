@@ -31,6 +31,8 @@ const std::vector<std::pair<std::string, std::set<std::string>>> kRooms = {
 bool is_private(std::string_view header) {
   static const std::set<std::string, std::less<>> kPrivate = {
       "autograd/ops/checks.h",
+      "autograd/ops/recurrent_checks.h",
+      "autograd/ops/unary.h",
       "autograd/tape_hook.h",
       "autograd/tape_internal.h",
       "datasets/batch_source.h",

@@ -2,40 +2,13 @@
 
 #include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
+#include "autograd/ops/unary.h"
 #include "autograd/tape.h"
 #include "framework/kernels/accumulate.h"
 #include "framework/kernels/copy.h"
 
 namespace attune {
 namespace {
-
-// dx = backward(dy), in dy's own memory where nobody else sees it.
-template <class F>
-void add_in_place(Grads& g, F&& backward) {
-  Tensor dy = g.take_dy();
-  if (dy.storage().unique()) {
-    backward(dy, dy);
-    g.add(0, std::move(dy));
-  } else {
-    Tensor dx = Tensor::empty_like(dy);
-    backward(dy, dx);
-    g.add(0, std::move(dx));
-  }
-}
-
-enum class Keeps { kInput, kOutput };
-
-// y = forward(x); dx = backward(x or y, dy).
-template <class Forward, class Backward>
-Variable unary(const char* name, const Variable& x, Keeps keeps, const Forward& forward, const Backward& backward) {
-  check_operand(name, "x", x);
-  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
-  forward(x.value(), y);
-  SavedTensor kept(keeps == Keeps::kOutput ? y : x.value());
-  return Tape::current().record(name, std::move(y), {&x}, [kept = std::move(kept), &backward](Grads& g) {
-    add_in_place(g, [&](const Tensor& dy, Tensor& dx) { backward(kept.get(), dy, dx); });
-  });
-}
 
 // y = forward(a, b), broadcast.
 template <class Forward>
@@ -176,25 +149,10 @@ Variable tanh(const Variable& x) { return unary("tanh", x, Keeps::kOutput, kerne
 Variable sigmoid(const Variable& x) {
   return unary("sigmoid", x, Keeps::kOutput, kernels::sigmoid, kernels::sigmoid_backward);
 }
-Variable softplus(const Variable& x) {
-  return unary("softplus", x, Keeps::kInput, kernels::softplus, kernels::softplus_backward);
-}
-Variable relu(const Variable& x) { return unary("relu", x, Keeps::kOutput, kernels::relu, kernels::relu_backward); }
-Variable elu(const Variable& x) { return unary("elu", x, Keeps::kOutput, kernels::elu, kernels::elu_backward); }
-Variable silu(const Variable& x) { return unary("silu", x, Keeps::kInput, kernels::silu, kernels::silu_backward); }
-Variable gelu(const Variable& x) { return unary("gelu", x, Keeps::kInput, kernels::gelu, kernels::gelu_backward); }
-Variable gelu_tanh(const Variable& x) {
-  return unary("gelu_tanh", x, Keeps::kInput, kernels::gelu_tanh, kernels::gelu_tanh_backward);
-}
 
 Variable clamp(const Variable& x, double low, double high) {
-  check_operand("clamp", "x", x);
   require<ValueError>(low <= high, "clamp: low {} and high {} given, expected low <= high", low, high);
-  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
-  kernels::clamp(x.value(), low, high, y);
-  return Tape::current().record("clamp", std::move(y), {&x}, [kept = SavedTensor(x.value()), low, high](Grads& g) {
-    add_in_place(g, [&](const Tensor& dy, Tensor& dx) { kernels::clamp_backward(kept.get(), dy, low, high, dx); });
-  });
+  return unary("clamp", x, Keeps::kInput, kernels::clamp, kernels::clamp_backward, low, high);
 }
 
 Variable cast(const Variable& x, DType dtype) {

@@ -1,6 +1,8 @@
 #include "framework/kernels/loss.h"
 
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
@@ -14,31 +16,52 @@
 namespace attune {
 namespace {
 
-// Number of targets that count. Throws for one outside 0 ... classes - 1, and with r_drop for halves that differ.
-int64_t count_targets(const char* op, const Tensor& targets, int64_t classes, const CrossEntropyOptions& options) {
+// Weights of classes on the host, in double precision; empty where there are none.
+std::vector<double> check_class_weights(const char* op, const Tensor& weights, int64_t classes) {
+  if (!weights.defined()) return {};
+  require<DTypeError>(is_floating(weights.dtype()), "{}: class_weights are {}, expected a floating dtype", op, weights);
+  require<ShapeError>(weights.shape() == Shape{classes}, "{}: class_weights have shape {}, expected [{}], one a class",
+                      op, weights.shape(), classes);
+  std::vector<double> host = weights.to(Device::cpu()).to(DType::kFloat64).to_vector<double>();
+  for (size_t i = 0; i < host.size(); ++i) {
+    require<ValueError>(host[i] >= 0 && std::isfinite(host[i]), "{}: the weight of class {} is {}, expected 0 or more",
+                        op, i, host[i]);
+  }
+  return host;
+}
+
+// What a mean is divided by: the number of targets that count, or the sum of their classes' weights. Throws for a
+// target outside 0 ... classes - 1.
+double count_targets(const char* op, const Tensor& targets, int64_t classes, int64_t ignore_index,
+                     const std::vector<double>& weights) {
   require<DTypeError>(targets.dtype() == DType::kInt64, "{}: targets are {}, expected int64", op,
                       dtype_name(targets.dtype()));
   const Tensor host = targets.to(Device::cpu()).contiguous();
   const int64_t* target = host.data<int64_t>();
-  int64_t count = 0;
+  double count = 0;
   for (int64_t i = 0; i < targets.numel(); ++i) {
-    if (target[i] == options.ignore_index) continue;
+    if (target[i] == ignore_index) continue;
     require<ValueError>(target[i] >= 0 && target[i] < classes,
                         "{}: target {} at position {} is outside 0 ... {} (ignore_index is {})", op, target[i], i,
-                        classes - 1, options.ignore_index);
-    ++count;
+                        classes - 1, ignore_index);
+    count += weights.empty() ? 1 : weights[static_cast<size_t>(target[i])];
   }
-  if (options.r_drop == 0) return count;
+  return count;
+}
+
+// Throws for halves that differ.
+void check_draws(const char* op, const Tensor& targets) {
   require<ShapeError>(targets.rank() >= 1 && targets.dim(0) % 2 == 0,
                       "{}: targets have shape {}, expected two halves of the first axis with r_drop", op,
                       targets.shape());
+  const Tensor host = targets.to(Device::cpu()).contiguous();
+  const int64_t* target = host.data<int64_t>();
   const int64_t half = targets.numel() / 2;
   for (int64_t i = 0; i < half; ++i) {
     require<ValueError>(target[i] == target[half + i],
                         "{}: targets {} and {} at positions {} and {}, expected twice the same with r_drop", op,
                         target[i], target[half + i], i, half + i);
   }
-  return count;
 }
 
 // Labels of all rows; with r_drop of the first half.
@@ -52,6 +75,10 @@ void check_options(const char* op, const CrossEntropyOptions& options) {
                       "{}: label smoothing is {}, expected 0 <= e < 1", op, options.label_smoothing);
   require<ValueError>(options.r_drop >= 0 && std::isfinite(options.r_drop), "{}: r_drop is {}, expected 0 or more", op,
                       options.r_drop);
+  if (options.r_drop == 0) return;
+  require<ValueError>(options.reduction != Reduction::kNone && !options.class_weights.defined(),
+                      "{}: r_drop is {}, which goes with neither class_weights nor Reduction::kNone", op,
+                      options.r_drop);
 }
 
 void check_targets_shape(const char* op, const Shape& x, const Tensor& targets) {
@@ -62,19 +89,42 @@ void check_targets_shape(const char* op, const Shape& x, const Tensor& targets) 
                       wanted, x);
 }
 
-CrossEntropySpec spec_of(const CrossEntropyOptions& options) {
-  return {options.label_smoothing, options.ignore_index, options.r_drop};
-}
+// Everything about the targets of a cross-entropy.
+struct Targets {
+  CrossEntropySpec spec;
+  Tensor labels;
+  Tensor weights;  // of the classes, in what losses are kept in
+  double count;    // see count_targets()
+
+  Targets(const char* op, const Tensor& targets, const Variable& x, int64_t classes,
+          const CrossEntropyOptions& options) {
+    const std::vector<double> host = check_class_weights(op, options.class_weights, classes);
+    count = count_targets(op, targets, classes, options.ignore_index, host);
+    if (options.r_drop != 0) check_draws(op, targets);
+    labels = labels_of(targets, x.device(), options);
+    if (!host.empty()) {
+      weights = options.class_weights.to(accumulation_dtype(x.dtype())).to(x.device()).contiguous();
+    }
+    spec = {options.label_smoothing, options.ignore_index, options.r_drop,
+            std::accumulate(host.begin(), host.end(), 0.0)};
+  }
+};
 
 // divergence: undefined without r_drop.
-void losses_of(const Tensor& logits, const Tensor& labels, const CrossEntropySpec& spec, Tensor& losses, Tensor& stats,
+void losses_of(const Tensor& logits, const Tensor& labels, const Targets& all, Tensor& losses, Tensor& stats,
                Tensor& divergence) {
-  kernels::cross_entropy(logits, labels, spec, losses, stats);
+  const CrossEntropySpec& spec = all.spec;
+  kernels::cross_entropy(logits, labels, all.weights, spec, losses, stats);
   if (divergence.defined()) kernels::paired_divergence(logits, labels, spec, stats, divergence, losses);
 }
 
-double scale_of(Reduction reduction, int64_t count) {
-  return reduction == Reduction::kSum || count == 0 ? 1.0 : 1.0 / static_cast<double>(count);
+double scale_of(const char* op, Reduction reduction, double count, const Tensor& targets) {
+  if (reduction == Reduction::kBatchMean) {
+    require<ShapeError>(targets.rank() > 0, "{}: targets have shape {}, a mean over the batch needs one axis", op,
+                        targets.shape());
+    return 1 / static_cast<double>(std::max<int64_t>(targets.dim(0), 1));
+  }
+  return reduction != Reduction::kMean || count == 0 ? 1.0 : 1.0 / count;
 }
 
 Tensor scaled_sum(const Tensor& losses, double scale) {
@@ -104,30 +154,44 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, const Cros
   check_options("cross_entropy", options);
   check_targets_shape("cross_entropy", logits.shape(), targets);
   const int64_t classes = logits.dim(-1);
-  const int64_t count = count_targets("cross_entropy", targets, classes, options);
-  const Tensor labels = labels_of(targets, logits.device(), options);
+  const Targets all("cross_entropy", targets, logits, classes, options);
   const Tensor x = logits.value().contiguous().view({targets.numel(), classes});
-  const CrossEntropySpec spec = spec_of(options);
   Tensor losses = Tensor::empty({targets.numel()}, accumulation_dtype(x.dtype()), x.device());
   Tensor stats = Tensor::empty({targets.numel(), 2}, losses.dtype(), x.device());
   Tensor divergence = options.r_drop == 0 ? Tensor() : Tensor::empty_like(losses);
-  losses_of(x, labels, spec, losses, stats, divergence);
-  const double scale = scale_of(options.reduction, count);
-  return Tape::current().record("cross_entropy", scaled_sum(losses, scale), {&logits},
-                                [x = SavedTensor(x), shape = logits.shape(), labels = SavedTensor(labels), stats,
-                                 divergence, spec, scale](Grads& g) {
-                                  Tensor dx = Tensor::empty_like(x.get());
-                                  const bool here = dx.device().is_cpu();
-                                  kernels::cross_entropy_backward(x.get(), labels.get(), spec, stats, divergence,
-                                                                  here ? scale * g.dy().item() : scale, dx);
-                                  g.add(0, (here ? dx : scaled_by(dx, g.dy())).view(shape));
-                                });
+  losses_of(x, all.labels, all, losses, stats, divergence);
+  if (options.reduction == Reduction::kNone) {
+    return Tape::current().record("cross_entropy", losses.view(targets.shape()), {&logits},
+                                  [x = SavedTensor(x), shape = logits.shape(), labels = SavedTensor(all.labels),
+                                   weights = SavedTensor(all.weights), stats, spec = all.spec](Grads& g) {
+                                    Tensor dx = Tensor::empty_like(x.get());
+                                    const Tensor dlosses = g.dy().view({dx.dim(0)});
+                                    kernels::cross_entropy_backward(x.get(), labels.get(), weights.get(), spec, stats,
+                                                                    Tensor(), dlosses, 1, dx);
+                                    g.add(0, dx.view(shape));
+                                  });
+  }
+  const double scale = scale_of("cross_entropy", options.reduction, all.count, targets);
+  return Tape::current().record(
+      "cross_entropy", scaled_sum(losses, scale), {&logits},
+      [x = SavedTensor(x), shape = logits.shape(), labels = SavedTensor(all.labels), weights = SavedTensor(all.weights),
+       stats, divergence, spec = all.spec, scale](Grads& g) {
+        Tensor dx = Tensor::empty_like(x.get());
+        const bool here = dx.device().is_cpu();
+        kernels::cross_entropy_backward(x.get(), labels.get(), weights.get(), spec, stats, divergence, Tensor(),
+                                        here ? scale * g.dy().item() : scale, dx);
+        g.add(0, (here ? dx : scaled_by(dx, g.dy())).view(shape));
+      });
 }
 
 Variable linear_cross_entropy(const Variable& x, const Variable& weight, const Variable& bias, const Tensor& targets,
                               const CrossEntropyOptions& options) {
   constexpr const char* kOp = "linear_cross_entropy";
   check_options(kOp, options);
+  require<ValueError>(options.reduction != Reduction::kNone,
+                      "{}: Reduction::kNone given, but gradients are computed for one number; use "
+                      "cross_entropy(linear(x, weight, bias), targets)",
+                      kOp);
   require<ShapeError>(weight.rank() == 2 && x.rank() >= 1 && x.dim(-1) == weight.dim(1),
                       "{}: x has shape {} and weight {}; the last axes must be equal", kOp, x.shape(), weight.shape());
   require<ShapeError>(!bias.defined() || bias.shape() == Shape{weight.dim(0)}, "{}: bias has shape {}, expected [{}]",
@@ -138,10 +202,8 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   const int64_t classes = weight.dim(0);
   const int64_t width = weight.dim(1);
   const int64_t rows = targets.numel();
-  const int64_t count = count_targets(kOp, targets, classes, options);
-  const Tensor labels = labels_of(targets, x.device(), options);
-  const double scale = scale_of(options.reduction, count);
-  const CrossEntropySpec spec = spec_of(options);
+  const Targets all(kOp, targets, x, classes, options);
+  const double scale = scale_of(kOp, options.reduction, all.count, targets);
   const Tensor in = x.value().contiguous().view({rows, width});
   const Tensor w = weight.value_as(in.dtype()).contiguous();
   const Tensor b = bias.value_as(in.dtype()).contiguous();
@@ -168,10 +230,10 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
   for (int64_t begin = 0; begin < examples; begin += block) {
     const int64_t end = std::min(examples, begin + block);
     const int64_t size = end - begin;
-    const auto of_draw = [&](const Tensor& all, int64_t draw) {
-      return all.slice(0, draw * examples + begin, draw * examples + end);
+    const auto of_draw = [&](const Tensor& both, int64_t draw) {
+      return both.slice(0, draw * examples + begin, draw * examples + end);
     };
-    const Tensor part_labels = labels.slice(0, begin, end);
+    const Tensor part_labels = all.labels.slice(0, begin, end);
     Tensor z = logits.slice(0, 0, draws * size);
     Tensor part_losses = losses.slice(0, draws * begin, draws * end);
     Tensor part_stats = stats.slice(0, 0, draws * size);
@@ -181,9 +243,10 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
       Tensor drawn = z.slice(0, draw * size, (draw + 1) * size);
       kernels::linear(of_draw(in, draw), w, b, Activation::kNone, DropoutSpec(), none, drawn);
     }
-    losses_of(z, part_labels, spec, part_losses, part_stats, part_divergence);
+    losses_of(z, part_labels, all, part_losses, part_stats, part_divergence);
     if (!wants_x && !wants_weight && !wants_bias) continue;
-    kernels::cross_entropy_backward(z, part_labels, spec, part_stats, part_divergence, scale, z);
+    kernels::cross_entropy_backward(z, part_labels, all.weights, all.spec, part_stats, part_divergence, Tensor(), scale,
+                                    z);
     for (int64_t draw = 0; draw < draws; ++draw) {
       const Tensor dz = z.slice(0, draw * size, (draw + 1) * size);
       if (wants_x) {
@@ -208,6 +271,34 @@ Variable linear_cross_entropy(const Variable& x, const Variable& weight, const V
         if (g.needs(1)) g.add(1, scaled_by(dweight.get(), g.dy()));
         if (g.needs(2)) g.add(2, scaled_by(dbias.get(), g.dy()));
       });
+}
+
+Variable nll_loss(const Variable& log_p, const Tensor& targets, const NllOptions& options) {
+  constexpr const char* kOp = "nll_loss";
+  check_operand(kOp, "log_p", log_p);
+  check_targets_shape(kOp, log_p.shape(), targets);
+  const std::vector<double> class_weights = check_class_weights(kOp, options.class_weights, log_p.dim(-1));
+  const double count = count_targets(kOp, targets, log_p.dim(-1), options.ignore_index, class_weights);
+  // Ignored targets take class 0, which where() then leaves out.
+  Tensor picks = targets.to(Device::cpu()).clone();
+  Tensor factors = Tensor::full(targets.shape(), -1, DType::kFloat64);
+  Tensor counts = Tensor::empty(targets.shape(), DType::kBool);
+  auto* pick = picks.data<int64_t>();
+  auto* factor = factors.data<double>();
+  bool* counted = counts.data<bool>();
+  for (int64_t i = 0; i < targets.numel(); ++i) {
+    counted[i] = pick[i] != options.ignore_index;
+    if (!counted[i]) pick[i] = 0;
+    if (!class_weights.empty()) factor[i] = -class_weights[static_cast<size_t>(pick[i])];
+  }
+  const DType dtype = accumulation_dtype(log_p.dtype());
+  const Device device = log_p.device();
+  const Variable picked = cast(gather(log_p, -1, picks.unsqueeze(-1).to(device)), dtype);
+  const Variable zero(Tensor::zeros({}, dtype, device));
+  const Variable losses =
+      where(counts, reshape(picked, targets.shape()), zero) * Variable(factors.to(dtype).to(device));
+  if (options.reduction == Reduction::kNone) return losses;
+  return sum(losses) * scale_of(kOp, options.reduction, count, targets);
 }
 
 }  // namespace attune

@@ -13,13 +13,15 @@
 #include <utility>
 #include <vector>
 
+#include "autograd/ops/activation.h"
+#include "autograd/ops/loss.h"
 #include "autograd/variable.h"
 #include "framework/kernels/activation.h"
 #include "framework/random.h"
 
 namespace attune {
 
-// Elementwise, broadcasting by NumPy's rule (elementwise.cpp).
+// Elementwise, broadcasting by NumPy's rule (elementwise.cpp). Activations: activation.h.
 
 Variable add(const Variable& a, const Variable& b);
 Variable sub(const Variable& a, const Variable& b);
@@ -50,14 +52,6 @@ Variable sin(const Variable& x);
 Variable cos(const Variable& x);
 Variable tanh(const Variable& x);
 Variable sigmoid(const Variable& x);
-Variable softplus(const Variable& x);  ///< log(1 + exp(x)), without overflow
-Variable relu(const Variable& x);      ///< derivative 0 at 0
-Variable elu(const Variable& x);       ///< x for x > 0, exp(x) - 1 otherwise
-Variable silu(const Variable& x);      ///< x sigmoid(x)
-/// Gaussian error linear unit (Hendrycks and Gimpel, 2016): x Phi(x) with the error function.
-Variable gelu(const Variable& x);
-/// Its tanh approximation: x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
-Variable gelu_tanh(const Variable& x);
 /// Limits to [low, high]; derivative 0 outside.
 Variable clamp(const Variable& x, double low, double high);
 
@@ -130,36 +124,13 @@ std::pair<Variable, Variable> add_layer_norm(const Variable& x, const Variable& 
                                              const Variable& shift, double eps = 1e-5, double dropout = 0,
                                              RandomStream& stream = default_stream());
 
-// Softmax and losses (softmax.cpp, loss.cpp), over the last axis.
+// Softmax (softmax.cpp), over the last axis. Losses: loss.h.
 
 Variable softmax(const Variable& x);
 Variable log_softmax(const Variable& x);
 /// Softmax over the elements where `keep` (bool, broadcast to x) is true and x is not -infinity; exactly 0 elsewhere,
 /// and everywhere in a row without one. Masked elements, NaN or infinite, reach neither the result nor a gradient.
 Variable masked_softmax(const Variable& x, const Tensor& keep);
-
-enum class Reduction : uint8_t { kMean, kSum };
-
-struct CrossEntropyOptions {
-  double label_smoothing = 0;   ///< epsilon: the target distribution is (1 - epsilon) one-hot + epsilon / V
-  int64_t ignore_index = -100;  ///< targets that count neither in the loss nor in the mean
-  Reduction reduction = Reduction::kMean;
-  /// Alpha of R-Drop (Liang et al., "R-Drop: Regularized Dropout for Neural Networks", 2021, equation 4). Above 0, the
-  /// first axis of logits and targets has all examples twice, the second half in the order of the first, as two draws
-  /// of dropout saw them, and each position's loss is its cross-entropy + alpha / 2 KL(its distribution || the
-  /// other's).
-  double r_drop = 0;
-};
-
-/// Softmax cross-entropy. logits [..., V], targets int64 [...] -> scalar. Mean over the targets that are not ignored; 0
-/// when there are none. Throws ValueError for a target outside 0 ... V - 1, naming its position, and with r_drop where
-/// the halves of the targets differ.
-Variable cross_entropy(const Variable& logits, const Tensor& targets, const CrossEntropyOptions& options = {});
-
-/// cross_entropy(linear(x, weight, bias), targets) in blocks of rows: the logits never leave the cache, and the
-/// gradients are computed in the same pass. x [..., D], weight [V, D], bias [V] or undefined.
-Variable linear_cross_entropy(const Variable& x, const Variable& weight, const Variable& bias, const Tensor& targets,
-                              const CrossEntropyOptions& options = {});
 
 // Embedding and dropout (embedding.cpp, dropout.cpp).
 

@@ -6,59 +6,13 @@
 #include <utility>
 #include <vector>
 
-#include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
+#include "autograd/ops/recurrent_checks.h"
 #include "autograd/tape.h"
 #include "framework/kernels/recurrent.h"
 
 namespace attune {
 namespace {
-
-struct RecurrentSizes {
-  int64_t batch, steps, inputs, width, directions;
-};
-
-void check_shape(const char* op, const char* name, int64_t direction, const Variable& x, const Variable& like,
-                 const Shape& wanted) {
-  require<ShapeError>(x.shape() == wanted, "{}: {} of direction {} has shape {}, expected {}", op, name, direction,
-                      x.shape(), wanted);
-  check_same_dtype(op, x, name, like, "x");
-}
-
-void check_state(const char* op, const char* name, const Variable& state, const Variable& x,
-                 const RecurrentSizes& sizes) {
-  if (!state.defined()) return;
-  const Shape wanted{sizes.directions, sizes.batch, sizes.width};
-  require<ShapeError>(state.shape() == wanted, "{}: {} has shape {}, expected [directions, B, H] = {} for x {}", op,
-                      name, state.shape(), wanted, x.shape());
-  check_same_dtype(op, state, name, x, "x");
-}
-
-RecurrentSizes check(const char* op, int64_t gates, const Variable& x, const Variable& h0, const Variable& c0,
-                     std::span<const RecurrentParameters> directions) {
-  check_operand(op, "x", x);
-  require<ShapeError>(x.rank() == 3, "{}: x has shape {}, expected [B, S, D]", op, x.shape());
-  require<ValueError>(directions.size() == 1 || directions.size() == 2, "{}: {} directions given, expected 1 or 2", op,
-                      directions.size());
-  const Variable& recurrent = directions[0].weight_hh;
-  require<ShapeError>(recurrent.rank() == 2 && recurrent.dim(1) > 0 && recurrent.dim(0) == gates * recurrent.dim(1),
-                      "{}: weight_hh has shape {}, expected [{} H, H]", op, recurrent.shape(), gates);
-  const RecurrentSizes sizes{x.dim(0), x.dim(1), x.dim(2), recurrent.dim(1), static_cast<int64_t>(directions.size())};
-  for (int64_t i = 0; i < sizes.directions; ++i) {
-    const RecurrentParameters& p = directions[static_cast<size_t>(i)];
-    const int64_t rows = gates * sizes.width;
-    check_shape(op, "weight_ih", i, p.weight_ih, x, {rows, sizes.inputs});
-    check_shape(op, "weight_hh", i, p.weight_hh, x, {rows, sizes.width});
-    require<ValueError>(p.bias_ih.defined() == p.bias_hh.defined(),
-                        "{}: direction {} has one bias only, expected both or neither", op, i);
-    if (!p.bias_ih.defined()) continue;
-    check_shape(op, "bias_ih", i, p.bias_ih, x, {rows});
-    check_shape(op, "bias_hh", i, p.bias_hh, x, {rows});
-  }
-  check_state(op, "h0", h0, x, sizes);
-  check_state(op, "c0", c0, x, sizes);
-  return sizes;
-}
 
 // Sorts by counting: begins[t] first counts the samples of a length above t, then the rows before step t.
 PackedSequences arrange(const char* op, const Tensor& given, const RecurrentSizes& sizes) {
@@ -76,14 +30,9 @@ PackedSequences arrange(const char* op, const Tensor& given, const RecurrentSize
     for (int64_t t = 0; t <= steps; ++t) begins[t] = t * batch;
     return out;
   }
-  require<DTypeError>(given.dtype() == DType::kInt64, "{}: lengths are {}, expected int64", op, given);
-  require<ShapeError>(given.shape() == Shape{batch}, "{}: lengths have shape {}, expected [{}]", op, given.shape(),
-                      batch);
-  const Tensor contiguous = given.to(Device::cpu()).contiguous();
+  const Tensor contiguous = check_lengths(op, given, sizes);
   const auto* length = contiguous.data<int64_t>();
   for (int64_t b = 0; b < batch; ++b) {
-    require<ValueError>(length[b] >= 0 && length[b] <= steps, "{}: sample {} has length {}, expected 0 ... {} steps",
-                        op, b, length[b], steps);
     if (length[b] > 0) ++begins[length[b] - 1];
   }
   for (int64_t t = steps - 1; t > 0; --t) begins[t - 1] += begins[t];
@@ -104,16 +53,6 @@ constexpr int kFirstParameter = 3;  // behind x, h0, c0
 constexpr int kParameters = 4;      // of one direction
 constexpr int kGates = kFirstParameter + 2 * kParameters;
 
-void check_gates(const char* op, int64_t blocks, const Variable& gates, const Variable& x,
-                 const RecurrentSizes& sizes) {
-  if (!gates.defined()) return;
-  require<ValueError>(sizes.directions == 1, "{}: gates given with {} directions, expected 1", op, sizes.directions);
-  const Shape wanted{sizes.batch, sizes.steps, blocks * sizes.width};
-  require<ShapeError>(gates.shape() == wanted, "{}: gates have shape {}, expected [B, S, {} H] = {} for x {}", op,
-                      gates.shape(), blocks, wanted, x.shape());
-  check_same_dtype(op, gates, "gates", x, "x");
-}
-
 /// Calls f(columns of a trace's gates, columns of rows [N, G H] in the order of the weights) for the input's blocks.
 template <class F>
 void over_input_blocks(RecurrentCell cell, const Tensor& trace, const Tensor& rows, int64_t width, F&& f) {
@@ -131,32 +70,16 @@ RecurrentGradient gradient_of(Grads& g, int input) {
 
 RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
                     std::span<const RecurrentParameters> directions, const Tensor& given_lengths,
-                    const Variable& input_gates);
-
-// States add up over many steps: bfloat16 is widened for the whole layer, not at every step. Parameters and states may
-// be float32 already; last states come in the dtype of the first ones.
-RecurrentResult run_wide(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
-                         std::span<const RecurrentParameters> directions, const Tensor& lengths,
-                         const Variable& input_gates) {
-  const auto to = [](const Variable& v, DType dtype) { return v.defined() ? cast(v, dtype) : v; };
-  const auto wide = [&](const Variable& v) { return to(v, accumulation_dtype(v.dtype())); };
-  const auto dtype_of = [&](const Variable& state) { return state.defined() ? state.dtype() : x.dtype(); };
-  std::vector<RecurrentParameters> parameters;
-  for (const RecurrentParameters& p : directions) {
-    parameters.push_back({wide(p.weight_ih), wide(p.weight_hh), wide(p.bias_ih), wide(p.bias_hh)});
-  }
-  const RecurrentResult result = run(op, cell, wide(x), wide(h0), wide(c0), parameters, lengths, wide(input_gates));
-  return {to(result.output, x.dtype()), to(result.hidden, dtype_of(h0)), to(result.cell, dtype_of(c0))};
-}
-
-RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const Variable& h0, const Variable& c0,
-                    std::span<const RecurrentParameters> directions, const Tensor& given_lengths,
                     const Variable& input_gates) {
   const bool has_cells = cell == RecurrentCell::kLstm;
   const int64_t blocks = has_cells ? 4 : 3;
-  if (x.dtype() == DType::kBFloat16) return run_wide(op, cell, x, h0, c0, directions, given_lengths, input_gates);
-  const RecurrentSizes sizes = check(op, blocks, x, h0, c0, directions);
-  check_gates(op, blocks, input_gates, x, sizes);
+  if (x.dtype() == DType::kBFloat16) {
+    return run_recurrent_wide(x, h0, c0, directions, input_gates, [&](const auto& wide) {
+      return run(op, cell, wide.x, wide.h0, wide.c0, wide.directions, given_lengths, wide.gates);
+    });
+  }
+  const RecurrentSizes sizes = check_recurrent(op, blocks, x, h0, c0, directions);
+  check_recurrent_gates(op, blocks, input_gates, x, sizes);
   const PackedSequences sequences = arrange(op, given_lengths, sizes);
   const DType dtype = x.dtype();
   const Device device = x.device();
@@ -258,7 +181,8 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
 }  // namespace
 
 RecurrentResult gru(const Variable& x, const Variable& h0, std::span<const RecurrentParameters> directions,
-                    const Tensor& lengths, const Variable& gates) {
+                    const Tensor& lengths, const Variable& gates, const GruOptions& options) {
+  if (!options.reset_after) return gru_reset_before(x, h0, directions, lengths, gates);
   return run("gru", RecurrentCell::kGru, x, h0, Variable(), directions, lengths, gates);
 }
 

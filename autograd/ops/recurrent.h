@@ -3,11 +3,13 @@
 #include <span>
 
 #include "autograd/variable.h"
+#include "framework/kernels/activation.h"
 
 namespace attune {
 
 /// Parameters of one direction of a recurrent layer with G gates (GRU: reset, update, new; LSTM: input, forget, cell,
-/// output), each a block of H rows: weight_ih [G H, D], weight_hh [G H, H], bias_ih and bias_hh [G H], both or neither.
+/// output; of a plain recurrent network one), each a block of H rows: weight_ih [G H, D], weight_hh [G H, H], bias_ih
+/// and bias_hh [G H], both or neither.
 struct RecurrentParameters {
   Variable weight_ih;
   Variable weight_hh;
@@ -19,6 +21,12 @@ struct RecurrentResult {
   Variable output;  ///< [B, S, directions H]: the state behind every step, exactly 0 behind a sample's length
   Variable hidden;  ///< [directions, B, H]: the state behind every sample's last step
   Variable cell;    ///< [directions, B, H]: the same of an LSTM's cells; undefined for a GRU
+};
+
+struct GruOptions {
+  /// Whether the reset gate stands behind the product with the state, as Keras calls it. Otherwise before, as in the
+  /// paper: n = tanh(W_in x + b_in + W_hn (r h') + b_hn). That form is composed of other ops, step by step.
+  bool reset_after = true;
 };
 
 /// All steps of a layer of gated recurrent units (Cho et al., 2014; with the reset gate applied behind the product and
@@ -36,7 +44,7 @@ struct RecurrentResult {
 ///
 /// Throws ShapeError, DTypeError, and ValueError for a length outside 0 ... S, naming the sample.
 RecurrentResult gru(const Variable& x, const Variable& h0, std::span<const RecurrentParameters> directions,
-                    const Tensor& lengths = {}, const Variable& gates = {});
+                    const Tensor& lengths = {}, const Variable& gates = {}, const GruOptions& options = {});
 
 /// The same for long short-term memory (Hochreiter and Schmidhuber, 1997; forget gate of Gers et al., 2000):
 ///
@@ -48,5 +56,10 @@ RecurrentResult gru(const Variable& x, const Variable& h0, std::span<const Recur
 RecurrentResult lstm(const Variable& x, const Variable& h0, const Variable& c0,
                      std::span<const RecurrentParameters> directions, const Tensor& lengths = {},
                      const Variable& gates = {});
+
+/// The same for a plain recurrent network (Elman, 1990): h = activation(W_i x + b_i + W_h h' + b_h). activation: kTanh
+/// or kRelu, ValueError for others. Composed of other ops, step by step.
+RecurrentResult rnn(const Variable& x, const Variable& h0, std::span<const RecurrentParameters> directions,
+                    Activation activation = Activation::kTanh, const Tensor& lengths = {}, const Variable& gates = {});
 
 }  // namespace attune

@@ -16,10 +16,21 @@
   X(sigmoid, Sigmoid)           \
   X(softplus, Softplus)         \
   X(relu, Relu)                 \
-  X(elu, Elu)                   \
   X(silu, Silu)                 \
   X(gelu, Gelu)                 \
-  X(gelu_tanh, GeluTanh)
+  X(gelu_tanh, GeluTanh)        \
+  X(mish, Mish)                 \
+  X(hard_sigmoid, HardSigmoid)  \
+  X(hard_swish, HardSwish)      \
+  X(softsign, Softsign)
+
+/// Name and formula of unary kernels that take two numbers, which the formula names; some use the first alone.
+#define ATTUNE_PARAMETRIC_KERNELS(X) \
+  X(clamp, Clamp)                    \
+  X(elu, Elu)                        \
+  X(leaky_relu, LeakyRelu)           \
+  X(swish, Swish)                    \
+  X(huber, Huber)
 
 /// Name and formula of every binary kernel.
 #define ATTUNE_BINARY_KERNELS(X) \
@@ -43,6 +54,13 @@ namespace attune {
 ATTUNE_UNARY_KERNELS(ATTUNE_DECLARE_UNARY)
 #undef ATTUNE_DECLARE_UNARY
 
+/// The same with the formula's numbers. clamp(x, low, high, y): NaN stays.
+#define ATTUNE_DECLARE_PARAMETRIC(NAME, FORMULA)                                \
+  ATTUNE_KERNEL(NAME, const Tensor& x, double first, double second, Tensor& y); \
+  ATTUNE_KERNEL(NAME##_backward, const Tensor& saved, const Tensor& dy, double first, double second, Tensor& dx);
+ATTUNE_PARAMETRIC_KERNELS(ATTUNE_DECLARE_PARAMETRIC)
+#undef ATTUNE_DECLARE_PARAMETRIC
+
 /// y = f(a, b)
 #define ATTUNE_DECLARE_BINARY(NAME, FORMULA) ATTUNE_KERNEL(NAME, const Tensor& a, const Tensor& b, Tensor& y);
 ATTUNE_BINARY_KERNELS(ATTUNE_DECLARE_BINARY)
@@ -50,10 +68,6 @@ ATTUNE_BINARY_KERNELS(ATTUNE_DECLARE_BINARY)
 
 /// y = x * factor + offset
 ATTUNE_KERNEL(affine, const Tensor& x, double factor, double offset, Tensor& y);
-
-/// y = x limited to [low, high]; NaN stays.
-ATTUNE_KERNEL(clamp, const Tensor& x, double low, double high, Tensor& y);
-ATTUNE_KERNEL(clamp_backward, const Tensor& x, const Tensor& dy, double low, double high, Tensor& dx);
 
 /// y = a where condition (bool), b elsewhere. An undefined a or b stands for 0.
 ATTUNE_KERNEL(where, const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y);

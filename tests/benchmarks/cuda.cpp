@@ -143,9 +143,9 @@ void measure_rows(DType dtype) {
     const Tensor targets = Tensor::zeros({rows}, DType::kInt64, kCuda);
     Tensor loss = Tensor::empty({rows}, accumulation_dtype(dtype), kCuda),
            log_sums = Tensor::empty({rows, 2}, loss.dtype(), kCuda);
-    moving(named("cross-entropy"), bytes, [&] { kernels::cross_entropy(x, targets, {}, loss, log_sums); });
+    moving(named("cross-entropy"), bytes, [&] { kernels::cross_entropy(x, targets, Tensor(), {}, loss, log_sums); });
     moving(named("cross-entropy backward"), 2 * bytes,
-           [&] { kernels::cross_entropy_backward(x, targets, {}, log_sums, Tensor(), 1, dx); });
+           [&] { kernels::cross_entropy_backward(x, targets, Tensor(), {}, log_sums, Tensor(), Tensor(), 1, dx); });
     Tensor columns = Tensor::empty({width}, dtype, kCuda), lines = Tensor::empty({rows, 1}, dtype, kCuda);
     moving(named("sum of columns"), bytes, [&] { kernels::sum_to(x, columns); });
     moving(named("sum of rows"), bytes, [&] { kernels::sum_to(x, lines); });

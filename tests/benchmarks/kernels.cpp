@@ -60,8 +60,8 @@ void cross_entropy_rows(benchmark::State& state) {
   const Tensor targets = Tensor::zeros({2048}, DType::kInt64);
   Tensor loss = Tensor::empty({2048}), stats = Tensor::empty({2048, 2}), d = Tensor::empty_like(logits);
   for (auto _ : state) {
-    kernels::cross_entropy(logits, targets, {}, loss, stats);
-    kernels::cross_entropy_backward(logits, targets, {}, stats, Tensor(), 1.0 / 2048, d);
+    kernels::cross_entropy(logits, targets, Tensor(), {}, loss, stats);
+    kernels::cross_entropy_backward(logits, targets, Tensor(), {}, stats, Tensor(), Tensor(), 1.0 / 2048, d);
   }
   count_elements(state, logits.numel());
 }

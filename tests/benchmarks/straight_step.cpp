@@ -172,7 +172,7 @@ struct StraightStep::Parts {
     }
     kernels::masked_mean(in->view({s.batch, s.length, s.dim}), batch.lengths, pooled);
     head->forward(pooled, logits, Activation::kNone, {});
-    kernels::cross_entropy(logits, batch.labels, {}, losses, stats);
+    kernels::cross_entropy(logits, batch.labels, Tensor(), {}, losses, stats);
     const float* loss = losses.data<float>();
     return std::accumulate(loss, loss + s.batch, 0.0) / static_cast<double>(s.batch);
   }
@@ -180,8 +180,8 @@ struct StraightStep::Parts {
   void backward() {
     const int64_t rows = s.tokens();
     Tensor none;
-    kernels::cross_entropy_backward(logits, batch.labels, {}, stats, Tensor(), 1.0 / static_cast<double>(s.batch),
-                                    dlogits);
+    kernels::cross_entropy_backward(logits, batch.labels, Tensor(), {}, stats, Tensor(), Tensor(),
+                                    1.0 / static_cast<double>(s.batch), dlogits);
     head->backward(dlogits, pooled, logits, none, &dpooled, false, Activation::kNone, {});
     Tensor cube = g.view({s.batch, s.length, s.dim});
     kernels::masked_mean_backward(dpooled, batch.lengths, cube);

@@ -65,10 +65,15 @@ const std::vector<OpError>& op_errors();
 
 // The rows by file of autograd/ops.
 void add_elementwise_cases(std::vector<OpCase>& cases);
+void add_activation_cases(std::vector<OpCase>& cases);
 void add_shape_cases(std::vector<OpCase>& cases);
 void add_product_cases(std::vector<OpCase>& cases);
+void add_loss_cases(std::vector<OpCase>& cases);
 void add_attention_cases(std::vector<OpCase>& cases);
 void add_picture_cases(std::vector<OpCase>& cases);
 void add_recurrent_cases(std::vector<OpCase>& cases);
+
+void add_activation_errors(std::vector<OpError>& errors);
+void add_loss_errors(std::vector<OpError>& errors);
 
 }  // namespace attune::testing

@@ -152,7 +152,8 @@ TEST_CASE("every op has rows in the table", "[ops]") {
   std::set<std::string> tested;
   for (const OpCase& row : op_cases()) tested.insert(row.op);
   std::set<std::string> declared;
-  for (const char* header : {"ops.h", "attention.h", "batch_norm.h", "conv.h", "pool.h", "recurrent.h"}) {
+  for (const char* header :
+       {"ops.h", "activation.h", "attention.h", "batch_norm.h", "conv.h", "loss.h", "pool.h", "recurrent.h"}) {
     const std::string text = without_comments(std::string(ATTUNE_SOURCE_DIR "/autograd/ops/") + header);
     const std::regex declaration(
         R"(\n(?:inline )?(?:Variable|std::pair<Variable, Variable>|\w+Result) (operator.|\w+)\()");
@@ -200,7 +201,8 @@ TEST_CASE("bfloat16 is float32, rounded", "[ops]") {
       wide.push_back(narrow.back().to(DType::kFloat32));
     }
     const Result result = run(row, narrow);
-    const bool is_loss = row.op.ends_with("cross_entropy");
+    const bool is_loss = row.op.ends_with("cross_entropy") || row.op.ends_with("_loss") ||
+                         row.op == "bce_with_logits" || row.op == "kl_div";
     for (const Tensor& y : result.outputs) CHECK(y.dtype() == (is_loss ? DType::kFloat32 : DType::kBFloat16));
     check_equal(result, run(row, wide), 0.02);
   });
@@ -256,7 +258,7 @@ TEST_CASE("gradients add up over two uses and two backward passes", "[ops]") {
 /// Names of the declared ops that are given tensors besides operands.
 std::set<std::string> ops_with_tensors() {
   std::set<std::string> names;
-  for (const char* header : {"ops.h", "attention.h", "batch_norm.h", "recurrent.h"}) {
+  for (const char* header : {"ops.h", "attention.h", "batch_norm.h", "loss.h", "recurrent.h"}) {
     const std::string text = without_comments(std::string(ATTUNE_SOURCE_DIR "/autograd/ops/") + header);
     const std::regex declaration(R"(\n(?:Variable|std::pair<Variable, Variable>|\w+Result) (\w+)\(([^;]*)\);)");
     for (std::sregex_iterator at(text.begin(), text.end(), declaration), end; at != end; ++at) {

@@ -78,7 +78,7 @@ void add_product_cases(std::vector<OpCase>& cases) {
   pair_row("add_layer_norm", "no rows", {{{0, 4}}, {{0, 4}}, {{4}}, {{4}}},
            [](Vars v) { return add_layer_norm(v[0], v[1], v[2], v[3]); });
 
-  // Softmax and losses.
+  // Softmax.
   for (const Shape& shape : {Shape{2, 3, 5}, Shape{7}, Shape{3, 1}, Shape{2, 70}, Shape{0, 4}, Shape{2, 0}}) {
     row("softmax", fmt::format("{}", shape), {{shape}}, [](Vars v) { return softmax(v[0]); });
     row("log_softmax", fmt::format("{}", shape), {{shape}}, [](Vars v) { return log_softmax(v[0]); });
@@ -90,42 +90,6 @@ void add_product_cases(std::vector<OpCase>& cases) {
       [=](Vars v) { return masked_softmax(v[0], near(v, keep.select(0, 0))); });
   row("masked_softmax", "no rows", {{{0, 4}}},
       [=](Vars v) { return masked_softmax(v[0], near(v, keep.slice(0, 0, 1))); });
-
-  const Tensor targets = integers({1, -100, 4, 0}, {2, 2});
-  row("cross_entropy", "mean with an ignored target", {{{2, 2, 5}}},
-      [=](Vars v) { return cross_entropy(v[0], near(v, targets)); });
-  row("cross_entropy", "smoothed sum", {{{2, 2, 5}}}, [=](Vars v) {
-    return cross_entropy(v[0], near(v, targets), {.label_smoothing = 0.1, .reduction = Reduction::kSum});
-  });
-  row("cross_entropy", "smoothed, another ignored index", {{{4, 70}}}, [](Vars v) {
-    return cross_entropy(v[0], near(v, integers({69, 3, 0, 3}, {4})), {.label_smoothing = 0.2, .ignore_index = 3});
-  });
-  row("cross_entropy", "all ignored", {{{2, 3}}}, [](Vars v) {
-    return cross_entropy(v[0], near(v, integers({-100, -100}, {2})));
-  });
-  // Two draws, examples in both halves; a wide row has more than one vector and a rest.
-  const Tensor twice = integers({1, -100, 4, 0, 1, -100, 4, 0}, {4, 2});
-  row("cross_entropy", "r_drop, mean with an ignored target", {{{4, 2, 5}}},
-      [=](Vars v) { return cross_entropy(v[0], near(v, twice), {.label_smoothing = 0.1, .r_drop = 3}); });
-  row("cross_entropy", "r_drop, wide rows", {{{4, 70}}}, [](Vars v) {
-    return cross_entropy(v[0], near(v, integers({69, 3, 69, 3}, {4})), {.reduction = Reduction::kSum, .r_drop = 0.5});
-  });
-  row("cross_entropy", "no rows", {{{0, 3}}}, [](Vars v) { return cross_entropy(v[0], near(v, integers({}, {0}))); });
-  row("linear_cross_entropy", "mean with an ignored target", {{{2, 2, 3}}, {{5, 3}}, {{5}}},
-      [=](Vars v) { return linear_cross_entropy(v[0], v[1], v[2], near(v, targets)); });
-  row("linear_cross_entropy", "smoothed sum without bias", {{{4, 3}}, {{70, 3}}}, [](Vars v) {
-    return linear_cross_entropy(v[0], v[1], {}, near(v, integers({69, 3, 0, 3}, {4})),
-                                {.label_smoothing = 0.1, .reduction = Reduction::kSum});
-  });
-  row("linear_cross_entropy", "scaled result", {{{3, 4}}, {{6, 4}}, {{6}}}, [](Vars v) {
-    return linear_cross_entropy(v[0], v[1], v[2], near(v, integers({5, 0, 2}, {3}))) * 2.5;
-  });
-  row("linear_cross_entropy", "r_drop", {{{4, 2, 3}}, {{70, 3}}, {{70}}}, [=](Vars v) {
-    return linear_cross_entropy(v[0], v[1], v[2], near(v, twice), {.label_smoothing = 0.1, .r_drop = 3});
-  });
-  row("linear_cross_entropy", "all ignored", {{{2, 3}}, {{4, 3}}, {{4}}}, [](Vars v) {
-    return linear_cross_entropy(v[0], v[1], v[2], near(v, integers({-100, -100}, {2})));
-  });
 }
 
 }  // namespace attune::testing

@@ -52,6 +52,19 @@ void add_recurrent_cases(std::vector<OpCase>& cases) {
                            lstm(x[0], x[1], x[2], parameters(x.subspan(3), bias), near(x, packed));
                        return Outputs{r.output, r.hidden, r.cell};
                      }});
+    cases.push_back({"gru", "reset before, " + what, operands(sizes, 3, bias), [=](Vars x) {
+                       const RecurrentResult r =
+                           gru(x[0], x[1], parameters(x.subspan(2), bias), near(x, packed), {}, {.reset_after = false});
+                       return Outputs{r.output, r.hidden};
+                     }});
+    for (const Activation activation : {Activation::kTanh, Activation::kRelu}) {
+      const std::string name = activation == Activation::kTanh ? "tanh, " : "relu, ";
+      cases.push_back({"rnn", name + what, operands(sizes, 1, bias), [=](Vars x) {
+                         const RecurrentResult r =
+                             rnn(x[0], x[1], parameters(x.subspan(2), bias), activation, near(x, packed));
+                         return Outputs{r.output, r.hidden};
+                       }});
+    }
   };
   rows("one direction", {});
   rows("two directions", {.directions = 2});
@@ -73,6 +86,18 @@ void add_recurrent_cases(std::vector<OpCase>& cases) {
     cases.push_back({"gru", what, inputs, [packed](Vars x) {
                        return Outputs{gru(x[0], x[1], parameters(x.subspan(2, 4), true), near(x, packed), x[6]).output};
                      }});
+    cases.push_back({"gru", "reset before, " + what, inputs, [packed](Vars x) {
+                       return Outputs{gru(x[0], x[1], parameters(x.subspan(2, 4), true), near(x, packed), x[6],
+                                          {.reset_after = false})
+                                          .output};
+                     }});
+    inputs = operands({}, 1, true);
+    inputs.push_back({{3, 4, 3}, -1, 1});
+    cases.push_back(
+        {"rnn", what, inputs, [packed](Vars x) {
+           return Outputs{
+               rnn(x[0], x[1], parameters(x.subspan(2, 4), true), Activation::kTanh, near(x, packed), x[6]).output};
+         }});
     inputs = operands({.steps = 1}, 4, true);
     inputs.push_back({{3, 1, 12}, -1, 1});
     if (!lengths.empty()) continue;

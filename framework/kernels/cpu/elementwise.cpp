@@ -18,13 +18,12 @@ struct ElementwiseMaps {
   Map<1> NAME;                           \
   Map<2> NAME##_backward;
   ATTUNE_UNARY_KERNELS(ATTUNE_UNARY_MAPS)
+  ATTUNE_PARAMETRIC_KERNELS(ATTUNE_UNARY_MAPS)
 #undef ATTUNE_UNARY_MAPS
 #define ATTUNE_BINARY_MAP(NAME, FORMULA) Map<2> NAME;
   ATTUNE_BINARY_KERNELS(ATTUNE_BINARY_MAP)
 #undef ATTUNE_BINARY_MAP
   Map<1> affine;
-  Map<1> clamp;
-  Map<2> clamp_backward;
 };
 }  // namespace attune::cpu
 #endif
@@ -94,13 +93,12 @@ constexpr Map<2> kBinary{binary<F, float>, binary<F, double>};
 
 constexpr ElementwiseMaps kMaps{
 #define ATTUNE_UNARY_MAPS(NAME, FORMULA) kUnary<functors::FORMULA>, kBinary<Backward<functors::FORMULA>>,
-    ATTUNE_UNARY_KERNELS(ATTUNE_UNARY_MAPS)
+    ATTUNE_UNARY_KERNELS(ATTUNE_UNARY_MAPS) ATTUNE_PARAMETRIC_KERNELS(ATTUNE_UNARY_MAPS)
 #undef ATTUNE_UNARY_MAPS
 #define ATTUNE_BINARY_MAP(NAME, FORMULA) kBinary<functors::FORMULA>,
         ATTUNE_BINARY_KERNELS(ATTUNE_BINARY_MAP)
 #undef ATTUNE_BINARY_MAP
-            kUnary<functors::Affine>,
-    kUnary<functors::Clamp>, kBinary<Backward<functors::Clamp>>};
+            kUnary<functors::Affine>};
 
 const ElementwiseMaps* elementwise_maps() { return &kMaps; }
 
@@ -127,6 +125,16 @@ const ElementwiseMaps& maps() { return *HWY_DYNAMIC_DISPATCH(elementwise_maps)()
 ATTUNE_UNARY_KERNELS(ATTUNE_DEFINE_UNARY)
 #undef ATTUNE_DEFINE_UNARY
 
+#define ATTUNE_DEFINE_PARAMETRIC(NAME, FORMULA)                                                          \
+  void NAME(const Tensor& x, double first, double second, Tensor& y) {                                   \
+    run_map<1>(#NAME, maps().NAME, {&x}, y, first, second);                                              \
+  }                                                                                                      \
+  void NAME##_backward(const Tensor& saved, const Tensor& dy, double first, double second, Tensor& dx) { \
+    run_map<2>(#NAME "_backward", maps().NAME##_backward, {&saved, &dy}, dx, first, second);             \
+  }
+ATTUNE_PARAMETRIC_KERNELS(ATTUNE_DEFINE_PARAMETRIC)
+#undef ATTUNE_DEFINE_PARAMETRIC
+
 #define ATTUNE_DEFINE_BINARY(NAME, FORMULA) \
   void NAME(const Tensor& a, const Tensor& b, Tensor& y) { run_map<2>(#NAME, maps().NAME, {&a, &b}, y); }
 ATTUNE_BINARY_KERNELS(ATTUNE_DEFINE_BINARY)
@@ -134,14 +142,6 @@ ATTUNE_BINARY_KERNELS(ATTUNE_DEFINE_BINARY)
 
 void affine(const Tensor& x, double factor, double offset, Tensor& y) {
   run_map<1>("affine", maps().affine, {&x}, y, factor, offset);
-}
-
-void clamp(const Tensor& x, double low, double high, Tensor& y) {
-  run_map<1>("clamp", maps().clamp, {&x}, y, low, high);
-}
-
-void clamp_backward(const Tensor& x, const Tensor& dy, double low, double high, Tensor& dx) {
-  run_map<2>("clamp_backward", maps().clamp_backward, {&x, &dy}, dx, low, high);
 }
 
 }  // namespace attune::cpu

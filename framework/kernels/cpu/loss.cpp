@@ -16,6 +16,18 @@
 namespace attune::cpu {
 namespace {
 
+/// Weights of the classes; data is null where there are none.
+template <class T>
+struct ClassWeights {
+  const T* data;
+  T sum;
+};
+
+template <class T>
+ClassWeights<T> weights_of(const Tensor& class_weights, const CrossEntropySpec& spec) {
+  return {class_weights.defined() ? class_weights.data<T>() : nullptr, static_cast<T>(spec.weight_sum)};
+}
+
 /// Where the two numbers of a row are.
 template <class T>
 struct RowStats {
@@ -37,8 +49,34 @@ namespace {
 // The largest logit and the log of the sum of exponentials less it stay apart: their sum, rounded, would be off by as
 // much as a logit of that size is.
 
+/// What q w sums up to over a row, and what of it is the target's own.
 template <class T>
-void forward_row(const T* x, int64_t n, int64_t target, double smoothing, T& loss, RowStats<T> stats) {
+struct TargetShare {
+  T all;
+  T own;
+
+  TargetShare(const ClassWeights<T>& weights, int64_t n, int64_t target, T smoothing)
+      : own((1 - smoothing) * weights.data[target]) {
+    all = own + smoothing * weights.sum / static_cast<T>(n);
+  }
+};
+
+template <class T>
+T weighted_loss(const T* x, int64_t n, int64_t target, const ClassWeights<T>& weights, T smoothing, RowStats<T> stats) {
+  const hn::ScalableTag<T> d;
+  const TargetShare<T> share(weights, n, target, smoothing);
+  const T loss = share.all * stats.log_sum() - share.own * (x[target] - stats.largest());
+  if (smoothing == 0) return loss;
+  const auto top = hn::Set(d, stats.largest());
+  auto plain = hn::Zero(d);
+  over_row<T>(n, [&](auto load, auto, auto valid)
+                     HWY_ATTR { plain = hn::Add(plain, valid(hn::Mul(load(weights.data), hn::Sub(load(x), top)))); });
+  return loss - smoothing * (lane_sum<T>(plain) / static_cast<T>(n));
+}
+
+template <class T>
+void forward_row(const T* x, int64_t n, int64_t target, ClassWeights<T> weights, double smoothing, T& loss,
+                 RowStats<T> stats) {
   const hn::ScalableTag<T> d;
   const T largest = row_max(x, n);
   const auto top = hn::Set(d, largest);
@@ -53,6 +91,10 @@ void forward_row(const T* x, int64_t n, int64_t target, double smoothing, T& los
   stats.log_sum() = std::log(lane_sum<T>(total));
   // -sum q log p = log sum exp(z) - (1 - e) z_target - e mean(z), z = x - largest
   const auto e = static_cast<T>(smoothing);
+  if (weights.data != nullptr) {
+    loss = weighted_loss(x, n, target, weights, e, stats);
+    return;
+  }
   loss = stats.log_sum() - (1 - e) * (x[target] - largest) - (e > 0 ? e * (lane_sum<T>(plain) / static_cast<T>(n)) : 0);
 }
 
@@ -76,7 +118,25 @@ HWY_INLINE V weighted(V p, V ratio) {
 }
 
 template <class T>
-void backward_row(const T* x, int64_t n, int64_t target, double smoothing, RowStats<const T> stats, T scale, T* dx) {
+void weighted_backward_row(const T* x, int64_t n, int64_t target, const ClassWeights<T>& weights, T smoothing,
+                           RowStats<const T> stats, T scale, T* dx) {
+  const hn::ScalableTag<T> d;
+  const LogProbability<T> log_of(stats);
+  const TargetShare<T> share(weights, n, target, smoothing);
+  const auto factor = hn::Set(d, scale * share.all);
+  const auto uniform = hn::Set(d, scale * smoothing / static_cast<T>(n));
+  over_row<T>(n, [&](auto load, auto store, auto) HWY_ATTR {
+    store(hn::Sub(hn::Mul(factor, Exp(d, log_of(load(x)))), hn::Mul(uniform, load(weights.data))), dx);
+  });
+  dx[target] -= scale * share.own;
+}
+
+template <class T>
+void backward_row(const T* x, int64_t n, int64_t target, ClassWeights<T> weights, double smoothing,
+                  RowStats<const T> stats, T scale, T* dx) {
+  if (weights.data != nullptr) {
+    return weighted_backward_row(x, n, target, weights, static_cast<T>(smoothing), stats, scale, dx);
+  }
   const hn::ScalableTag<T> d;
   const LogProbability<T> log_of(stats);
   const auto factor = hn::Set(d, scale);
@@ -152,20 +212,21 @@ void pair_double(const double* x, const double* y, int64_t n, int64_t target, co
   backward_rows(x, y, n, target, spec, stats, divergence, other, scale, dx, dy);
 }
 
-void forward_float(const float* x, int64_t n, int64_t target, double smoothing, float& loss, RowStats<float> stats) {
-  forward_row(x, n, target, smoothing, loss, stats);
+void forward_float(const float* x, int64_t n, int64_t target, ClassWeights<float> weights, double smoothing,
+                   float& loss, RowStats<float> stats) {
+  forward_row(x, n, target, weights, smoothing, loss, stats);
 }
-void forward_double(const double* x, int64_t n, int64_t target, double smoothing, double& loss,
-                    RowStats<double> stats) {
-  forward_row(x, n, target, smoothing, loss, stats);
+void forward_double(const double* x, int64_t n, int64_t target, ClassWeights<double> weights, double smoothing,
+                    double& loss, RowStats<double> stats) {
+  forward_row(x, n, target, weights, smoothing, loss, stats);
 }
-void backward_float(const float* x, int64_t n, int64_t target, double smoothing, RowStats<const float> stats,
-                    float scale, float* dx) {
-  backward_row(x, n, target, smoothing, stats, scale, dx);
+void backward_float(const float* x, int64_t n, int64_t target, ClassWeights<float> weights, double smoothing,
+                    RowStats<const float> stats, float scale, float* dx) {
+  backward_row(x, n, target, weights, smoothing, stats, scale, dx);
 }
-void backward_double(const double* x, int64_t n, int64_t target, double smoothing, RowStats<const double> stats,
-                     double scale, double* dx) {
-  backward_row(x, n, target, smoothing, stats, scale, dx);
+void backward_double(const double* x, int64_t n, int64_t target, ClassWeights<double> weights, double smoothing,
+                     RowStats<const double> stats, double scale, double* dx) {
+  backward_row(x, n, target, weights, smoothing, stats, scale, dx);
 }
 
 }  // namespace
@@ -188,8 +249,8 @@ namespace {
 int64_t row_grain(int64_t width) { return std::max<int64_t>(1, 4096 / std::max<int64_t>(width, 1)); }
 }  // namespace
 
-void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, Tensor& loss,
-                   Tensor& stats) {
+void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& class_weights,
+                   const CrossEntropySpec& spec, Tensor& loss, Tensor& stats) {
   const int64_t n = logits.shape()[1];
   const int64_t labels = targets.numel();
   const int64_t* target = targets.data<int64_t>();
@@ -197,15 +258,16 @@ void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntro
     const T* x = logits.data<T>();
     T* losses = loss.data<T>();
     const RowStats<T> of_rows{stats.data<T>()};
+    const auto weights = weights_of<T>(class_weights, spec);
     parallel_for(logits.shape()[0], row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
       for (int64_t r = begin; r < end; ++r) {
         const int64_t label = target[r < labels ? r : r - labels];
         if (label == spec.ignore_index) {
           losses[r] = of_rows.at(r).largest() = of_rows.at(r).log_sum() = 0;
         } else if constexpr (sizeof(T) == 4) {
-          HWY_DYNAMIC_DISPATCH(forward_float)(x + r * n, n, label, spec.smoothing, losses[r], of_rows.at(r));
+          HWY_DYNAMIC_DISPATCH(forward_float)(x + r * n, n, label, weights, spec.smoothing, losses[r], of_rows.at(r));
         } else {
-          HWY_DYNAMIC_DISPATCH(forward_double)(x + r * n, n, label, spec.smoothing, losses[r], of_rows.at(r));
+          HWY_DYNAMIC_DISPATCH(forward_double)(x + r * n, n, label, weights, spec.smoothing, losses[r], of_rows.at(r));
         }
       }
     });
@@ -274,8 +336,9 @@ void backward_pairs(const Tensor& logits, const Tensor& targets, const CrossEntr
 
 }  // namespace
 
-void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
-                            const Tensor& stats, const Tensor& divergence, double scale, Tensor& dlogits) {
+void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& class_weights,
+                            const CrossEntropySpec& spec, const Tensor& stats, const Tensor& divergence,
+                            const Tensor& dlosses, double scale, Tensor& dlogits) {
   if (divergence.defined()) {
     visit_floating(logits.dtype(), "cross_entropy",
                    [&]<class T>(T) { backward_pairs<T>(logits, targets, spec, stats, divergence, scale, dlogits); });
@@ -287,17 +350,19 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const C
     const T* x = logits.data<T>();
     const RowStats<const T> of_rows{stats.data<T>()};
     T* dx = dlogits.data<T>();
-    const auto factor = static_cast<T>(scale);
+    const auto weights = weights_of<T>(class_weights, spec);
+    const T* dloss = dlosses.defined() ? dlosses.data<T>() : nullptr;
     parallel_for(logits.shape()[0], row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
       for (int64_t r = begin; r < end; ++r) {
-        if (target[r] == spec.ignore_index) {
+        const T factor = static_cast<T>(scale) * (dloss == nullptr ? T{1} : dloss[r]);
+        if (target[r] == spec.ignore_index || (dloss != nullptr && dloss[r] == 0)) {
           std::fill(dx + r * n, dx + (r + 1) * n, T{0});
         } else if constexpr (sizeof(T) == 4) {
           HWY_DYNAMIC_DISPATCH(backward_float)
-          (x + r * n, n, target[r], spec.smoothing, of_rows.at(r), factor, dx + r * n);
+          (x + r * n, n, target[r], weights, spec.smoothing, of_rows.at(r), factor, dx + r * n);
         } else {
           HWY_DYNAMIC_DISPATCH(backward_double)
-          (x + r * n, n, target[r], spec.smoothing, of_rows.at(r), factor, dx + r * n);
+          (x + r * n, n, target[r], weights, spec.smoothing, of_rows.at(r), factor, dx + r * n);
         }
       }
     });

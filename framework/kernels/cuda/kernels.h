@@ -35,10 +35,9 @@
   ATTUNE_CUDA_KERNEL(accumulate)                   \
   ATTUNE_CUDA_KERNEL(find_non_finite)              \
   ATTUNE_UNARY_KERNELS(ATTUNE_CUDA_UNARY)          \
+  ATTUNE_PARAMETRIC_KERNELS(ATTUNE_CUDA_UNARY)     \
   ATTUNE_BINARY_KERNELS(ATTUNE_CUDA_BINARY)        \
   ATTUNE_CUDA_KERNEL(affine)                       \
-  ATTUNE_CUDA_KERNEL(clamp)                        \
-  ATTUNE_CUDA_KERNEL(clamp_backward)               \
   ATTUNE_CUDA_KERNEL(where)                        \
   ATTUNE_CUDA_KERNEL(prefers_first)                \
   ATTUNE_CUDA_KERNEL(logical_and)                  \

@@ -21,10 +21,24 @@ __device__ C weighted(C p, C ratio) {
   return p == C(0) ? C(0) : p * ratio;
 }
 
-/// Losses and stats are float32 beside bfloat16 logits.
+/// What q w sums up to over a row, and what of it is the target's own. weights: optional.
+template <class C>
+struct TargetShare {
+  C all = 1;
+  C own;
+
+  __device__ TargetShare(const C* weights, const CrossEntropySpec& spec, int64_t n, int64_t target)
+      : own(1 - static_cast<C>(spec.smoothing)) {
+    if (weights == nullptr) return;
+    own *= weights[target];
+    all = own + static_cast<C>(spec.smoothing) * static_cast<C>(spec.weight_sum) / static_cast<C>(n);
+  }
+};
+
+/// Losses, stats and weights are float32 beside bfloat16 logits.
 template <class Team, class T, class C>
-__global__ void forward_rows(const T* logits, const int64_t* targets, int64_t labels, CrossEntropySpec spec, C* loss,
-                             C* stats, int64_t rows, int64_t n) {
+__global__ void forward_rows(const T* logits, const int64_t* targets, int64_t labels, const C* weights,
+                             CrossEntropySpec spec, C* loss, C* stats, int64_t rows, int64_t n) {
   const int64_t row = Team::row();
   if (row >= rows) return;
   const int64_t target = target_of(targets, row, labels);
@@ -39,33 +53,40 @@ __global__ void forward_rows(const T* logits, const int64_t* targets, int64_t la
   const C e = static_cast<C>(spec.smoothing);
   C plain = 0;
   if (e > 0) {
-    for (int64_t j = Team::rank(); j < n; j += Team::kSize) plain += load(x[j]) - all.largest;
+    for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
+      const C below = load(x[j]) - all.largest;
+      plain += weights == nullptr ? below : weights[j] * below;
+    }
     plain = Team::sum(plain);
   }
   if (Team::rank() != 0) return;
   // -sum q log p = log sum exp(z) - (1 - e) z_target - e mean(z), z = x - largest
   stats[2 * row] = all.largest;
   stats[2 * row + 1] = all.log_sum();
-  loss[row] =
-      all.log_sum() - (1 - e) * (load(x[target]) - all.largest) - (e > 0 ? e * (plain / static_cast<C>(n)) : C(0));
+  const TargetShare<C> share(weights, spec, n, target);
+  loss[row] = share.all * all.log_sum() - share.own * (load(x[target]) - all.largest) -
+              (e > 0 ? e * (plain / static_cast<C>(n)) : C(0));
 }
 
+/// weights, dlosses: optional.
 template <class Team, class T, class C>
-__global__ void backward_rows(const T* logits, const int64_t* targets, CrossEntropySpec spec, const C* stats, C scale,
-                              T* dlogits, int64_t rows, int64_t n) {
+__global__ void backward_rows(const T* logits, const int64_t* targets, const C* weights, CrossEntropySpec spec,
+                              const C* stats, const C* dlosses, C scale, T* dlogits, int64_t rows, int64_t n) {
   const int64_t row = Team::row();
   if (row >= rows) return;
   const int64_t target = targets[row];
-  const bool counts = target != spec.ignore_index;
-  const C e = static_cast<C>(spec.smoothing);
-  const C uniform = scale * e / static_cast<C>(n);
+  const bool counts = target != spec.ignore_index && (dlosses == nullptr || dlosses[row] != C(0));
+  const C factor = dlosses == nullptr ? scale : scale * dlosses[row];
+  const TargetShare<C> share(weights, spec, n, counts ? target : 0);
+  const C uniform = factor * static_cast<C>(spec.smoothing) / static_cast<C>(n);
   const T* x = logits + row * n;
   T* dx = dlogits + row * n;
   for (int64_t j = Team::rank(); j < n; j += Team::kSize) {
     C gradient = 0;
     if (counts) {
-      gradient = scale * exp(log_probability(load(x[j]), stats, row)) - uniform;
-      if (j == target) gradient -= scale * (1 - e);
+      gradient = factor * share.all * exp(log_probability(load(x[j]), stats, row)) -
+                 (weights == nullptr ? uniform : uniform * weights[j]);
+      if (j == target) gradient -= factor * share.own;
     }
     dx[j] = store<T>(gradient);
   }
@@ -135,15 +156,15 @@ __global__ void backward_pairs(const T* logits, const int64_t* targets, CrossEnt
 
 }  // namespace
 
-void cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec, Tensor& loss,
-                   Tensor& stats) {
+void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& class_weights,
+                   const CrossEntropySpec& spec, Tensor& loss, Tensor& stats) {
   const int64_t rows = logits.shape()[0];
   const int64_t n = logits.shape()[1];
   visit_stored(logits.dtype(), "cross_entropy", [&]<class T>(T) {
     using C = Compute<T>;
     visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
       launch(context(logits), "cross_entropy", forward_rows<Team, T, C>, grid, data<T>(logits), data<int64_t>(targets),
-             targets.numel(), spec, data<C>(loss), data<C>(stats), rows, n);
+             targets.numel(), data<C>(class_weights), spec, data<C>(loss), data<C>(stats), rows, n);
     });
   });
 }
@@ -161,8 +182,9 @@ void paired_divergence(const Tensor& logits, const Tensor& targets, const CrossE
   });
 }
 
-void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const CrossEntropySpec& spec,
-                            const Tensor& stats, const Tensor& divergence, double scale, Tensor& dlogits) {
+void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& class_weights,
+                            const CrossEntropySpec& spec, const Tensor& stats, const Tensor& divergence,
+                            const Tensor& dlosses, double scale, Tensor& dlogits) {
   const int64_t rows = targets.numel();
   const int64_t n = logits.shape()[1];
   visit_stored(logits.dtype(), "cross_entropy", [&]<class T>(T) {
@@ -177,7 +199,8 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const C
     }
     visit_team(rows, n, [&]<class Team>(Team, const Grid& grid) {
       launch(context(logits), "cross_entropy", backward_rows<Team, T, C>, grid, data<T>(logits), data<int64_t>(targets),
-             spec, data<C>(stats), static_cast<C>(scale), data<T>(dlogits), rows, n);
+             data<C>(class_weights), spec, data<C>(stats), data<C>(dlosses), static_cast<C>(scale), data<T>(dlogits),
+             rows, n);
     });
   });
 }

@@ -13,6 +13,11 @@ void affine(const Tensor& x, double factor, double offset, Tensor& y) {
   map("affine", functors::Affine({factor, offset}), x, y);
 }
 
-void clamp(const Tensor& x, double low, double high, Tensor& y) { map("clamp", functors::Clamp({low, high}), x, y); }
+#define ATTUNE_DEFINE_PARAMETRIC(NAME, FORMULA)                        \
+  void NAME(const Tensor& x, double first, double second, Tensor& y) { \
+    map(#NAME, functors::FORMULA({first, second}), x, y);              \
+  }
+ATTUNE_PARAMETRIC_KERNELS(ATTUNE_DEFINE_PARAMETRIC)
+#undef ATTUNE_DEFINE_PARAMETRIC
 
 }  // namespace attune::cuda

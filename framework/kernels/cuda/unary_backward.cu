@@ -24,8 +24,11 @@ struct Backward {
 ATTUNE_UNARY_KERNELS(ATTUNE_DEFINE_UNARY)
 #undef ATTUNE_DEFINE_UNARY
 
-void clamp_backward(const Tensor& x, const Tensor& dy, double low, double high, Tensor& dx) {
-  map("clamp_backward", Backward<functors::Clamp>{functors::Clamp({low, high})}, x, dy, dx);
-}
+#define ATTUNE_DEFINE_PARAMETRIC(NAME, FORMULA)                                                             \
+  void NAME##_backward(const Tensor& saved, const Tensor& dy, double first, double second, Tensor& dx) {    \
+    map(#NAME "_backward", Backward<functors::FORMULA>{functors::FORMULA({first, second})}, saved, dy, dx); \
+  }
+ATTUNE_PARAMETRIC_KERNELS(ATTUNE_DEFINE_PARAMETRIC)
+#undef ATTUNE_DEFINE_PARAMETRIC
 
 }  // namespace attune::cuda

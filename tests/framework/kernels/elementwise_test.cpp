@@ -20,7 +20,6 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 using Unary = const Kernel<const Tensor&, Tensor&>&;
-using Gradient = const Kernel<const Tensor&, const Tensor&, Tensor&>&;
 
 template <class T>
 Tensor tensor(const std::vector<double>& values) {
@@ -33,12 +32,25 @@ Tensor result(Unary kernel, const Tensor& x) {
   return y;
 }
 
+/// A kernel with numbers, called as those without.
+template <class Parametric>
+auto with(const Parametric& kernel, double first, double second) {
+  return [&kernel, first, second](const Tensor& x) {
+    Tensor y = Tensor::empty_like(x);
+    kernel(x, first, second, y);
+    return y;
+  };
+}
+auto without(Unary kernel) {
+  return [&kernel](const Tensor& x) { return result(kernel, x); };
+}
+
 // Error of a kernel against the same formula in long double, in epsilons of the larger of value and 1 (gelu and its
 // like cross 0, where a relative error says nothing).
-template <class T, class Formula>
-double worst_error(Unary kernel, const Formula& formula, double low, double high) {
+template <class T, class Compute, class Formula>
+double worst_error(const Compute& compute, const Formula& formula, double low, double high) {
   const Tensor x = RandomStream(1).uniform({20011}, low, high, kDTypeOf<T>);
-  const Tensor y = result(kernel, x);
+  const Tensor y = compute(x);
   double worst = 0;
   for (int64_t i = 0; i < x.numel(); ++i) {
     const long double expected = formula.forward(static_cast<long double>(x.data<T>()[i]));
@@ -50,25 +62,28 @@ double worst_error(Unary kernel, const Formula& formula, double low, double high
 
 TEST_CASE("unary kernels compute their formulas, on every instruction set", "[kernels]") {
   for_each_instruction_set([](const char* target) {
-    const auto check = [&](const char* name, Unary kernel, const auto& formula) {
+    const auto check = [&](const char* name, const auto& compute, const auto& formula) {
       const bool positive = name == std::string("log") || name == std::string("sqrt");
       INFO(target << ", " << name);
-      CHECK(worst_error<float>(kernel, formula, positive ? 0.01 : -8, 8) < 3);
-      CHECK(worst_error<double>(kernel, formula, positive ? 0.01 : -8, 8) < 3);
+      CHECK(worst_error<float>(compute, formula, positive ? 0.01 : -8, 8) < 3);
+      CHECK(worst_error<double>(compute, formula, positive ? 0.01 : -8, 8) < 3);
     };
-#define ATTUNE_CHECK(NAME, FORMULA) check(#NAME, kernels::NAME, functors::FORMULA());
+#define ATTUNE_CHECK(NAME, FORMULA) check(#NAME, without(kernels::NAME), functors::FORMULA());
     ATTUNE_UNARY_KERNELS(ATTUNE_CHECK)
+#undef ATTUNE_CHECK
+#define ATTUNE_CHECK(NAME, FORMULA) check(#NAME, with(kernels::NAME, 0.7, 1.3), functors::FORMULA({0.7, 1.3}));
+    ATTUNE_PARAMETRIC_KERNELS(ATTUNE_CHECK)
 #undef ATTUNE_CHECK
   });
 }
 
 TEST_CASE("every derivative is that of its formula where a gradient flows and 0 where none does", "[kernels]") {
   const Tensor x = tensor<double>({0.4, 1.7, -0.9, 3.1});
-  const auto check = [&](const char* name, Unary kernel, Gradient backward, const auto& formula) {
+  const auto check = [&](const char* name, const auto& compute, const auto& backward, const auto& formula) {
     const bool positive = name == std::string("log") || name == std::string("sqrt");
     for (const bool from_output : {false, true}) {
       // A NaN in what was saved meets a gradient of 0.
-      Tensor saved = from_output ? result(kernel, x) : x.clone();
+      Tensor saved = from_output ? compute(x) : x.clone();
       saved.data<double>()[3] = kNan;
       Tensor dx = Tensor::empty_like(x);
       backward(saved, tensor<double>({2, -1, positive ? 0.0 : 3, 0}), dx);
@@ -81,8 +96,17 @@ TEST_CASE("every derivative is that of its formula where a gradient flows and 0 
       }
     }
   };
-#define ATTUNE_CHECK(NAME, FORMULA) check(#NAME, kernels::NAME, kernels::NAME##_backward, functors::FORMULA());
+#define ATTUNE_CHECK(NAME, FORMULA) check(#NAME, without(kernels::NAME), kernels::NAME##_backward, functors::FORMULA());
   ATTUNE_UNARY_KERNELS(ATTUNE_CHECK)
+#undef ATTUNE_CHECK
+#define ATTUNE_CHECK(NAME, FORMULA)                                                                    \
+  check(                                                                                               \
+      #NAME, with(kernels::NAME, 0.7, 1.3),                                                            \
+      [](const Tensor& saved, const Tensor& dy, Tensor& dx) {                                          \
+        kernels::NAME##_backward(saved, dy, 0.7, 1.3, dx);                                             \
+      },                                                                                               \
+      functors::FORMULA({0.7, 1.3}));
+  ATTUNE_PARAMETRIC_KERNELS(ATTUNE_CHECK)
 #undef ATTUNE_CHECK
 }
 
@@ -91,8 +115,9 @@ TEST_CASE("NaN and infinity pass through elementwise kernels as they should", "[
     INFO(target);
     const Tensor x = tensor<float>({kNan, kInfinity, -kInfinity, 1e30, -1e30});
     const auto values = [&](Unary kernel) { return result(kernel, x).to_vector<float>(); };
-    for (Unary kernel : {kernels::relu, kernels::elu, kernels::silu, kernels::gelu, kernels::gelu_tanh, kernels::abs,
-                         kernels::softplus, kernels::sigmoid, kernels::tanh}) {
+    for (Unary kernel : {kernels::relu, kernels::silu, kernels::gelu, kernels::gelu_tanh, kernels::abs, kernels::softplus,
+                         kernels::sigmoid, kernels::tanh, kernels::mish, kernels::hard_sigmoid, kernels::hard_swish,
+                         kernels::softsign}) {
       INFO(kernel.name);
       CHECK(std::isnan(values(kernel)[0]));
       CHECK_FALSE(std::isnan(values(kernel)[3]));
@@ -102,7 +127,18 @@ TEST_CASE("NaN and infinity pass through elementwise kernels as they should", "[
     CHECK(values(kernels::relu)[2] == 0);
     CHECK(values(kernels::softplus)[2] == 0);
     CHECK(values(kernels::softplus)[3] == 1e30f);
-    CHECK(values(kernels::elu)[2] == -1);
+    CHECK(values(kernels::hard_swish)[2] == 0);
+    CHECK(values(kernels::hard_swish)[1] == kInfinity);
+    for (const auto& [kernel, wanted] :
+         {std::pair(&kernels::elu, std::vector<float>{INFINITY, -0.5, 1e30f, -0.5}),
+          {&kernels::leaky_relu, std::vector<float>{INFINITY, -INFINITY, 1e30f, -5e29f}},
+          {&kernels::swish, std::vector<float>{INFINITY, NAN, 1e30f, 0}},
+          {&kernels::huber, std::vector<float>{INFINITY, INFINITY, 5e29f, 5e29f}}}) {
+      INFO(kernel->name);
+      const std::vector<float> y = with(*kernel, 0.5, 1)(x).template to_vector<float>();
+      CHECK(std::isnan(y[0]));
+      for (size_t i = 0; i < wanted.size(); ++i) CHECK((y[i + 1] == wanted[i] || std::isnan(wanted[i])));
+    }
     Tensor y = Tensor::empty_like(x);
     kernels::clamp(x, -2, 3, y);
     CHECK(std::isnan(y.data<float>()[0]));
