@@ -34,18 +34,18 @@ Variable BatchNorm2d::operator()(const Variable& x) const {
   const int64_t channels = weight_.dim(0);
   require<ShapeError>(x.rank() == 4 && x.dim(3) == channels, "{}: input is {}, expected [B, H, W, {}]",
                       who("BatchNorm2d"), x.shape(), channels);
-  if (x.numel() == 0) return x;
+  if (x.numel() == 0) return result(x);
   if (!training()) {
-    return batch_norm_by(x, running_mean_.value(), running_var_.value(), weight_, bias_, options_.eps);
+    return result(batch_norm_by(x, running_mean_.value(), running_var_.value(), weight_, bias_, options_.eps));
   }
   const int64_t count = x.numel() / channels;
   require<ShapeError>(count > 1, "{}: input is {}: one value per channel has no variance; train on larger batches",
                       who("BatchNorm2d"), x.shape());
-  const BatchNormResult result = batch_norm(x, weight_, bias_, options_.eps);
+  const BatchNormResult normed = batch_norm(x, weight_, bias_, options_.eps);
   const auto n = static_cast<double>(count);
-  move_towards(running_mean_, result.mean, options_.momentum, 1);
-  move_towards(running_var_, result.variance, options_.momentum, n / (n - 1));
-  return result.output;
+  move_towards(running_mean_, normed.mean, options_.momentum, 1);
+  move_towards(running_var_, normed.variance, options_.momentum, n / (n - 1));
+  return result(normed.output);
 }
 
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {
@@ -60,14 +60,14 @@ Variable GroupNorm::operator()(const Variable& x) const {
   const int64_t channels = weight_.dim(0);
   require<ShapeError>(x.rank() >= 2 && x.dim(-1) == channels, "{}: input is {}, expected [B, ..., {}]",
                       who("GroupNorm"), x.shape(), channels);
-  if (x.numel() == 0) return x;
+  if (x.numel() == 0) return result(x);
   const int64_t batch = x.dim(0);
   const DType dtype = accumulation_dtype(x.dtype());
   const Variable grouped = reshape(cast(x, dtype), {batch, -1, groups_, channels / groups_});  // [B, P, G, C / G]
   const Variable centred = grouped - mean(grouped, {1, 3}, true);
   const Variable variance = mean(square(centred), {1, 3}, true);
   const Variable normalised = reshape(centred / sqrt(variance + eps_), x.shape());
-  return cast(normalised * cast(weight_, dtype) + cast(bias_, dtype), x.dtype());
+  return result(cast(normalised * cast(weight_, dtype) + cast(bias_, dtype), x.dtype()));
 }
 
 }  // namespace attune

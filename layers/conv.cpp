@@ -1,7 +1,6 @@
 #include "layers/conv.h"
 
 #include "framework/fail.h"
-#include "layers/init.h"
 
 namespace attune {
 namespace {
@@ -18,11 +17,13 @@ void check_window(const char* name, int64_t size) {
 
 }  // namespace
 
-Conv2d::Conv2d(int64_t in, int64_t out, Extent2d window, Conv2dOptions options, bool bias) : options_(options) {
+Conv2d::Conv2d(int64_t in, int64_t out, Extent2d window, Conv2dOptions options, bool bias,
+               const init::Initializer& weight_init)
+    : options_(options) {
   check_channels("Conv2d", in, out, options.groups);
   check_window("Conv2d", window.height);
   check_window("Conv2d", window.width);
-  weight_ = parameter("weight", init::kaiming_uniform({out, in / options.groups, window.height, window.width}));
+  weight_ = parameter("weight", init::make(weight_init, {out, in / options.groups, window.height, window.width}));
   if (bias) bias_ = parameter("bias", init::zeros({out}));
 }
 
@@ -30,13 +31,15 @@ Variable Conv2d::operator()(const Variable& x) const {
   const int64_t in = weight_.dim(1) * options_.groups;
   require<ShapeError>(x.rank() == 4 && x.dim(3) == in, "{}: input is {}, expected [B, H, W, {}]", who("Conv2d"),
                       x.shape(), in);
-  return conv2d(x, weight_, bias_, options_);
+  return result(conv2d(x, weight_, bias_, options_));
 }
 
-Conv1d::Conv1d(int64_t in, int64_t out, int64_t window, Conv1dOptions options, bool bias) : options_(options) {
+Conv1d::Conv1d(int64_t in, int64_t out, int64_t window, Conv1dOptions options, bool bias,
+               const init::Initializer& weight_init)
+    : options_(options) {
   check_channels("Conv1d", in, out, options.groups);
   check_window("Conv1d", window);
-  weight_ = parameter("weight", init::kaiming_uniform({out, in / options.groups, window}));
+  weight_ = parameter("weight", init::make(weight_init, {out, in / options.groups, window}));
   if (bias) bias_ = parameter("bias", init::zeros({out}));
 }
 
@@ -44,7 +47,7 @@ Variable Conv1d::operator()(const Variable& x) const {
   const int64_t in = weight_.dim(1) * options_.groups;
   require<ShapeError>(x.rank() == 3 && x.dim(1) == in, "{}: input is {}, expected [B, {}, S]", who("Conv1d"), x.shape(),
                       in);
-  return conv1d(x, weight_, bias_, options_);
+  return result(conv1d(x, weight_, bias_, options_));
 }
 
 }  // namespace attune

@@ -1,14 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "layers/init.h"
 #include "layers/module.h"
 
 namespace attune {
 
 struct EmbeddingOptions {
-  int64_t padding_index = -1;  ///< its row is zero at first and gets no gradient; -1: none
-  bool scale = false;          ///< multiply by sqrt(dim) (Vaswani et al., 2017, section 3.4)
+  int64_t padding_index = -1;                      ///< its row is zero at first and gets no gradient; -1: none
+  bool scale = false;                              ///< multiply by sqrt(dim) (Vaswani et al., 2017, section 3.4)
+  std::optional<init::Initializer> weight_init{};  ///< otherwise as Embedding says
 };
 
 /// ids int64 [...] -> [..., dim]: rows of a table.

@@ -79,4 +79,35 @@ Tensor kaiming_normal(const Shape& shape, double gain, Fan fan, RandomStream& st
   return normal(shape, 0, gain / std::sqrt(one_fan(shape, fan, "kaiming_normal")), stream);
 }
 
+namespace {
+
+struct Maker {
+  const Shape& shape;
+  RandomStream& stream;
+
+  Tensor operator()(Zeros) const { return zeros(shape); }
+  Tensor operator()(Ones) const { return ones(shape); }
+  Tensor operator()(Constant i) const { return constant(shape, i.value); }
+  Tensor operator()(Uniform i) const { return uniform(shape, i.low, i.high, stream); }
+  Tensor operator()(Normal i) const { return normal(shape, i.mean, i.stddev, stream); }
+  Tensor operator()(TruncatedNormal i) const { return truncated_normal(shape, i.mean, i.stddev, i.bound, stream); }
+  Tensor operator()(XavierUniform i) const { return xavier_uniform(shape, i.gain, stream); }
+  Tensor operator()(XavierNormal i) const { return xavier_normal(shape, i.gain, stream); }
+  Tensor operator()(KaimingUniform i) const { return kaiming_uniform(shape, i.gain, i.fan, stream); }
+  Tensor operator()(KaimingNormal i) const { return kaiming_normal(shape, i.gain, i.fan, stream); }
+  Tensor operator()(const Function& f) const {
+    require<ValueError>(static_cast<bool>(f), "init: the function for shape {} is empty", shape);
+    Tensor values = f(shape);
+    require<ShapeError>(values.shape() == shape && values.dtype() == DType::kFloat32,
+                        "init: the function gave {}, expected float32 {}", values, shape);
+    return values;
+  }
+};
+
+}  // namespace
+
+Tensor make(const Initializer& initializer, const Shape& shape, RandomStream& stream) {
+  return std::visit(Maker{shape, stream}, initializer);
+}
+
 }  // namespace attune::init

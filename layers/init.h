@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <variant>
 
 #include "framework/random.h"
 #include "framework/tensor.h"
@@ -50,5 +52,48 @@ Tensor kaiming_uniform(const Shape& shape, double gain = 1.4142135623730951, Fan
 /// Normal with stddev gain / sqrt(fan) (He et al., 2015, eq. 10).
 Tensor kaiming_normal(const Shape& shape, double gain = 1.4142135623730951, Fan fan = Fan::kIn,
                       RandomStream& stream = default_stream());
+
+// Initial values as an option of a layer: LinearOptions{.weight_init = init::Normal{.stddev = 0.02}}.
+
+struct Zeros {};
+struct Ones {};
+struct Constant {
+  double value = 0;
+};
+struct Uniform {
+  double low = -0.05;
+  double high = 0.05;
+};
+struct Normal {
+  double mean = 0;
+  double stddev = 1;
+};
+struct TruncatedNormal {
+  double mean = 0;
+  double stddev = 1;
+  double bound = 2;  ///< in stddevs
+};
+struct XavierUniform {
+  double gain = 1;
+};
+struct XavierNormal {
+  double gain = 1;
+};
+struct KaimingUniform {
+  double gain = 1.4142135623730951;
+  Fan fan = Fan::kIn;
+};
+struct KaimingNormal {
+  double gain = 1.4142135623730951;
+  Fan fan = Fan::kIn;
+};
+/// One's own: shape -> float32 values.
+using Function = std::function<Tensor(const Shape&)>;
+
+using Initializer = std::variant<Zeros, Ones, Constant, Uniform, Normal, TruncatedNormal, XavierUniform, XavierNormal,
+                                 KaimingUniform, KaimingNormal, Function>;
+
+/// Values of an initializer. Throws ShapeError where a Function gives another shape, and as the functions above.
+Tensor make(const Initializer& initializer, const Shape& shape, RandomStream& stream = default_stream());
 
 }  // namespace attune::init

@@ -1,7 +1,8 @@
 #include "layers/linear.h"
 
+#include <utility>
+
 #include "framework/fail.h"
-#include "layers/init.h"
 
 namespace attune {
 namespace {
@@ -13,25 +14,25 @@ void check(const LinearOptions& options) {
 
 }  // namespace
 
-Linear::Linear(int64_t in, int64_t out, LinearOptions options) : options_(options) {
+Linear::Linear(int64_t in, int64_t out, LinearOptions options) : options_(std::move(options)) {
   require<ValueError>(in > 0 && out > 0, "Linear: widths {} -> {} given, expected at least 1 each", in, out);
-  check(options);
-  weight_ = parameter("weight", init::xavier_uniform({out, in}));
-  if (options.bias) bias_ = parameter("bias", init::zeros({out}));
+  check(options_);
+  weight_ = parameter("weight", init::make(options_.weight_init, {out, in}));
+  if (options_.bias) bias_ = parameter("bias", init::make(options_.bias_init, {out}));
 }
 
-Linear::Linear(const Variable& weight, LinearOptions options) : options_(options) {
+Linear::Linear(const Variable& weight, LinearOptions options) : options_(std::move(options)) {
   require<ShapeError>(weight.rank() == 2, "Linear: the weight is {}, expected [out, in]", weight.shape());
-  check(options);
+  check(options_);
   weight_ = share("weight", weight);
-  if (options.bias) bias_ = parameter("bias", init::zeros({weight.dim(0)}));
+  if (options_.bias) bias_ = parameter("bias", init::make(options_.bias_init, {weight.dim(0)}));
 }
 
 Variable Linear::operator()(const Variable& x) const {
   if (x.rank() < 1 || x.dim(-1) != weight_.dim(1)) [[unlikely]] {
     fail<ShapeError>("{}: input is {}, expected [..., {}]", who("Linear"), x.shape(), weight_.dim(1));
   }
-  return linear(x, weight_, bias_, options_.activation, training() ? options_.dropout : 0);
+  return result(linear(x, weight_, bias_, options_.activation, training() ? options_.dropout : 0));
 }
 
 }  // namespace attune

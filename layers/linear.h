@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "autograd/ops/ops.h"
+#include "layers/init.h"
 #include "layers/module.h"
 
 namespace attune {
@@ -11,10 +12,12 @@ struct LinearOptions {
   bool bias = true;
   Activation activation = Activation::kNone;  ///< applied while the product is in cache
   double dropout = 0;                         ///< of the result, in training only
+  init::Initializer weight_init = init::XavierUniform{};
+  init::Initializer bias_init = init::Zeros{};
 };
 
 /// y = dropout(activation(x W^T + b)): x [..., in] -> [..., out].
-/// Parameters: weight [out, in], Glorot's uniform; bias [out], zero.
+/// Parameters: weight [out, in], by default Glorot's uniform; bias [out], by default zero.
 class Linear : public Module {
  public:
   /// Throws ValueError for widths below 1 and a dropout outside [0, 1).

@@ -34,8 +34,6 @@ StateDict clone(const StateDict& state) {
   return copies;
 }
 
-Module::~Module() = default;
-
 std::vector<std::pair<std::string, Variable>> Module::named_parameters() const {
   std::vector<std::pair<std::string, Variable>> out;
   collect("", false, out);
@@ -158,6 +156,13 @@ void Module::zero_grad() {
   for (Variable& variable : parameters()) variable.zero_grad();
 }
 
+void Module::set_trainable(bool trainable) {
+  for (Variable& parameter : parameters()) {
+    if (!trainable) parameter.zero_grad();
+    parameter.set_requires_grad(trainable);
+  }
+}
+
 std::string Module::path() const { return parent_ == nullptr ? std::string() : joined(parent_->path(), name_); }
 
 std::string Module::who(const char* layer) const { return parent_ == nullptr ? std::string(layer) : path(); }
@@ -199,7 +204,7 @@ Variable Module::enter(std::string name, Variable variable, Kind kind) {
   check_name(name);
   if (variable.is_leaf()) ++variable.leaf()->modules;
   entries_.push_back({std::move(name), variable, kind});
-  if (name_leaf(entries_.back(), "")) name_leaves("");
+  if (name_leaf(entries_.back(), path())) root().name_leaves("");
   return variable;
 }
 
@@ -210,7 +215,31 @@ void Module::adopt(std::string name, std::unique_ptr<Module> module) {
   module->parent_ = this;
   children_.push_back(std::move(module));
   // Those of the new child alone, so that a module of many children takes time in proportion.
-  if (children_.back()->name_leaves(children_.back()->name_)) name_leaves("");
+  if (children_.back()->name_leaves(children_.back()->path())) root().name_leaves("");
+}
+
+void Module::exchange_child(const std::string& name, std::unique_ptr<Module> module) {
+  const auto at = std::find_if(children_.begin(), children_.end(), [&](const auto& c) { return c->name_ == name; });
+  require<ValueError>(at != children_.end(), "{}: there is no child '{}' to be replaced, only {}", who("Module"), name,
+                      children_.empty() ? "none" : fmt::format("'{}'", fmt::join(child_names(), "', '")));
+  module->name_ = name;
+  module->parent_ = this;
+  module->train(training_);
+  module->set_precision(precision_);
+  at->swap(module);
+  root().name_leaves("");
+}
+
+std::vector<std::string> Module::child_names() const {
+  std::vector<std::string> names;
+  for (const auto& child : children_) names.push_back(child->name_);
+  return names;
+}
+
+Module& Module::root() {
+  Module* top = this;
+  while (top->parent_ != nullptr) top = top->parent_;
+  return *top;
 }
 
 void Module::check_name(const std::string& name) const {

@@ -24,6 +24,12 @@ enum class Precision : uint8_t {
   kBFloat16,  ///< bfloat16: mixed precision
 };
 
+/// What looks at results that a module gives: what it returns, where that is defined, stands for the result.
+using ForwardHook = std::function<Variable(const Variable& y)>;
+/// What looks at gradients of a module's results in backward(): what it returns, where that is defined, stands for the
+/// gradient. Shape and dtype stay.
+using GradientHook = std::function<Tensor(const Tensor& dy)>;
+
 /// Base of all layers: owns children and parameters under names. Declaring is registering:
 ///
 ///     struct Head : Module {
@@ -34,7 +40,7 @@ enum class Precision : uint8_t {
 /// Modules are neither copied nor moved: children are referred to by reference.
 class Module {
  public:
-  Module() = default;
+  Module();
   virtual ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
@@ -57,6 +63,8 @@ class Module {
   void train(bool training = true);
   void eval() { train(false); }
   bool training() const { return training_; }
+  /// Of this module and not of those below it.
+  void train_alone(bool training) { training_ = training; }
 
   /// Of this module and all below it. It is where activations come about, in embeddings and encoders of pictures, that
   /// the precision is chosen: every other layer computes in the dtype of what it is given.
@@ -69,6 +77,18 @@ class Module {
   /// Moves every parameter, buffer and constant to a device; as to(DType) otherwise.
   void to(Device device);
   void zero_grad();
+  /// Parameters of this module and of all below it are not trained any more, and their gradients are forgotten.
+  /// Switches neither dropout nor batch statistics: see eval().
+  void freeze() { set_trainable(false); }
+  void unfreeze() { set_trainable(true); }
+
+  /// Called in their order for every result of this module, layers of the library and all that return result(). Throws
+  /// ValueError for an empty function; what a hook throws becomes an Error that names the module. -> for remove_hook().
+  uint64_t add_forward_hook(ForwardHook hook);
+  /// The same for gradients of those results. Nothing is called where no gradient flows.
+  uint64_t add_gradient_hook(GradientHook hook);
+  /// Throws ValueError for a hook that is not there.
+  void remove_hook(uint64_t id);
 
   /// Dotted path from the root module: "encoder.block0.attn"; empty for the root.
   std::string path() const;
@@ -91,6 +111,15 @@ class Module {
     adopt(name, std::move(module));
     return *address;
   }
+  /// Puts another child in the place of one, which is destroyed: what referred to that one takes the result instead. It
+  /// trains or not, and is of the precision, as this module. Throws ValueError where there is no such child.
+  template <class T, class... Args>
+  T& replace_child(const std::string& name, Args&&... args) {
+    auto module = std::make_unique<T>(std::forward<Args>(args)...);
+    T& added = *module;
+    exchange_child(name, std::move(module));
+    return added;
+  }
   // Names of children, parameters and buffers are unique within a module, not empty, without '.' and '/'; ValueError
   // otherwise.
 
@@ -106,6 +135,9 @@ class Module {
   /// First activations, as precision() wants them.
   Variable in_precision(const Variable& x) const;
 
+  /// y as the hooks leave it: what operator() of a layer returns.
+  Variable result(Variable y) const;
+
  private:
   enum class Kind : uint8_t { kParameter, kBuffer, kConstant };
   struct Entry {
@@ -114,7 +146,14 @@ class Module {
     Kind kind;
   };
 
+  struct Hooks;
+
   void adopt(std::string name, std::unique_ptr<Module> module);
+  void exchange_child(const std::string& name, std::unique_ptr<Module> module);
+  void set_trainable(bool trainable);
+  std::vector<std::string> child_names() const;
+  Hooks& hooks();
+  Module& root();
   Variable enter(std::string name, Variable variable, Kind kind);
   void check_name(const std::string& name) const;
   void replace_values(const std::function<Tensor(const Tensor&)>& f);
@@ -129,6 +168,7 @@ class Module {
   Precision precision_ = Precision::kFull;
   std::vector<Entry> entries_;
   std::vector<std::unique_ptr<Module>> children_;
+  std::unique_ptr<Hooks> hooks_;
 };
 
 }  // namespace attune

@@ -17,7 +17,7 @@ Variable LayerNorm::operator()(const Variable& x) const {
   if (x.rank() < 1 || x.dim(-1) != weight_.dim(0)) [[unlikely]] {
     fail<ShapeError>("{}: input is {}, expected [..., {}]", who("LayerNorm"), x.shape(), weight_.dim(0));
   }
-  return layer_norm(x, weight_, bias_, eps_);
+  return result(layer_norm(x, weight_, bias_, eps_));
 }
 
 RMSNorm::RMSNorm(int64_t dim, double eps) : eps_(eps) {
@@ -30,7 +30,7 @@ Variable RMSNorm::operator()(const Variable& x) const {
   if (x.rank() < 1 || x.dim(-1) != weight_.dim(0)) [[unlikely]] {
     fail<ShapeError>("{}: input is {}, expected [..., {}]", who("RMSNorm"), x.shape(), weight_.dim(0));
   }
-  return rms_norm(x, weight_, eps_);
+  return result(rms_norm(x, weight_, eps_));
 }
 
 }  // namespace attune

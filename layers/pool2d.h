@@ -10,7 +10,7 @@ class MaxPool2d : public Module {
  public:
   explicit MaxPool2d(Extent2d window, PoolOptions options = {}) : window_(window), options_(options) {}
 
-  Variable operator()(const Variable& x) const { return max_pool2d(x, window_, options_); }
+  Variable operator()(const Variable& x) const { return result(max_pool2d(x, window_, options_)); }
 
  private:
   Extent2d window_;
@@ -22,7 +22,7 @@ class AveragePool2d : public Module {
  public:
   explicit AveragePool2d(Extent2d window, PoolOptions options = {}) : window_(window), options_(options) {}
 
-  Variable operator()(const Variable& x) const { return average_pool2d(x, window_, options_); }
+  Variable operator()(const Variable& x) const { return result(average_pool2d(x, window_, options_)); }
 
  private:
   Extent2d window_;
@@ -34,7 +34,7 @@ class AdaptiveAveragePool2d : public Module {
  public:
   explicit AdaptiveAveragePool2d(Extent2d out) : out_(out) {}
 
-  Variable operator()(const Variable& x) const { return adaptive_average_pool2d(x, out_); }
+  Variable operator()(const Variable& x) const { return result(adaptive_average_pool2d(x, out_)); }
 
  private:
   Extent2d out_;

@@ -18,13 +18,13 @@ void check_sequence(const Module& module, const char* layer, const Variable& x) 
 
 Variable MeanPooling::operator()(const Variable& x, const Tensor& lengths) const {
   check_sequence(*this, "MeanPooling", x);
-  return lengths.defined() ? masked_mean(x, lengths) : mean(x, {1});
+  return result(lengths.defined() ? masked_mean(x, lengths) : mean(x, {1}));
 }
 
 Variable FirstPooling::operator()(const Variable& x) const {
   check_sequence(*this, "FirstPooling", x);
   require<ShapeError>(x.dim(1) > 0, "{}: x is {}, expected one position at least", who("FirstPooling"), x.shape());
-  return select(x, 1, 0);
+  return result(select(x, 1, 0));
 }
 
 AttentionPooling::AttentionPooling(int64_t dim, AttentionPoolingOptions options)

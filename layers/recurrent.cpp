@@ -13,6 +13,13 @@ void check_widths(const char* name, int64_t in, int64_t hidden) {
   require<ValueError>(in > 0 && hidden > 0, "{}: widths {} -> {} given, expected at least 1 each", name, in, hidden);
 }
 
+Activation check_activation(const char* name, Activation activation) {
+  require<ValueError>(activation == Activation::kTanh || activation == Activation::kRelu,
+                      "{}: activation {} given, expected Activation::kTanh or kRelu", name,
+                      static_cast<int>(activation));
+  return activation;
+}
+
 /// Draws the parameters of one direction and hands each to enter(name, tensor).
 template <class Enter>
 RecurrentParameters draw(int64_t gates, int64_t in, int64_t hidden, bool bias, const std::string& suffix,
@@ -76,23 +83,43 @@ RecurrentResult RecurrentLayers::stack(const Variable& x, const Layer& layer) co
   const auto parameters_of = [&](int64_t l) {
     return std::span(parameters_).subspan(static_cast<size_t>(l) * count, count);
   };
-  RecurrentResult result = layer(x, 0, parameters_of(0));
-  if (options_.layers == 1) return result;
-  std::vector<Variable> hidden = {result.hidden};
-  std::vector<Variable> cell = {result.cell};
+  RecurrentResult last = layer(x, 0, parameters_of(0));
+  if (options_.layers == 1) {
+    last.output = result(last.output);
+    return last;
+  }
+  std::vector<Variable> hidden = {last.hidden};
+  std::vector<Variable> cell = {last.cell};
   for (int64_t l = 1; l < options_.layers; ++l) {
     const bool drops = training() && options_.dropout > 0;
-    const Variable in = drops ? dropout(result.output, options_.dropout) : result.output;
-    result = layer(in, l, parameters_of(l));
-    hidden.push_back(result.hidden);
-    cell.push_back(result.cell);
+    const Variable in = drops ? dropout(last.output, options_.dropout) : last.output;
+    last = layer(in, l, parameters_of(l));
+    hidden.push_back(last.hidden);
+    cell.push_back(last.cell);
   }
-  result.hidden = concat(hidden, 0);
-  if (result.cell.defined()) result.cell = concat(cell, 0);
-  return result;
+  last.output = result(last.output);
+  last.hidden = concat(hidden, 0);
+  if (last.cell.defined()) last.cell = concat(cell, 0);
+  return last;
 }
 
-GRU::GRU(int64_t in, int64_t hidden, RecurrentOptions options) : RecurrentLayers("GRU", 3, in, hidden, options) {}
+Rnn::Rnn(int64_t in, int64_t hidden, RecurrentOptions options, Activation activation)
+    : RecurrentLayers("Rnn", 1, in, hidden, options), activation_(check_activation("Rnn", activation)) {}
+
+RecurrentResult Rnn::operator()(const Variable& x, const Tensor& lengths, const Variable& h0) const {
+  return run(x, {.lengths = lengths, .hidden = h0});
+}
+
+RecurrentResult Rnn::run(const Variable& x, const RecurrentInputs& inputs) const {
+  check(x, {&inputs.hidden});
+  return stack(x, [&](const Variable& in, int64_t l, std::span<const RecurrentParameters> parameters) {
+    return rnn(in, state_of(inputs.hidden, l), parameters, activation_, inputs.lengths,
+               l == 0 ? inputs.gates : Variable());
+  });
+}
+
+GRU::GRU(int64_t in, int64_t hidden, RecurrentOptions options, GruOptions gru)
+    : RecurrentLayers("GRU", 3, in, hidden, options), gru_(gru) {}
 
 RecurrentResult GRU::operator()(const Variable& x, const Tensor& lengths, const Variable& h0) const {
   return run(x, {.lengths = lengths, .hidden = h0});
@@ -101,7 +128,7 @@ RecurrentResult GRU::operator()(const Variable& x, const Tensor& lengths, const 
 RecurrentResult GRU::run(const Variable& x, const RecurrentInputs& inputs) const {
   check(x, {&inputs.hidden});
   return stack(x, [&](const Variable& in, int64_t l, std::span<const RecurrentParameters> parameters) {
-    return gru(in, state_of(inputs.hidden, l), parameters, inputs.lengths, l == 0 ? inputs.gates : Variable());
+    return gru(in, state_of(inputs.hidden, l), parameters, inputs.lengths, l == 0 ? inputs.gates : Variable(), gru_);
   });
 }
 
@@ -143,19 +170,29 @@ void RecurrentStep::check(const Variable& x, std::initializer_list<const Variabl
   }
 }
 
-GRUCell::GRUCell(int64_t in, int64_t hidden, bool bias) : RecurrentStep("GRUCell", 3, in, hidden, bias) {}
+GRUCell::GRUCell(int64_t in, int64_t hidden, bool bias, GruOptions options)
+    : RecurrentStep("GRUCell", 3, in, hidden, bias), options_(options) {}
 
 Variable GRUCell::operator()(const Variable& x, const Variable& h) const {
   check(x, {&h});
-  return as_step(gru(as_sequence(x), as_states(h), std::span(&parameters_of_cell(), 1)).hidden);
+  return result(
+      as_step(gru(as_sequence(x), as_states(h), std::span(&parameters_of_cell(), 1), {}, {}, options_).hidden));
+}
+
+RnnCell::RnnCell(int64_t in, int64_t hidden, bool bias, Activation activation)
+    : RecurrentStep("RnnCell", 1, in, hidden, bias), activation_(check_activation("RnnCell", activation)) {}
+
+Variable RnnCell::operator()(const Variable& x, const Variable& h) const {
+  check(x, {&h});
+  return result(as_step(rnn(as_sequence(x), as_states(h), std::span(&parameters_of_cell(), 1), activation_).hidden));
 }
 
 LSTMCell::LSTMCell(int64_t in, int64_t hidden, bool bias) : RecurrentStep("LSTMCell", 4, in, hidden, bias) {}
 
 std::pair<Variable, Variable> LSTMCell::operator()(const Variable& x, const Variable& h, const Variable& c) const {
   check(x, {&h, &c});
-  const RecurrentResult result = lstm(as_sequence(x), as_states(h), as_states(c), std::span(&parameters_of_cell(), 1));
-  return {as_step(result.hidden), as_step(result.cell)};
+  const RecurrentResult next = lstm(as_sequence(x), as_states(h), as_states(c), std::span(&parameters_of_cell(), 1));
+  return {result(as_step(next.hidden)), as_step(next.cell)};
 }
 
 }  // namespace attune

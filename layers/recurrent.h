@@ -29,7 +29,7 @@ struct RecurrentInputs {
   Variable gates{};
 };
 
-/// What GRU and LSTM share. Parameters, named and drawn as PyTorch's: weight_ih_l0, weight_hh_l0, bias_ih_l0,
+/// What Rnn, GRU and LSTM share. Parameters, named and drawn as PyTorch's: weight_ih_l0, weight_hh_l0, bias_ih_l0,
 /// bias_hh_l0, with the suffix _reverse for the second direction and l1, l2, ... for further layers; uniform over +- 1
 /// / sqrt(hidden).
 class RecurrentLayers : public Module {
@@ -40,7 +40,7 @@ class RecurrentLayers : public Module {
   int64_t hidden_size() const { return hidden_; }
   const RecurrentOptions& options() const { return options_; }
   int64_t directions() const { return options_.bidirectional ? 2 : 1; }
-  /// G: reset, update and new of a GRU, input, forget, cell and output of an LSTM.
+  /// G: reset, update and new of a GRU, input, forget, cell and output of an LSTM, one of an Rnn.
   int64_t gates() const { return gates_; }
 
  protected:
@@ -63,18 +63,34 @@ class RecurrentLayers : public Module {
   std::vector<RecurrentParameters> parameters_;  // by layer, then by direction
 };
 
+/// A plain recurrent network (Elman, 1990), formula at rnn() of autograd/ops/recurrent.h; otherwise as GRU.
+class Rnn : public RecurrentLayers {
+ public:
+  /// activation: kTanh or kRelu. Throws ValueError for others.
+  Rnn(int64_t in, int64_t hidden, RecurrentOptions options = {}, Activation activation = Activation::kTanh);
+
+  RecurrentResult operator()(const Variable& x, const Tensor& lengths = {}, const Variable& h0 = {}) const;
+  RecurrentResult run(const Variable& x, const RecurrentInputs& inputs) const override;
+
+ private:
+  Activation activation_;
+};
+
 /// Gated recurrent units (Cho et al., 2014), formulas at gru() of autograd/ops/recurrent.h: x [B, S, in] ->
 ///
 ///     output [B, S, directions * hidden], 0 behind the lengths
 ///     hidden [layers * directions, B, hidden], the state behind every sample's last step
 class GRU : public RecurrentLayers {
  public:
-  GRU(int64_t in, int64_t hidden, RecurrentOptions options = {});
+  GRU(int64_t in, int64_t hidden, RecurrentOptions options = {}, GruOptions gru = {});
 
   /// lengths: int64 [B], undefined: all S steps are real. h0: [layers * directions, B, hidden], undefined: 0. Throws
   /// ShapeError naming the module.
   RecurrentResult operator()(const Variable& x, const Tensor& lengths = {}, const Variable& h0 = {}) const;
   RecurrentResult run(const Variable& x, const RecurrentInputs& inputs) const override;
+
+ private:
+  GruOptions gru_;
 };
 
 /// Long short-term memory (Hochreiter and Schmidhuber, 1997), formulas at lstm() of autograd/ops/recurrent.h. As GRU,
@@ -92,7 +108,8 @@ class LSTM : public RecurrentLayers {
 std::unique_ptr<RecurrentLayers> make_recurrent(RecurrentCell cell, int64_t in, int64_t hidden,
                                                 const RecurrentOptions& options = {});
 
-/// What GRUCell and LSTMCell share. Parameters, named and drawn as PyTorch's: weight_ih, weight_hh, bias_ih, bias_hh.
+/// What RnnCell, GRUCell and LSTMCell share. Parameters, named and drawn as PyTorch's: weight_ih, weight_hh, bias_ih,
+/// bias_hh.
 class RecurrentStep : public Module {
  public:
   int64_t hidden_size() const { return hidden_; }
@@ -113,10 +130,25 @@ class RecurrentStep : public Module {
 /// One step of a GRU, for decoders: x [B, in], h [B, hidden] -> the next h.
 class GRUCell : public RecurrentStep {
  public:
-  GRUCell(int64_t in, int64_t hidden, bool bias = true);
+  GRUCell(int64_t in, int64_t hidden, bool bias = true, GruOptions options = {});
 
   /// Throws ShapeError naming the module.
   Variable operator()(const Variable& x, const Variable& h) const;
+
+ private:
+  GruOptions options_;
+};
+
+/// One step of an Rnn, as GRUCell.
+class RnnCell : public RecurrentStep {
+ public:
+  /// activation: kTanh or kRelu. Throws ValueError for others.
+  RnnCell(int64_t in, int64_t hidden, bool bias = true, Activation activation = Activation::kTanh);
+
+  Variable operator()(const Variable& x, const Variable& h) const;
+
+ private:
+  Activation activation_;
 };
 
 /// One step of an LSTM, for decoders: x [B, in], h and c [B, hidden] -> the next {h, c}.

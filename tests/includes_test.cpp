@@ -65,6 +65,7 @@ bool is_private(std::string_view header) {
       "framework/text.h",
       "framework/sha256.h",
       "layers/attention/heads.h",
+      "layers/module_observer.h",
       "layers/seq2seq/parts.h",
       "layers/decoding/stepper.h",
       "layers/transformer/options.h",

@@ -7,6 +7,10 @@
 #include <cmath>
 
 #include "framework/error.h"
+#include "layers/conv.h"
+#include "layers/embedding.h"
+#include "layers/linear.h"
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 using namespace attune;
@@ -95,3 +99,60 @@ TEST_CASE("under SkipInit nothing is drawn", "[init]") {
 }
 
 TEST_CASE("a scalar has no fans", "[init][errors]") { CHECK_THROWS_AS(init::xavier_uniform({}), ShapeError); }
+
+TEST_CASE("an initializer is its function, drawn from the stream", "[init]") {
+  const Shape shape{7, 5};
+  const auto check = [&](const init::Initializer& initializer, const auto& function) {
+    RandomStream a(3), b(3);
+    CHECK(same_values(init::make(initializer, shape, a), function(b)));
+    CHECK(a.state() == b.state());
+  };
+  check(init::Zeros{}, [&](RandomStream&) { return init::zeros(shape); });
+  check(init::Ones{}, [&](RandomStream&) { return init::ones(shape); });
+  check(init::Constant{0.3}, [&](RandomStream&) { return init::constant(shape, 0.3); });
+  check(init::Uniform{-1, 2}, [&](RandomStream& s) { return init::uniform(shape, -1, 2, s); });
+  check(init::Normal{1, 2}, [&](RandomStream& s) { return init::normal(shape, 1, 2, s); });
+  check(init::TruncatedNormal{.stddev = 3, .bound = 1},
+        [&](RandomStream& s) { return init::truncated_normal(shape, 0, 3, 1, s); });
+  check(init::XavierUniform{2}, [&](RandomStream& s) { return init::xavier_uniform(shape, 2, s); });
+  check(init::XavierNormal{2}, [&](RandomStream& s) { return init::xavier_normal(shape, 2, s); });
+  check(init::KaimingUniform{1, init::Fan::kOut},
+        [&](RandomStream& s) { return init::kaiming_uniform(shape, 1, init::Fan::kOut, s); });
+  check(init::KaimingNormal{}, [&](RandomStream& s) { return init::kaiming_normal(shape, std::sqrt(2.0), {}, s); });
+  check(init::Function([](const Shape& s) { return init::constant(s, 4); }),
+        [&](RandomStream&) { return init::constant(shape, 4); });
+}
+
+TEST_CASE("layers take initial values as options, and draw what they drew without", "[init]") {
+  const auto drawn = [](const auto& make) {
+    manual_seed(3);
+    return make();
+  };
+  CHECK(same_values(drawn([] { return Linear(4, 3).weight().value(); }), drawn([] {
+                      return init::xavier_uniform({3, 4});
+                    })));
+  Linear linear(4, 3, {.weight_init = init::Constant{2}, .bias_init = init::Ones{}});
+  CHECK(same_values(linear.weight().value(), init::constant({3, 4}, 2)));
+  CHECK(same_values(linear.bias().value(), init::ones({3})));
+  CHECK(same_values(drawn([] { return Embedding(4, 3).weight().value(); }), drawn([] {
+                      return init::normal({4, 3}, 0, 1);
+                    })));
+  const Embedding table(4, 3, {.padding_index = 1, .weight_init = init::Constant{2}});
+  CHECK(values(table.weight().value()) == std::vector<double>{2, 2, 2, 0, 0, 0, 2, 2, 2, 2, 2, 2});
+  CHECK(same_values(drawn([] { return Conv1d(4, 3, 5).weight().value(); }), drawn([] {
+                      return init::kaiming_uniform({3, 4, 5});
+                    })));
+  CHECK(values(Conv2d(1, 1, {1, 2}, {}, false, init::Constant{3}).weight().value()) == std::vector<double>{3, 3});
+}
+
+TEST_CASE("a function that gives other values than are asked for is refused", "[init][errors]") {
+  const auto of = [](const Tensor& values) {
+    return LinearOptions{.weight_init = init::Function([values](const Shape&) { return values; })};
+  };
+  CHECK(error_text<ShapeError>([&] {
+          Linear(4, 3, of(Tensor::zeros({4, 3})));
+        }) == "init: the function gave float32 [4, 3] on cpu, expected float32 [3, 4]");
+  CHECK_THROWS_AS(Linear(4, 3, of(Tensor::zeros({3, 4}, DType::kFloat64))), ShapeError);
+  CHECK_THROWS_AS(init::make(init::Function(), {2}), ValueError);
+  CHECK_THROWS_AS(init::make(init::TruncatedNormal{.bound = 0}, {2}), ValueError);
+}

@@ -131,10 +131,17 @@ TEST_CASE("GRU and LSTM have right gradients with lengths, layers and directions
   const RecurrentOptions options{.layers = 2, .bidirectional = true};
   GRU gru_layer(2, 3, options);
   LSTM lstm_layer(2, 3, options);
-  check_gradients(gru_layer, {x, h0}, [&](auto in) {
-    const RecurrentResult r = gru_layer(in[0], lengths, in[1]);
-    return concat({reshape(r.output, {-1}), reshape(r.hidden, {-1})}, 0);
-  });
+  GRU reset_before(2, 3, options, {.reset_after = false});
+  Rnn plain(2, 3, options);
+  const auto check = [&](auto& layer) {
+    check_gradients(layer, {x, h0}, [&](auto in) {
+      const RecurrentResult r = layer(in[0], lengths, in[1]);
+      return concat({reshape(r.output, {-1}), reshape(r.hidden, {-1})}, 0);
+    });
+  };
+  check(gru_layer);
+  check(reset_before);
+  check(plain);
   check_gradients(lstm_layer, {x, h0, h0}, [&](auto in) {
     const RecurrentResult r = lstm_layer(in[0], lengths, in[1], in[2]);
     return concat({reshape(r.output, {-1}), reshape(r.hidden, {-1}), reshape(r.cell, {-1})}, 0);
@@ -170,8 +177,12 @@ TEST_CASE("a padded batch is every sequence alone, and padding reaches nothing",
   };
   GRU gru_layer(kInputs, kWidth, {.layers = 2, .bidirectional = true});
   LSTM lstm_layer(kInputs, kWidth, {.bidirectional = true});
+  GRU reset_before(kInputs, kWidth, {.layers = 2, .bidirectional = true}, {.reset_after = false});
+  Rnn plain(kInputs, kWidth, {.layers = 2, .bidirectional = true});
   check(gru_layer);
   check(lstm_layer);
+  check(reset_before);
+  check(plain);
 }
 
 TEST_CASE("a sample without a step keeps its first state", "[layers][recurrent]") {
