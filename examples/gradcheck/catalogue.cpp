@@ -30,6 +30,7 @@ const std::vector<LayerRow>& catalogue() {
   static const std::vector<LayerRow> rows = [] {
     std::vector<LayerRow> all;
     add_basic_rows(all);
+    add_loss_rows(all);
     add_attention_rows(all);
     add_score_rows(all);
     add_efficient_rows(all);

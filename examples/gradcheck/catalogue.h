@@ -77,6 +77,7 @@ Options random_options(const LayerRow& row, uint64_t seed);
 void add_basic_rows(std::vector<LayerRow>& rows);
 void add_attention_rows(std::vector<LayerRow>& rows);
 void add_efficient_rows(std::vector<LayerRow>& rows);
+void add_loss_rows(std::vector<LayerRow>& rows);
 void add_picture_rows(std::vector<LayerRow>& rows);
 void add_recurrent_rows(std::vector<LayerRow>& rows);
 void add_score_rows(std::vector<LayerRow>& rows);
