@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <mutex>
 
@@ -67,7 +68,7 @@ class ContentReader {
 
   Tensor tensor() {
     const uint64_t dtype = source_.number();
-    require<FormatError>(dtype <= static_cast<uint64_t>(DType::kBool), "{}: the unknown dtype {}", where_, dtype);
+    require<FormatError>(dtype < std::size(kDTypes), "{}: the unknown dtype {}", where_, dtype);
     const uint64_t rank = source_.number();
     require<FormatError>(rank <= Shape::kMaxRank, "{}: rank {}, at most {} is possible", where_, rank, Shape::kMaxRank);
     Shape shape;

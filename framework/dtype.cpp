@@ -16,15 +16,19 @@ const char* dtype_name(DType dtype) {
       return "int64";
     case DType::kBool:
       return "bool";
+    case DType::kInt32:
+      return "int32";
+    case DType::kUInt8:
+      return "uint8";
   }
   return "unknown";
 }
 
 DType parse_dtype(std::string_view name) {
-  for (DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kInt64, DType::kBool}) {
+  for (DType dtype : kDTypes) {
     if (name == dtype_name(dtype)) return dtype;
   }
-  fail<DTypeError>("dtype '{}' is unknown: expected float32, float64, bfloat16, int64 or bool", name);
+  fail<DTypeError>("dtype '{}' is unknown: expected float32, float64, bfloat16, int64, bool, int32 or uint8", name);
 }
 
 void fail_dtype(const char* who, DType dtype, const char* expected) {

@@ -26,8 +26,12 @@ struct bfloat16 {
   explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };
 
-/// Element type of a tensor. Tokens, lengths and labels are int64; masks are boolean (one byte each).
-enum class DType : uint8_t { kFloat32, kFloat64, kBFloat16, kInt64, kBool };
+/// Element type of a tensor. Tokens, lengths and labels are int64; masks are boolean (one byte each). int32 and uint8
+/// are for files and pictures: they are stored, moved, compared and converted; arithmetic takes them after Tensor::to.
+enum class DType : uint8_t { kFloat32, kFloat64, kBFloat16, kInt64, kBool, kInt32, kUInt8 };
+
+inline constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kInt64,
+                                    DType::kBool,    DType::kInt32,   DType::kUInt8};
 
 template <class T>
 inline constexpr DType kDTypeOf = [] {
@@ -39,6 +43,10 @@ inline constexpr DType kDTypeOf = [] {
     return DType::kBFloat16;
   } else if constexpr (std::is_same_v<T, int64_t>) {
     return DType::kInt64;
+  } else if constexpr (std::is_same_v<T, int32_t>) {
+    return DType::kInt32;
+  } else if constexpr (std::is_same_v<T, uint8_t>) {
+    return DType::kUInt8;
   } else {
     static_assert(std::is_same_v<T, bool>, "not an element type of Attune");
     return DType::kBool;
@@ -48,6 +56,7 @@ inline constexpr DType kDTypeOf = [] {
 constexpr size_t dtype_size(DType dtype) {
   switch (dtype) {
     case DType::kFloat32:
+    case DType::kInt32:
       return 4;
     case DType::kFloat64:
     case DType::kInt64:
@@ -55,6 +64,7 @@ constexpr size_t dtype_size(DType dtype) {
     case DType::kBFloat16:
       return 2;
     case DType::kBool:
+    case DType::kUInt8:
       return 1;
   }
   return 0;
@@ -64,10 +74,15 @@ constexpr bool is_floating(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kFloat64 || dtype == DType::kBFloat16;
 }
 
+/// int64, int32 or uint8.
+constexpr bool is_integer(DType dtype) {
+  return dtype == DType::kInt64 || dtype == DType::kInt32 || dtype == DType::kUInt8;
+}
+
 /// What sums over elements of `dtype` are kept in: float32 for bfloat16, otherwise `dtype`.
 constexpr DType accumulation_dtype(DType dtype) { return dtype == DType::kBFloat16 ? DType::kFloat32 : dtype; }
 
-/// "float32", "float64", "bfloat16", "int64", "bool"
+/// "float32", "float64", "bfloat16", "int64", "bool", "int32", "uint8"
 const char* dtype_name(DType dtype);
 
 /// The reverse of dtype_name. Throws DTypeError for anything else.
@@ -102,6 +117,10 @@ decltype(auto) visit_any(DType dtype, F&& f) {
       return f(int64_t{});
     case DType::kBool:
       return f(bool{});
+    case DType::kInt32:
+      return f(int32_t{});
+    case DType::kUInt8:
+      return f(uint8_t{});
     default:
       return f(float{});
   }

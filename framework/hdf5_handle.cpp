@@ -33,7 +33,10 @@ hid_t element_type(DType dtype) {
     case DType::kInt64:
       return H5T_STD_I64LE;
     case DType::kBool:
+    case DType::kUInt8:
       return H5T_STD_U8LE;
+    case DType::kInt32:
+      return H5T_STD_I32LE;
   }
   return H5I_INVALID_HID;
 }

@@ -45,6 +45,10 @@ class Shape {
   int rank_ = 0;
 };
 
+/// An index that counts from the end where it is negative, -1 being the last, as one from the beginning. It may be
+/// outside 0 ... extent - 1: who takes it says so.
+constexpr int64_t from_end(int64_t index, int64_t extent) { return index < 0 ? index + extent : index; }
+
 /// Steps in elements from one index to the next along every axis.
 using Strides = Shape;
 

@@ -45,6 +45,9 @@ Tensor Tensor::copy_of(std::span<const T> values, const Shape& shape, Device dev
 template <class T>
 std::vector<T> Tensor::copy_to_vector() const {
   check_defined("to_vector");
+  if constexpr (std::is_same_v<T, int64_t>) {
+    if (is_integer(dtype_) && dtype_ != DType::kInt64) return to(DType::kInt64).copy_to_vector<T>();
+  }
   const Tensor host = to(Device::cpu()).contiguous();
   const T* begin = host.data<T>();
   return std::vector<T>(begin, begin + host.numel());
@@ -63,6 +66,17 @@ template std::vector<bool> Tensor::copy_to_vector() const;
 
 void Tensor::fail_range(const char* who, size_t index, const char* type) {
   fail<ValueError>("{}: element {} is outside what {} holds", who, index, type);
+}
+
+// In another dtype, which must hold every integer.
+Tensor Tensor::narrowed(DType dtype) const {
+  Tensor out = to(dtype);
+  if (dtype_ != DType::kInt64 || !is_integer(dtype)) return out;
+  const std::vector<int64_t> wanted = to_vector<int64_t>();
+  const std::vector<int64_t> held = out.to_vector<int64_t>();
+  const auto [lost, other] = std::mismatch(wanted.begin(), wanted.end(), held.begin());
+  if (lost != wanted.end()) fail_range("Tensor::from", static_cast<size_t>(lost - wanted.begin()), dtype_name(dtype));
+  return out;
 }
 
 double Tensor::item() const {
@@ -137,22 +151,27 @@ Tensor Tensor::permute(std::span<const int> axes) const {
   return out;
 }
 
-Tensor Tensor::slice(int axis, int64_t begin, int64_t end) const {
+Tensor Tensor::slice(int axis, int64_t begin, int64_t end, int64_t step) const {
   axis = shape_.axis(axis);
-  require<ShapeError>(0 <= begin && begin <= end && end <= shape_[axis],
+  const int64_t first = from_end(begin, shape_[axis]);
+  const int64_t last = from_end(end, shape_[axis]);
+  require<ShapeError>(0 <= first && first <= last && last <= shape_[axis],
                       "Tensor::slice: range {} ... {} is outside axis {} of shape {}", begin, end, axis, shape_);
+  require<ShapeError>(step >= 1, "Tensor::slice: step {} given, expected at least 1; flip() turns an axis around", step);
   Tensor out = *this;
-  out.offset_ += begin * strides_[axis];
-  out.shape_[axis] = end - begin;
+  out.offset_ += first * strides_[axis];
+  out.shape_[axis] = (last - first) / step + ((last - first) % step != 0 ? 1 : 0);
+  if (out.shape_[axis] > 1) out.strides_[axis] *= step;
   return out;
 }
 
 Tensor Tensor::select(int axis, int64_t index) const {
   axis = shape_.axis(axis);
-  require<ShapeError>(0 <= index && index < shape_[axis], "Tensor::select: index {} is outside axis {} of shape {}",
-                      index, axis, shape_);
+  const int64_t at = from_end(index, shape_[axis]);
+  require<ShapeError>(0 <= at && at < shape_[axis], "Tensor::select: index {} is outside axis {} of shape {}", index,
+                      axis, shape_);
   Tensor out = *this;
-  out.offset_ += index * strides_[axis];
+  out.offset_ += at * strides_[axis];
   out.shape_.erase(axis);
   out.strides_.erase(axis);
   return out;

@@ -29,11 +29,16 @@ class Tensor {
   static Tensor zeros(const Shape& shape, DType dtype = DType::kFloat32, Device device = Device::cpu());
   static Tensor full(const Shape& shape, double value, DType dtype = DType::kFloat32, Device device = Device::cpu());
   /// Copies `values` in row-major order. Integers of other widths than 64 bits become int64. Throws ShapeError when
-  /// their number differs from the shape's, ValueError for an integer that int64 does not hold.
+  /// their number differs from the shape's, ValueError for an integer that the dtype does not hold.
   template <class T>
   static Tensor from(std::span<const T> values, const Shape& shape, Device device = Device::cpu());
   template <class T>
   static Tensor from(const std::vector<T>& values, const Shape& shape, Device device = Device::cpu());
+  /// The same, converted to `dtype`.
+  template <class T>
+  static Tensor from(const std::vector<T>& values, const Shape& shape, DType dtype, Device device = Device::cpu()) {
+    return from(values, shape).narrowed(dtype).to(device);
+  }
   /// Uninitialised, contiguous, with the shape, dtype and device of `other`.
   static Tensor empty_like(const Tensor& other) { return empty(other.shape_, other.dtype_, other.device()); }
   static Tensor zeros_like(const Tensor& other) { return zeros(other.shape_, other.dtype_, other.device()); }
@@ -88,7 +93,7 @@ class Tensor {
 
   /// The single element, converted. Throws ShapeError unless numel() == 1. Waits for the device.
   double item() const;
-  /// All elements in row-major order. T: the element type, or an integer type for a tensor of int64. Throws DTypeError
+  /// All elements in row-major order. T: the element type, or an integer type for a tensor of integers. Throws DTypeError
   /// when T is another type, ValueError for an element that T does not hold. Waits for the device.
   template <class T>
   std::vector<T> to_vector() const;
@@ -101,9 +106,10 @@ class Tensor {
   /// Axis i of the result is axis axes[i] of this.
   Tensor permute(std::span<const int> axes) const;
   Tensor permute(std::initializer_list<int> axes) const { return permute(std::span(axes.begin(), axes.size())); }
-  /// Elements begin, begin + 1, ... end - 1 of an axis.
-  Tensor slice(int axis, int64_t begin, int64_t end) const;
-  /// Element `index` of an axis, which disappears.
+  /// Elements begin, begin + step, ... before end of an axis. Negative begin and end count from the end of the axis.
+  /// Throws ShapeError outside the axis and for a step below 1.
+  Tensor slice(int axis, int64_t begin, int64_t end, int64_t step = 1) const;
+  /// Element `index` of an axis, which disappears. A negative index counts from the end.
   Tensor select(int axis, int64_t index) const;
   /// Repeats extents of 1 without copying (stride 0).
   Tensor expand(const Shape& shape) const;
@@ -138,6 +144,7 @@ class Tensor {
   static Tensor copy_of(std::span<const T> values, const Shape& shape, Device device);
   template <class T>
   std::vector<T> copy_to_vector() const;
+  Tensor narrowed(DType dtype) const;
   [[noreturn]] static void fail_range(const char* who, size_t index, const char* type);
   void check_dtype(DType expected) const;
   void check_defined(const char* who) const;

@@ -70,7 +70,7 @@ bool is_private(std::string_view header) {
       "layers/decoding/stepper.h",
       "layers/transformer/options.h",
   };
-  return header.starts_with("framework/kernels/cpu/") || header.starts_with("framework/kernels/cuda/") ||
+  return header.find("/detail/") != std::string_view::npos || header.starts_with("framework/kernels/cpu/") || header.starts_with("framework/kernels/cuda/") ||
          header.starts_with("autograd/gradcheck/") || kPrivate.contains(header);
 }
 

@@ -4,24 +4,18 @@
 #include "autograd/variable.h"
 #include "framework/fail.h"
 #include "framework/kernels/reduce.h"
+#include "framework/math/detail/checks.h"
 
 namespace attune {
 
 /// Defined and of a floating dtype.
 void check_operand(const char* op, const char* name, const Variable& x);
 
-/// Int64 and within 0 ... bound - 1, otherwise ValueError naming the position. `what`: "id", "index". Returns them
-/// contiguous.
-Tensor check_indices(const char* op, const char* what, const Tensor& indices, int64_t bound);
-
-/// The axis as 0 ... rank - 1. Throws ShapeError naming the op.
-int check_axis(const char* op, const Shape& shape, int axis);
-
 /// Sums x over the axes along which `shape` was broadcast to reach the shape of x. x itself when there are none.
 Tensor reduce_to(Tensor x, const Shape& shape);
 
-/// x as [outer, n, inner] around one axis. A view where strides allow.
-Tensor around_axis(const Tensor& x, int axis);
+/// dy times a derivative, in a tensor of its own; 0 where dy is 0, see framework/kernels/elementwise.h.
+Tensor chained(const Tensor& dy, const Tensor& derivative);
 
 inline void check_probability(const char* op, double p) {
   require<ValueError>(p >= 0 && p < 1, "{}: the dropout probability is {}, expected 0 <= p < 1", op, p);

@@ -6,6 +6,8 @@
 #include "autograd/tape.h"
 #include "framework/kernels/accumulate.h"
 #include "framework/kernels/copy.h"
+#include "framework/math/arithmetic.h"
+#include "framework/math/compare.h"
 
 namespace attune {
 namespace {
@@ -120,6 +122,44 @@ Variable where(const Tensor& condition, const Variable& a, const Variable& b) {
   return choose("where", condition.to(a.device()), a, b);
 }
 
+Variable where(const Tensor& condition, const Variable& a, double b) {
+  check_operand("where", "a", a);
+  return where(condition, a, Variable(Tensor::full({}, b, a.dtype(), a.device())));
+}
+
+Variable where(const Tensor& condition, double a, const Variable& b) {
+  check_operand("where", "b", b);
+  return where(condition, Variable(Tensor::full({}, a, b.dtype(), b.device())), b);
+}
+
+Variable pow(const Variable& x, double exponent) {
+  check_operand("pow", "x", x);
+  return Tape::current().record("pow", pow(x.value(), exponent), {&x},
+                                [kept = SavedTensor(x.value()), exponent](Grads& g) {
+                                  // y = x^p, dx = dy p x^(p - 1), which is 0 for p = 0 at x = 0 too
+                                  if (exponent == 0) return g.add(0, Tensor::zeros_like(g.dy()));
+                                  g.add(0, chained(g.dy(), pow(kept.get(), exponent - 1) * exponent));
+                                });
+}
+
+Variable pow(const Variable& base, const Variable& exponent) {
+  Tensor y = binary("pow", base, exponent, kernels::pow);
+  const SavedTensor kept(y);
+  return Tape::current().record(
+      "pow", std::move(y), {&base, &exponent},
+      [a = SavedTensor(base.value()), b = SavedTensor(exponent.value()), kept](Grads& g) {
+        // y = a^b, da = dy b a^(b - 1), db = dy y log(a)
+        if (g.needs(0)) {
+          const Tensor slope = where(b.get() == 0, 0, b.get() * pow(a.get(), b.get() - 1));
+          g.add(0, reduce_to(chained(g.dy(), slope), a.get().shape()));
+        }
+        if (g.needs(1)) {
+          const Tensor slope = where(a.get() == 0, 0, kept.get() * log(a.get()));
+          g.add(1, reduce_to(chained(g.dy(), slope), b.get().shape()));
+        }
+      });
+}
+
 Variable affine(const Variable& x, double factor, double offset) {
   check_operand("affine", "x", x);
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
@@ -136,6 +176,7 @@ Variable affine(const Variable& x, double factor, double offset) {
 Variable exp(const Variable& x) { return unary("exp", x, Keeps::kOutput, kernels::exp, kernels::exp_backward); }
 Variable log(const Variable& x) { return unary("log", x, Keeps::kInput, kernels::log, kernels::log_backward); }
 Variable sqrt(const Variable& x) { return unary("sqrt", x, Keeps::kOutput, kernels::sqrt, kernels::sqrt_backward); }
+Variable rsqrt(const Variable& x) { return unary("rsqrt", x, Keeps::kOutput, kernels::rsqrt, kernels::rsqrt_backward); }
 Variable square(const Variable& x) {
   return unary("square", x, Keeps::kInput, kernels::square, kernels::square_backward);
 }
@@ -146,6 +187,7 @@ Variable abs(const Variable& x) { return unary("abs", x, Keeps::kInput, kernels:
 Variable sin(const Variable& x) { return unary("sin", x, Keeps::kInput, kernels::sin, kernels::sin_backward); }
 Variable cos(const Variable& x) { return unary("cos", x, Keeps::kInput, kernels::cos, kernels::cos_backward); }
 Variable tanh(const Variable& x) { return unary("tanh", x, Keeps::kOutput, kernels::tanh, kernels::tanh_backward); }
+Variable erf(const Variable& x) { return unary("erf", x, Keeps::kInput, kernels::erf, kernels::erf_backward); }
 Variable sigmoid(const Variable& x) {
   return unary("sigmoid", x, Keeps::kOutput, kernels::sigmoid, kernels::sigmoid_backward);
 }

@@ -4,6 +4,7 @@
 #include "framework/kernels/gemm.h"
 #include "framework/kernels/linear.h"
 #include "framework/kernels/reduce.h"
+#include "framework/math/detail/einsum.h"
 
 namespace attune {
 namespace {
@@ -17,7 +18,25 @@ Tensor with_batch(const Tensor& x, const Shape& shape) {
   return x.shape() == wanted ? x : x.expand(wanted);
 }
 
+struct VariableEinsum {
+  static Variable sum(const Variable& x, const std::vector<int>& axes) { return attune::sum(x, axes); }
+  static Variable matrices(const Variable& x, const std::vector<int>& axes, const Shape& shape) {
+    return reshape(permute(x, axes), shape);
+  }
+  static Variable product(const Variable& a, const Variable& b) { return matmul(a, b); }
+  static Variable restore(const Variable& y, const Shape& shape, const std::vector<int>& axes) {
+    return permute(reshape(y, shape), axes);
+  }
+};
+
 }  // namespace
+
+Variable einsum(std::string_view equation, const Variable& a, const Variable& b) {
+  check_operand("einsum", "a", a);
+  check_operand("einsum", "b", b);
+  check_same_dtype("einsum", a, "a", b, "b");
+  return run_einsum(EinsumPlan(equation, a.shape(), b.shape()), a, b, VariableEinsum{});
+}
 
 Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool transpose_b, bool exact_zeros) {
   require<ShapeError>(a.rank() >= 2 && b.rank() >= 2, "matmul: shapes {} and {} need at least two axes", a.shape(),

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,8 @@
 #include "autograd/ops/loss.h"
 #include "autograd/variable.h"
 #include "framework/kernels/activation.h"
+#include "framework/math/axes.h"
+#include "framework/math/rearrange.h"
 #include "framework/random.h"
 
 namespace attune {
@@ -41,16 +44,26 @@ inline Variable operator*(double factor, const Variable& x) { return affine(x, f
 inline Variable operator+(const Variable& x, double offset) { return affine(x, 1, offset); }
 inline Variable operator-(const Variable& x, double offset) { return affine(x, 1, -offset); }
 inline Variable operator-(const Variable& x) { return affine(x, -1, 0); }
+inline Variable operator+(double offset, const Variable& x) { return affine(x, 1, offset); }
+inline Variable operator-(double offset, const Variable& x) { return affine(x, -1, offset); }
+inline Variable operator/(const Variable& x, double divisor) { return affine(x, 1 / divisor, 0); }
 
 Variable exp(const Variable& x);
 Variable log(const Variable& x);
 Variable sqrt(const Variable& x);
 Variable square(const Variable& x);
+Variable rsqrt(const Variable& x);  ///< 1 / sqrt(x)
 Variable reciprocal(const Variable& x);
+inline Variable operator/(double dividend, const Variable& x) { return reciprocal(x) * dividend; }
+/// x^exponent. Real powers of negative numbers are NaN, except for whole exponents.
+Variable pow(const Variable& x, double exponent);
+/// base^exponent, broadcast. No gradient goes to the exponent where the base is 0.
+Variable pow(const Variable& base, const Variable& exponent);
 Variable abs(const Variable& x);  ///< derivative 0 at 0
 Variable sin(const Variable& x);
 Variable cos(const Variable& x);
 Variable tanh(const Variable& x);
+Variable erf(const Variable& x);
 Variable sigmoid(const Variable& x);
 /// Limits to [low, high]; derivative 0 outside.
 Variable clamp(const Variable& x, double low, double high);
@@ -58,6 +71,19 @@ Variable clamp(const Variable& x, double low, double high);
 /// a where `condition` (bool, broadcast to the result) is true, b elsewhere. NaN in what is not chosen reaches neither
 /// the result nor a gradient.
 Variable where(const Tensor& condition, const Variable& a, const Variable& b);
+Variable where(const Tensor& condition, const Variable& a, double b);
+Variable where(const Tensor& condition, double a, const Variable& b);
+
+// What stands on the left becomes the result: other handles to it keep what it was.
+
+inline Variable& operator+=(Variable& x, const Variable& y) { return x = x + y; }
+inline Variable& operator+=(Variable& x, double y) { return x = x + y; }
+inline Variable& operator-=(Variable& x, const Variable& y) { return x = x - y; }
+inline Variable& operator-=(Variable& x, double y) { return x = x - y; }
+inline Variable& operator*=(Variable& x, const Variable& y) { return x = x * y; }
+inline Variable& operator*=(Variable& x, double y) { return x = x * y; }
+inline Variable& operator/=(Variable& x, const Variable& y) { return x = x / y; }
+inline Variable& operator/=(Variable& x, double y) { return x = x / y; }
 
 /// Another floating dtype; the gradient is converted back. What a leaf is rounded to is kept, see Variable::value_as().
 Variable cast(const Variable& x, DType dtype);
@@ -67,12 +93,26 @@ Variable parameter_for(const Variable& x, const Variable& parameter);
 /// The same on another device; the gradient is brought back.
 Variable to_device(const Variable& x, Device device);
 
-// Reductions (reduce.cpp). Empty `axes` means all axes. `keep`: reduced axes stay with extent 1.
+// Reductions (reduce.cpp), over the axes given: {0, -1}, one number or a span. No axes: all of them. `keep`: reduced axes
+// stay with extent 1.
 
-Variable sum(const Variable& x, std::initializer_list<int> axes = {}, bool keep = false);
-Variable mean(const Variable& x, std::initializer_list<int> axes = {}, bool keep = false);
-/// Largest element along one axis; the gradient goes to the first of equals. Throws ShapeError for an empty axis.
-Variable max(const Variable& x, int axis, bool keep = false);
+Variable sum(const Variable& x, const Axes& axes = {}, bool keep = false);
+Variable mean(const Variable& x, const Axes& axes = {}, bool keep = false);
+/// Product; 1 of nothing.
+Variable prod(const Variable& x, const Axes& axes = {}, bool keep = false);
+/// Largest and smallest element; the gradient goes to the first of equals. Throws ShapeError for an empty axis.
+Variable max(const Variable& x, const Axes& axes = {}, bool keep = false);
+Variable min(const Variable& x, const Axes& axes = {}, bool keep = false);
+/// Mean square distance from the mean, divided by count - correction, and its square root, the standard deviation.
+/// Throws ValueError unless there are more than `correction` elements.
+Variable var(const Variable& x, const Axes& axes = {}, bool keep = false, int64_t correction = 1);
+Variable stddev(const Variable& x, const Axes& axes = {}, bool keep = false, int64_t correction = 1);
+/// Square root of the sum of squares; derivative 0 where that is 0.
+Variable norm(const Variable& x, const Axes& axes = {}, bool keep = false);
+/// log(sum(exp(x))), without overflow.
+Variable logsumexp(const Variable& x, const Axes& axes = {}, bool keep = false);
+/// Sums of the elements of an axis up to each, that one included.
+Variable cumsum(const Variable& x, int axis);
 /// x [B, T, D], lengths int64 [B] -> [B, D]: mean over the first lengths[b] positions; 0 for length 0. What lies behind
 /// the length, NaN included, reaches neither the result nor a gradient.
 Variable masked_mean(const Variable& x, const Tensor& lengths);
@@ -82,20 +122,47 @@ Variable masked_mean(const Variable& x, const Tensor& lengths);
 /// One extent may be -1.
 Variable reshape(const Variable& x, std::initializer_list<int64_t> shape);
 Variable reshape(const Variable& x, const Shape& shape);
-Variable permute(const Variable& x, std::initializer_list<int> axes);
+Variable permute(const Variable& x, const Axes& axes);
 Variable transpose(const Variable& x, int axis_a, int axis_b);
-Variable slice(const Variable& x, int axis, int64_t begin, int64_t end);
+Variable unsqueeze(const Variable& x, int axis);  ///< a new axis of extent 1
+Variable squeeze(const Variable& x, int axis);    ///< without that axis, of extent 1
+/// Axes first ... last as one.
+Variable flatten(const Variable& x, int first = 0, int last = -1);
+/// Elements begin, begin + step, ... before end of an axis. Negative begin, end and index count from its end.
+Variable slice(const Variable& x, int axis, int64_t begin, int64_t end, int64_t step = 1);
 Variable select(const Variable& x, int axis, int64_t index);
 Variable expand(const Variable& x, const Shape& shape);
 Variable concat(std::span<const Variable> parts, int axis);
 Variable concat(std::initializer_list<Variable> parts, int axis);
 /// Joins along a new axis.
 Variable stack(std::span<const Variable> parts, int axis);
+
+// Other arrangements (rearrange.cpp), as of Tensors in framework/math/rearrange.h.
+
+std::vector<Variable> split(const Variable& x, int64_t size, int axis = 0);
+std::vector<Variable> split(const Variable& x, std::span<const int64_t> sizes, int axis = 0);
+std::vector<Variable> split(const Variable& x, std::initializer_list<int64_t> sizes, int axis = 0);
+std::vector<Variable> chunk(const Variable& x, int64_t count, int axis = 0);
+Variable flip(const Variable& x, const Axes& axes = {});
+Variable tile(const Variable& x, std::span<const int64_t> repeats);
+Variable tile(const Variable& x, std::initializer_list<int64_t> repeats);
+Variable pad(const Variable& x, std::span<const PadWidth> widths, double value = 0);
+Variable pad(const Variable& x, std::initializer_list<PadWidth> widths, double value = 0);
+Variable tril(const Variable& x, int64_t diagonal = 0);
+Variable triu(const Variable& x, int64_t diagonal = 0);
+
+// By index (index.cpp). Indices are int64; negative ones count from the end of the axis.
+
 /// Rows of an axis by index: y[..., i, ...] = x[..., indices[i], ...]; indices int64 [n]. Repeated indices add up in
 /// the gradient.
 Variable index_select(const Variable& x, int axis, const Tensor& indices);
 /// y[..., i, ...] = x[..., indices[..., i, ...], ...]; indices int64, shape of x except along `axis`.
 Variable gather(const Variable& x, int axis, const Tensor& indices);
+/// x, but y[..., indices[..., i, ...], ...] = source[..., i, ...]; of repeated indices the last one stays, and has the
+/// gradient. indices, source: shape of x except along `axis`.
+Variable scatter(const Variable& x, int axis, const Tensor& indices, const Variable& source);
+/// x + what source has for each place; repeated indices add up.
+Variable scatter_add(const Variable& x, int axis, const Tensor& indices, const Variable& source);
 
 // Products (matmul.cpp).
 
@@ -104,6 +171,9 @@ Variable gather(const Variable& x, int axis, const Tensor& indices);
 /// holds NaN or infinity (weights of masked keys).
 Variable matmul(const Variable& a, const Variable& b, bool transpose_a = false, bool transpose_b = false,
                 bool exact_zeros = false);
+
+/// Sum of products by labels of axes, "bqd,bkd->bqk": einsum of framework/math/linalg.h.
+Variable einsum(std::string_view equation, const Variable& a, const Variable& b);
 
 /// y = activation(x weight^T + bias), then dropout. x [..., K], weight [N, K], bias [N] or undefined -> [..., N].
 /// dropout: probability of zeroing an element, drawn from `stream`; 0 draws nothing.

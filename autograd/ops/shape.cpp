@@ -3,7 +3,7 @@
 #include "autograd/tape.h"
 #include "framework/kernels/copy.h"
 #include "framework/kernels/elementwise.h"
-#include "framework/kernels/index.h"
+#include "framework/math/detail/parts.h"
 
 namespace attune {
 namespace {
@@ -56,7 +56,7 @@ Variable reshape(const Variable& x, std::initializer_list<int64_t> shape) {
   return reshape(x, out);
 }
 
-Variable permute(const Variable& x, std::initializer_list<int> axes) {
+Variable permute(const Variable& x, const Axes& axes) {
   check_operand("permute", "x", x);
   require<ShapeError>(static_cast<int>(axes.size()) == x.rank(), "permute: axes [{}] given for shape {}",
                       fmt::join(axes, ", "), x.shape());
@@ -83,23 +83,50 @@ Variable transpose(const Variable& x, int axis_a, int axis_b) {
                                 [a, b](Grads& g) { g.add(0, g.dy().transpose(a, b)); });
 }
 
-Variable slice(const Variable& x, int axis, int64_t begin, int64_t end) {
+Variable unsqueeze(const Variable& x, int axis) {
+  check_operand("unsqueeze", "x", x);
+  require<ShapeError>(axis >= -x.rank() - 1 && axis <= x.rank(), "unsqueeze: axis {} is outside {} with one more axis",
+                      axis, x.shape());
+  return Tape::current().record("unsqueeze", x.value().unsqueeze(axis), {&x},
+                                [shape = x.shape()](Grads& g) { g.add(0, g.take_dy().view(shape)); });
+}
+
+Variable squeeze(const Variable& x, int axis) {
+  check_operand("squeeze", "x", x);
+  const int at = check_axis("squeeze", x.shape(), axis);
+  require<ShapeError>(x.shape()[at] == 1, "squeeze: axis {} of shape {} has extent {}, expected 1", axis, x.shape(),
+                      x.shape()[at]);
+  return Tape::current().record("squeeze", x.value().squeeze(at), {&x},
+                                [shape = x.shape()](Grads& g) { g.add(0, g.take_dy().view(shape)); });
+}
+
+Variable flatten(const Variable& x, int first, int last) {
+  check_operand("flatten", "x", x);
+  return reshape(x, flattened("flatten", x.shape(), first, last));
+}
+
+Variable slice(const Variable& x, int axis, int64_t begin, int64_t end, int64_t step) {
   check_operand("slice", "x", x);
   axis = check_axis("slice", x.shape(), axis);
-  require<ShapeError>(0 <= begin && begin <= end && end <= x.shape()[axis],
+  const int64_t first = from_end(begin, x.shape()[axis]);
+  const int64_t last = from_end(end, x.shape()[axis]);
+  require<ShapeError>(0 <= first && first <= last && last <= x.shape()[axis],
                       "slice: range {} ... {} is outside axis {} of shape {}", begin, end, axis, x.shape());
-  return Tape::current().record("slice", x.value().slice(axis, begin, end), {&x}, [axis, begin, end](Grads& g) {
-    add_to(g.accumulator(0).slice(axis, begin, end), g.dy());
-  });
+  require<ShapeError>(step >= 1, "slice: step {} given, expected at least 1; flip() turns an axis around", step);
+  return Tape::current().record("slice", x.value().slice(axis, first, last, step), {&x},
+                                [axis, first, last, step](Grads& g) {
+                                  add_to(g.accumulator(0).slice(axis, first, last, step), g.dy());
+                                });
 }
 
 Variable select(const Variable& x, int axis, int64_t index) {
   check_operand("select", "x", x);
   axis = check_axis("select", x.shape(), axis);
-  require<ShapeError>(0 <= index && index < x.shape()[axis], "select: index {} is outside axis {} of shape {}", index,
-                      axis, x.shape());
-  return Tape::current().record("select", x.value().select(axis, index), {&x},
-                                [axis, index](Grads& g) { add_to(g.accumulator(0).select(axis, index), g.dy()); });
+  const int64_t at = from_end(index, x.shape()[axis]);
+  require<ShapeError>(0 <= at && at < x.shape()[axis], "select: index {} is outside axis {} of shape {}", index, axis,
+                      x.shape());
+  return Tape::current().record("select", x.value().select(axis, at), {&x},
+                                [axis, at](Grads& g) { add_to(g.accumulator(0).select(axis, at), g.dy()); });
 }
 
 Variable expand(const Variable& x, const Shape& shape) {
@@ -159,39 +186,6 @@ Variable stack(std::span<const Variable> parts, int axis) {
   return Tape::current().record_many("stack", {y}, inputs, [at](Grads& g) {
     for (int64_t i = 0; i < g.dy().dim(at); ++i) g.add(static_cast<int>(i), g.dy().select(at, i));
   })[0];
-}
-
-Variable index_select(const Variable& x, int axis, const Tensor& indices) {
-  check_operand("index_select", "x", x);
-  axis = check_axis("index_select", x.shape(), axis);
-  require<ShapeError>(indices.rank() == 1, "index_select: indices have shape {}, expected [n]", indices.shape());
-  const Tensor index = check_indices("index_select", "index", indices, x.shape()[axis]).to(x.device());
-  Shape shape = x.shape();
-  shape[axis] = index.numel();
-  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
-  Tensor rows = around_axis(y, axis);
-  kernels::take_rows(around_axis(x.value(), axis), index, 1, rows);
-  return Tape::current().record("index_select", std::move(y), {&x}, [index = SavedTensor(index), axis](Grads& g) {
-    Tensor dx = around_axis(g.accumulator(0), axis);
-    kernels::add_rows(around_axis(g.dy(), axis), index.get(), 1, -1, dx);
-  });
-}
-
-Variable gather(const Variable& x, int axis, const Tensor& indices) {
-  check_operand("gather", "x", x);
-  axis = check_axis("gather", x.shape(), axis);
-  Shape rest = indices.shape();
-  if (rest.rank() == x.rank()) rest[axis] = x.shape()[axis];
-  require<ShapeError>(rest == x.shape(), "gather: indices {} differ from x {} outside axis {}", indices.shape(),
-                      x.shape(), axis);
-  const Tensor index = check_indices("gather", "index", indices, x.shape()[axis]).to(x.device());
-  Tensor y = Tensor::empty(index.shape(), x.dtype(), x.device());
-  Tensor out = around_axis(y, axis);
-  kernels::take_along(around_axis(x.value(), axis), around_axis(index, axis), out);
-  return Tape::current().record("gather", std::move(y), {&x}, [index = SavedTensor(index), axis](Grads& g) {
-    Tensor dx = around_axis(g.accumulator(0), axis);
-    kernels::add_along(around_axis(g.dy(), axis), around_axis(index.get(), axis), dx);
-  });
 }
 
 }  // namespace attune

@@ -10,4 +10,7 @@ ATTUNE_KERNEL(copy, const Tensor& x, Tensor& y);
 /// y = value everywhere. y: any strides, any dtype.
 ATTUNE_KERNEL(fill, Tensor& y, double value);
 
+/// y[i] = begin + i * step. y: [n], contiguous; float32, float64 or int64.
+ATTUNE_KERNEL(arange, double begin, double step, Tensor& y);
+
 }  // namespace attune

@@ -7,11 +7,13 @@
   X(exp, Exp)                   \
   X(log, Log)                   \
   X(sqrt, Sqrt)                 \
+  X(rsqrt, Rsqrt)               \
   X(square, Square)             \
   X(reciprocal, Reciprocal)     \
   X(abs, Abs)                   \
   X(sin, Sin)                   \
   X(cos, Cos)                   \
+  X(erf, Erf)                   \
   X(tanh, Tanh)                 \
   X(sigmoid, Sigmoid)           \
   X(softplus, Softplus)         \
@@ -32,12 +34,22 @@
   X(swish, Swish)                    \
   X(huber, Huber)
 
+/// Name and formula of every unary kernel whose derivative is 0.
+#define ATTUNE_STEP_KERNELS(X) \
+  X(floor, Floor)              \
+  X(ceil, Ceil)                \
+  X(round, Round)              \
+  X(sign, Sign)
+
 /// Name and formula of every binary kernel.
 #define ATTUNE_BINARY_KERNELS(X) \
   X(add, Add)                    \
   X(sub, Sub)                    \
   X(mul, Mul)                    \
   X(div, Div)                    \
+  X(pow, Pow)                    \
+  X(floor_divide, FloorDivide)   \
+  X(remainder, Remainder)        \
   X(chain_mul, ChainMul)         \
   X(chain_div, ChainDiv)
 
@@ -61,6 +73,11 @@ ATTUNE_UNARY_KERNELS(ATTUNE_DECLARE_UNARY)
 ATTUNE_PARAMETRIC_KERNELS(ATTUNE_DECLARE_PARAMETRIC)
 #undef ATTUNE_DECLARE_PARAMETRIC
 
+/// y = f(x)
+#define ATTUNE_DECLARE_STEP(NAME, FORMULA) ATTUNE_KERNEL(NAME, const Tensor& x, Tensor& y);
+ATTUNE_STEP_KERNELS(ATTUNE_DECLARE_STEP)
+#undef ATTUNE_DECLARE_STEP
+
 /// y = f(a, b)
 #define ATTUNE_DECLARE_BINARY(NAME, FORMULA) ATTUNE_KERNEL(NAME, const Tensor& a, const Tensor& b, Tensor& y);
 ATTUNE_BINARY_KERNELS(ATTUNE_DECLARE_BINARY)
@@ -69,10 +86,11 @@ ATTUNE_BINARY_KERNELS(ATTUNE_DECLARE_BINARY)
 /// y = x * factor + offset
 ATTUNE_KERNEL(affine, const Tensor& x, double factor, double offset, Tensor& y);
 
-/// y = a where condition (bool), b elsewhere. An undefined a or b stands for 0.
+/// y = a where condition (bool), b elsewhere. An undefined a or b stands for 0. Any dtype.
 ATTUNE_KERNEL(where, const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y);
 
-/// first (bool) = a >= b, or a is NaN: where maximum(a, b) is a. With minimum = true the same for the minimum.
+/// first (bool) = a >= b, or a is NaN: where maximum(a, b) is a. With minimum = true the same for the minimum. Any
+/// dtype.
 ATTUNE_KERNEL(prefers_first, const Tensor& a, const Tensor& b, bool minimum, Tensor& first);
 
 }  // namespace attune

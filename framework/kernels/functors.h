@@ -28,12 +28,18 @@ namespace attune {
 namespace functors {
 
 using std::abs;
+using std::ceil;
 using std::cos;
+using std::erf;
 using std::erfc;
 using std::exp;
 using std::expm1;
+using std::floor;
+using std::fmod;
 using std::log;
 using std::log1p;
+using std::pow;
+using std::rint;
 using std::sin;
 using std::sqrt;
 using std::tanh;
@@ -111,6 +117,17 @@ struct Sqrt {  // of y
   }
 };
 
+struct Rsqrt {  // of y
+  template <class T>
+  ATTUNE_HD T forward(T x) const {
+    return T(1) / sqrt(x);
+  }
+  template <class T>
+  ATTUNE_HD T derivative(T y) const {
+    return T(-0.5) * y * y * y;
+  }
+};
+
 struct Square {  // of x
   template <class T>
   ATTUNE_HD T forward(T x) const {
@@ -163,6 +180,17 @@ struct Cos {  // of x
   template <class T>
   ATTUNE_HD T derivative(T x) const {
     return -sin(x);
+  }
+};
+
+struct Erf {  // of x: 2 / sqrt(pi) exp(-x^2)
+  template <class T>
+  ATTUNE_HD T forward(T x) const {
+    return erf(x);
+  }
+  template <class T>
+  ATTUNE_HD T derivative(T x) const {
+    return T(1.12837916709551257390) * exp(-(x * x));
   }
 };
 
@@ -368,6 +396,36 @@ struct Clamp {  // of x; NaN stays NaN
   }
 };
 
+// Unary with derivative 0.
+
+struct Floor {
+  template <class T>
+  ATTUNE_HD T forward(T x) const {
+    return floor(x);
+  }
+};
+
+struct Ceil {
+  template <class T>
+  ATTUNE_HD T forward(T x) const {
+    return ceil(x);
+  }
+};
+
+struct Round {  // halves to even
+  template <class T>
+  ATTUNE_HD T forward(T x) const {
+    return rint(x);
+  }
+};
+
+struct Sign {  // 0 stays, NaN stays
+  template <class T>
+  ATTUNE_HD T forward(T x) const {
+    return select(x > T(0), T(1), select(x < T(0), T(-1), x));
+  }
+};
+
 // Binary.
 
 struct Add {
@@ -395,6 +453,29 @@ struct Div {
   template <class T>
   ATTUNE_HD T forward(T a, T b) const {
     return a / b;
+  }
+};
+
+struct Pow {
+  template <class T>
+  ATTUNE_HD T forward(T a, T b) const {
+    return pow(a, b);
+  }
+};
+
+struct Remainder {  // with the sign of b
+  template <class T>
+  ATTUNE_HD T forward(T a, T b) const {
+    const T r = fmod(a, b);
+    return select((r < T(0) && b > T(0)) || (r > T(0) && b < T(0)), r + b, r);
+  }
+};
+
+struct FloorDivide {  // exact where a / b would be rounded up to the next integer
+  template <class T>
+  ATTUNE_HD T forward(T a, T b) const {
+    const T exact = (a - Remainder().forward(a, b)) / b;
+    return select(b == T(0), a / b, rint(exact));
   }
 };
 

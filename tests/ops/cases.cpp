@@ -20,6 +20,7 @@ const std::vector<OpCase>& op_cases() {
     add_attention_cases(all);
     add_picture_cases(all);
     add_recurrent_cases(all);
+    add_math_cases(all);
     return all;
   }();
   return cases;
@@ -48,7 +49,8 @@ const std::vector<OpError>& op_errors() {
     // Two operands that do not fit: both are named.
     using Binary = Variable (*)(const Variable&, const Variable&);
     const std::pair<const char*, Binary> binaries[] = {{"add", add}, {"sub", sub},         {"mul", mul},
-                                                       {"div", div}, {"maximum", maximum}, {"minimum", minimum}};
+                                                       {"div", div}, {"maximum", maximum}, {"minimum", minimum},
+                                                       {"pow", pow}};
     for (const auto& [op, function] : binaries) {
       const Binary f = function;
       row(op, [=] { f(a, b); }, {"[2, 3]", "[4, 3]"});
@@ -58,8 +60,8 @@ const std::vector<OpError>& op_errors() {
     }
     using Unary = Variable (*)(const Variable&);
     const std::pair<const char*, Unary> unaries[] = {
-        {"exp", exp}, {"log", log}, {"sqrt", sqrt}, {"square", square}, {"reciprocal", reciprocal},
-        {"abs", abs}, {"sin", sin}, {"cos", cos},   {"tanh", tanh},     {"sigmoid", sigmoid}};
+        {"exp", exp}, {"log", log}, {"sqrt", sqrt}, {"square", square},   {"reciprocal", reciprocal}, {"abs", abs},
+        {"sin", sin}, {"cos", cos}, {"tanh", tanh}, {"sigmoid", sigmoid}, {"rsqrt", rsqrt},           {"erf", erf}};
     for (const auto& [op, function] : unaries) {
       const Unary f = function;
       row(op, [=] { f({}); }, {"x is undefined"});
@@ -75,7 +77,15 @@ const std::vector<OpError>& op_errors() {
     row("sum", [=] { sum(a, {1, -1}); }, {"axis -1", "[2, 3]", "twice"});
     row("mean", [=] { mean(a, {-3}); }, {"axis -3", "[2, 3]"});
     row("max", [=] { max(a, 5); }, {"axis 5", "[2, 3]"});
-    row("max", [=] { max(leaf({2, 0}), 1); }, {"axis 1", "[2, 0]", "empty"});
+    row("max", [=] { max(leaf({2, 0}), 1); }, {"[2, 0]", "nothing along"});
+    row("min", [=] { min(leaf({2, 0}), 1); }, {"[2, 0]", "nothing along"});
+    row("min", [=] { min(a, {0, 0}); }, {"axis 0", "[2, 3]", "twice"});
+    row("prod", [=] { prod(a, 2); }, {"axis 2", "[2, 3]"});
+    row("var", [=] { var(leaf({2, 1}), 1); }, {"1 elements", "[2, 1]", "correction 1"});
+    row("stddev", [=] { stddev(a, 3); }, {"axis 3", "[2, 3]"});
+    row("norm", [=] { norm(tokens); }, {"int64", "floating"});
+    row("logsumexp", [=] { logsumexp(leaf({0})); }, {"nothing along"});
+    row("cumsum", [=] { cumsum(a, 2); }, {"axis 2", "[2, 3]"});
     row("masked_mean", [=] { masked_mean(a, integers({1, 1})); }, {"[2, 3]", "[B, T, D]"});
     row("masked_mean", [=] { masked_mean(leaf({2, 3, 4}), integers({1})); }, {"[1]", "[2]", "[2, 3, 4]"});
     row("masked_mean", [=] { masked_mean(leaf({2, 3, 4}), integers({1, 4})); }, {"length 4", "position [1]", "3"});
@@ -104,7 +114,37 @@ const std::vector<OpError>& op_errors() {
     row("index_select", [=] { index_select(a, 1, a.value()); }, {"[2, 3]", "[n]"});
     row("index_select", [=] { index_select(a, 0, Tensor::zeros({2})); }, {"float32", "int64"});
     row("gather", [=] { gather(a, 1, integers({0, 1})); }, {"[2]", "[2, 3]"});
-    row("gather", [=] { gather(a, 1, Tensor::full({2, 1}, -1, DType::kInt64)); }, {"index -1", "position [0, 0]"});
+    row("gather", [=] { gather(a, 1, Tensor::full({2, 1}, -4, DType::kInt64)); }, {"index -4", "position [0, 0]"});
+    const Tensor places = Tensor::zeros({2, 1}, DType::kInt64);
+    row("scatter", [=] { scatter(a, 1, places, a); }, {"source [2, 3]", "indices [2, 1]"});
+    row("scatter",
+        [=] {
+          scatter(a, 1, Tensor::full({2, 1}, 3, DType::kInt64), leaf({2, 1}));
+        },
+        {"index 3", "-3 ... 2"});
+    row("scatter_add", [=] { scatter_add(a, 0, places, leaf({2, 1})); }, {"[2, 1]", "[2, 3]", "axis 0"});
+    row("scatter_add", [=] { scatter_add(a, 1, places, leaf({2, 1}, DType::kFloat64)); }, {"float32", "float64"});
+    row("unsqueeze", [=] { unsqueeze(a, 3); }, {"axis 3", "[2, 3]"});
+    row("squeeze", [=] { squeeze(a, 1); }, {"axis 1", "[2, 3]", "extent 3"});
+    row("flatten", [=] { flatten(a, 1, 0); }, {"1 ... 0", "[2, 3]"});
+    row("slice", [=] { slice(a, 1, -4, 2); }, {"-4 ... 2", "[2, 3]"});
+    row("slice", [=] { slice(a, 1, 0, 2, 0); }, {"step 0", "flip"});
+    row("select", [=] { select(a, 0, -3); }, {"index -3", "axis 0", "[2, 3]"});
+    row("split", [=] { split(a, 0); }, {"size 0"});
+    row("split", [=] { split(a, {1, 1}, 1); }, {"[1, 1]", "axis 1", "[2, 3]", "sum of 3"});
+    row("chunk", [=] { chunk(a, 0); }, {"0 chunks"});
+    row("flip", [=] { flip(a, 2); }, {"axis 2", "[2, 3]"});
+    row("tile", [=] { tile(a, {-1}); }, {"-1 repeats"});
+    row("pad", [=] { pad(a, {{1, 1}}); }, {"1 pairs", "[2, 3]", "2 axes"});
+    row("pad", [=] { pad(a, {{1, -1}, {0, 0}}); }, {"1 and -1", "axis 0", "slice"});
+    row("tril", [=] { tril(leaf({3})); }, {"[3]", "[..., rows, columns]"});
+    row("triu", [=] { triu(leaf({3})); }, {"[3]", "[..., rows, columns]"});
+    row("einsum", [=] { einsum("ij", a, a); }, {"\"ij\"", "comma"});
+    row("einsum", [=] { einsum("ii,ij->j", a, a); }, {"'i'", "twice"});
+    row("einsum", [=] { einsum("ij,jk->il", a, a); }, {"'l'", "no operand"});
+    row("einsum", [=] { einsum("i,ij->j", a, a); }, {"1 and 2 labels", "[2, 3]"});
+    row("einsum", [=] { einsum("ij,jk->ik", a, b); }, {"'j'", "3 in [2, 3]", "4 in [4, 3]"});
+    row("einsum", [=] { einsum("i.,jk->ik", a, b); }, {"'.'", "letters"});
 
     row("embedding", [=] { embedding(leaf({3}), integers({0})); }, {"[3]", "[V, D]"});
     row("embedding", [=] { embedding(b, integers({0, 4, 2})); }, {"id 4", "position [1]", "0 ... 3"});

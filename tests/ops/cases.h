@@ -72,6 +72,8 @@ void add_loss_cases(std::vector<OpCase>& cases);
 void add_attention_cases(std::vector<OpCase>& cases);
 void add_picture_cases(std::vector<OpCase>& cases);
 void add_recurrent_cases(std::vector<OpCase>& cases);
+/// Of Tensors' names: framework/math.
+void add_math_cases(std::vector<OpCase>& cases);
 
 void add_activation_errors(std::vector<OpError>& errors);
 void add_loss_errors(std::vector<OpError>& errors);

@@ -156,7 +156,7 @@ TEST_CASE("every op has rows in the table", "[ops]") {
        {"ops.h", "activation.h", "attention.h", "batch_norm.h", "conv.h", "loss.h", "pool.h", "recurrent.h"}) {
     const std::string text = without_comments(std::string(ATTUNE_SOURCE_DIR "/autograd/ops/") + header);
     const std::regex declaration(
-        R"(\n(?:inline )?(?:Variable|std::pair<Variable, Variable>|\w+Result) (operator.|\w+)\()");
+        R"(\n(?:inline )?(?:Variable&?|std::pair<Variable, Variable>|std::vector<Variable>|\w+Result) (operator[^( ]+|\w+)\()");
     for (std::sregex_iterator at(text.begin(), text.end(), declaration), end; at != end; ++at) {
       declared.insert((*at)[1].str());
     }

@@ -70,4 +70,16 @@ void fill(Tensor& y, double value) {
   });
 }
 
+void arange(double begin, double step, Tensor& y) {
+  const auto write = [&]<class T, class Number>(T* to, Number from, Number by) {
+    parallel_for(y.numel(), kGrain, [&](int64_t first, int64_t last, int64_t) {
+      for (int64_t i = first; i < last; ++i) to[i] = static_cast<T>(from + static_cast<Number>(i) * by);
+    });
+  };
+  if (y.dtype() == DType::kInt64) {
+    return write(y.data<int64_t>(), static_cast<int64_t>(begin), static_cast<int64_t>(step));
+  }
+  visit_floating(y.dtype(), "arange", [&]<class T>(T) { write(y.data<T>(), begin, step); });
+}
+
 }  // namespace attune::cpu

@@ -20,6 +20,9 @@ struct ElementwiseMaps {
   ATTUNE_UNARY_KERNELS(ATTUNE_UNARY_MAPS)
   ATTUNE_PARAMETRIC_KERNELS(ATTUNE_UNARY_MAPS)
 #undef ATTUNE_UNARY_MAPS
+#define ATTUNE_STEP_MAP(NAME, FORMULA) Map<1> NAME;
+  ATTUNE_STEP_KERNELS(ATTUNE_STEP_MAP)
+#undef ATTUNE_STEP_MAP
 #define ATTUNE_BINARY_MAP(NAME, FORMULA) Map<2> NAME;
   ATTUNE_BINARY_KERNELS(ATTUNE_BINARY_MAP)
 #undef ATTUNE_BINARY_MAP
@@ -95,10 +98,13 @@ constexpr ElementwiseMaps kMaps{
 #define ATTUNE_UNARY_MAPS(NAME, FORMULA) kUnary<functors::FORMULA>, kBinary<Backward<functors::FORMULA>>,
     ATTUNE_UNARY_KERNELS(ATTUNE_UNARY_MAPS) ATTUNE_PARAMETRIC_KERNELS(ATTUNE_UNARY_MAPS)
 #undef ATTUNE_UNARY_MAPS
+#define ATTUNE_STEP_MAP(NAME, FORMULA) kUnary<functors::FORMULA>,
+        ATTUNE_STEP_KERNELS(ATTUNE_STEP_MAP)
+#undef ATTUNE_STEP_MAP
 #define ATTUNE_BINARY_MAP(NAME, FORMULA) kBinary<functors::FORMULA>,
-        ATTUNE_BINARY_KERNELS(ATTUNE_BINARY_MAP)
+            ATTUNE_BINARY_KERNELS(ATTUNE_BINARY_MAP)
 #undef ATTUNE_BINARY_MAP
-            kUnary<functors::Affine>};
+                kUnary<functors::Affine>};
 
 const ElementwiseMaps* elementwise_maps() { return &kMaps; }
 
@@ -134,6 +140,10 @@ ATTUNE_UNARY_KERNELS(ATTUNE_DEFINE_UNARY)
   }
 ATTUNE_PARAMETRIC_KERNELS(ATTUNE_DEFINE_PARAMETRIC)
 #undef ATTUNE_DEFINE_PARAMETRIC
+#define ATTUNE_DEFINE_STEP(NAME, FORMULA) \
+  void NAME(const Tensor& x, Tensor& y) { run_map<1>(#NAME, maps().NAME, {&x}, y); }
+ATTUNE_STEP_KERNELS(ATTUNE_DEFINE_STEP)
+#undef ATTUNE_DEFINE_STEP
 
 #define ATTUNE_DEFINE_BINARY(NAME, FORMULA) \
   void NAME(const Tensor& a, const Tensor& b, Tensor& y) { run_map<2>(#NAME, maps().NAME, {&a, &b}, y); }

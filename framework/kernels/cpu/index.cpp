@@ -120,6 +120,30 @@ void add_listed(const double* dy, const int64_t* list, int64_t m, int64_t row, i
   HWY_DYNAMIC_DISPATCH(add_listed_double)(dy, list, m, row, columns, scale, sum);
 }
 
+// f(U{}) with an unsigned integer of the element's size: moving needs no arithmetic.
+template <class F>
+void visit_bits(DType dtype, F&& f) {
+  switch (dtype_size(dtype)) {
+    case 1:
+      return f(uint8_t{});
+    case 2:
+      return f(uint16_t{});
+    case 4:
+      return f(uint32_t{});
+    default:
+      return f(uint64_t{});
+  }
+}
+
+template <class U>
+const U* bits(const Tensor& x) {
+  return reinterpret_cast<const U*>(x.raw());
+}
+template <class U>
+U* bits(Tensor& x) {
+  return reinterpret_cast<U*>(x.raw());
+}
+
 int64_t rows_per_grain(int64_t row) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row)); }
 
 /// Positions 0 ... m - 1 by the index that stands there, 0 <= index < n, those of one index in their order: a radix
@@ -178,6 +202,18 @@ void take_rows(const Tensor& x, const Tensor& indices, double scale, Tensor& y) 
   const auto* index = indices.data<int64_t>();
   const int64_t m = indices.numel();
   const int64_t row = x.dim(2);
+  if (!is_floating(x.dtype())) {
+    visit_bits(x.dtype(), [&]<class U>(U) {
+      const U* data = bits<U>(from);
+      U* out = bits<U>(y);
+      parallel_for(x.dim(0) * m, rows_per_grain(row), [&](int64_t begin, int64_t end, int64_t) {
+        for (int64_t i = begin; i < end; ++i) {
+          std::copy_n(data + (i / m * x.dim(1) + index[i % m]) * row, row, out + i * row);
+        }
+      });
+    });
+    return;
+  }
   visit_floating(x.dtype(), "take_rows", [&]<class T>(T) {
     for (int64_t o = 0; o < x.dim(0); ++o) {
       const T* data = from.data<T>() + o * x.dim(1) * row;
@@ -221,12 +257,31 @@ void take_along(const Tensor& x, const Tensor& indices, Tensor& y) {
   const int64_t n = x.dim(1);
   const int64_t m = indices.dim(1);
   const int64_t inner = x.dim(2);
-  visit_floating(x.dtype(), "take_along", [&]<class T>(T) {
-    const T* data = from.data<T>();
-    T* out = y.data<T>();
+  visit_bits(x.dtype(), [&]<class U>(U) {
+    const U* data = bits<U>(from);
+    U* out = bits<U>(y);
     parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end, int64_t) {
       for (int64_t at = begin; at < end; ++at) {
         out[at] = data[(at / (m * inner) * n + index[at]) * inner + at % inner];
+      }
+    });
+  });
+}
+
+void put_along(const Tensor& x, const Tensor& indices, Tensor& y) {
+  const auto* index = indices.data<int64_t>();
+  const int64_t m = indices.dim(1);
+  const int64_t inner = y.dim(2);
+  visit_bits(x.dtype(), [&]<class U>(U) {
+    const U* data = bits<U>(x);
+    U* out = bits<U>(y);
+    const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, m));
+    parallel_for(y.dim(0) * inner, grain, [&](int64_t begin, int64_t end, int64_t) {
+      for (int64_t k = begin; k < end; ++k) {
+        for (int64_t i = 0; i < m; ++i) {
+          const int64_t at = (k / inner * m + i) * inner + k % inner;
+          out[(k / inner * y.dim(1) + index[at]) * inner + k % inner] = data[at];
+        }
       }
     });
   });
@@ -237,13 +292,18 @@ void add_along(const Tensor& dy, const Tensor& indices, Tensor& dx) {
   const int64_t n = dx.dim(1);
   const int64_t m = indices.dim(1);
   const int64_t inner = dx.dim(2);
-  visit_floating(dy.dtype(), "add_along", [&]<class T>(T) {
+  const auto visit = [&](auto&& f) {
+    if (dy.dtype() == DType::kInt64) return f(int64_t{});
+    visit_floating(dy.dtype(), "add_along", f);
+  };
+  visit([&]<class T>(T) {
     const T* data = dy.data<T>();
     T* out = dx.data<T>();
+    using Total = std::conditional_t<std::is_same_v<T, int64_t>, int64_t, double>;
     // One thread per (o, k): its indices point at nobody else's elements. Many are added up in double precision.
     const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, m));
     parallel_for(dy.dim(0) * inner, grain, [&](int64_t begin, int64_t end, int64_t) {
-      double* totals = m > kSumRows ? scratch<double>(1, n) : nullptr;
+      Total* totals = m > kSumRows ? scratch<Total>(1, n) : nullptr;
       for (int64_t k = begin; k < end; ++k) {
         const int64_t outer = k / inner;
         const int64_t column = k % inner;
@@ -258,8 +318,8 @@ void add_along(const Tensor& dy, const Tensor& indices, Tensor& dx) {
           add_to([&](int64_t i) -> T& { return to[i * inner]; });
           continue;
         }
-        for (int64_t i = 0; i < n; ++i) totals[i] = static_cast<double>(to[i * inner]);
-        add_to([&](int64_t i) -> double& { return totals[i]; });
+        for (int64_t i = 0; i < n; ++i) totals[i] = static_cast<Total>(to[i * inner]);
+        add_to([&](int64_t i) -> Total& { return totals[i]; });
         for (int64_t i = 0; i < n; ++i) to[i * inner] = static_cast<T>(totals[i]);
       }
     });

@@ -15,6 +15,18 @@
 HWY_BEFORE_NAMESPACE();
 namespace attune::cpu::HWY_NAMESPACE {
 
+/// f(lane of a, lane of b) for every lane.
+template <class D, class F>
+HWY_INLINE hn::Vec<D> MapLanes(D d, hn::Vec<D> a, hn::Vec<D> b, F f) {
+  using T = hn::TFromD<D>;
+  HWY_ALIGN T left[HWY_MAX_BYTES / sizeof(T)];
+  HWY_ALIGN T right[HWY_MAX_BYTES / sizeof(T)];
+  hn::Store(a, d, left);
+  hn::Store(b, d, right);
+  for (size_t i = 0; i < hn::Lanes(d); ++i) left[i] = f(left[i], right[i]);
+  return hn::Load(d, left);
+}
+
 template <class D>
 struct LaneMask {
   hn::Mask<D> m;
@@ -52,6 +64,16 @@ struct Lanes {
   friend HWY_INLINE Lanes log1p(Lanes x) { return Lanes(Log1p(D(), x.v)); }
   friend HWY_INLINE Lanes tanh(Lanes x) { return Lanes(Tanh(D(), x.v)); }
   friend HWY_INLINE Lanes normal_cdf(Lanes x) { return Lanes(NormalCdf(D(), x.v)); }
+  friend HWY_INLINE Lanes floor(Lanes x) { return Lanes(hn::Floor(x.v)); }
+  friend HWY_INLINE Lanes ceil(Lanes x) { return Lanes(hn::Ceil(x.v)); }
+  friend HWY_INLINE Lanes rint(Lanes x) { return Lanes(hn::Round(x.v)); }
+  friend HWY_INLINE Lanes erf(Lanes x) { return Lanes(Erf(D(), x.v)); }
+  friend HWY_INLINE Lanes pow(Lanes a, Lanes b) {
+    return Lanes(MapLanes(D(), a.v, b.v, [](T x, T y) { return std::pow(x, y); }));
+  }
+  friend HWY_INLINE Lanes fmod(Lanes a, Lanes b) {
+    return Lanes(MapLanes(D(), a.v, b.v, [](T x, T y) { return std::fmod(x, y); }));
+  }
   friend HWY_INLINE Lanes sin(Lanes x) {
     return Lanes(MapLanes(D(), x.v, [](T lane) { return std::sin(lane); }));
   }

@@ -36,6 +36,12 @@ void logical_and(const Tensor& a, const Tensor& b, Tensor& y) {
   });
 }
 
+void logical_or(const Tensor& a, const Tensor& b, Tensor& y) {
+  for_rows(a, b, y, [](bool* out, const bool* pa, int64_t step_a, const bool* pb, int64_t step_b, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) out[i] = pa[i * step_a] || pb[i * step_b];
+  });
+}
+
 void logical_not(const Tensor& x, Tensor& y) {
   for_rows(x, x, y, [](bool* out, const bool* px, int64_t step, const bool*, int64_t, int64_t n) {
     for (int64_t i = 0; i < n; ++i) out[i] = !px[i * step];

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "framework/kernels/cpu/parallel.h"
@@ -121,6 +122,27 @@ void top_k(const Tensor& x, Tensor& values, Tensor& indices) {
       for (int64_t r = begin; r < end; ++r) top_k_row(in + r * n, n, heap, out + r * k, index + r * k);
     });
   });
+}
+
+void argsort(const Tensor& x, bool descending, Tensor& indices) {
+  const int64_t n = x.shape()[1];
+  auto* places = indices.data<int64_t>();
+  const auto sort_rows = [&]<class T>(T) {
+    // NaN counts as largest.
+    const auto below = [](T a, T b) { return a < b || (b != b && a == a); };
+    parallel_for(x.shape()[0], row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
+      for (int64_t r = begin; r < end; ++r) {
+        const T* row = x.data<T>() + r * n;
+        int64_t* index = places + r * n;
+        std::iota(index, index + n, int64_t{0});
+        std::stable_sort(index, index + n, [&](int64_t a, int64_t b) {
+          return descending ? below(row[b], row[a]) : below(row[a], row[b]);
+        });
+      }
+    });
+  };
+  if (x.dtype() == DType::kInt64) return sort_rows(int64_t{});
+  visit_floating(x.dtype(), "argsort", sort_rows);
 }
 
 void log_sum_exp(const Tensor& x, double scale, Tensor& y) {

@@ -6,13 +6,6 @@ namespace {
 
 constexpr int64_t kGrain = 8192;
 
-// f(T{}) with the stored type; comparing and choosing need no arithmetic.
-template <class F>
-void visit_stored(DType dtype, const char* who, F&& f) {
-  if (dtype == DType::kBFloat16) return f(bfloat16{});
-  visit_floating(dtype, who, f);
-}
-
 template <class T>
 auto comparable(T value) {
   if constexpr (std::is_same_v<T, bfloat16>) {
@@ -25,7 +18,7 @@ auto comparable(T value) {
 }  // namespace
 
 void where(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y) {
-  visit_stored(y.dtype(), "where", [&]<class T>(T) {
+  visit_any(y.dtype(), [&]<class T>(T) {
     const Tensor zero = a.defined() && b.defined() ? Tensor() : Tensor::zeros({}, y.dtype());
     const Tensor& chosen = a.defined() ? a : zero;
     const Tensor& other = b.defined() ? b : zero;
@@ -45,7 +38,7 @@ void where(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y)
 }
 
 void prefers_first(const Tensor& a, const Tensor& b, bool minimum, Tensor& first) {
-  visit_stored(a.dtype(), minimum ? "minimum" : "maximum", [&]<class T>(T) {
+  visit_any(a.dtype(), [&]<class T>(T) {
     const StridedLoop<3> loop(first.shape(), {&a, &b, &first});
     const T* from_a = a.data<T>();
     const T* from_b = b.data<T>();

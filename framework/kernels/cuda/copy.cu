@@ -47,6 +47,13 @@ __global__ void fill_strided(T* y, T value, Walk<1> walk, uint32_t count) {
   y[at[0]] = value;
 }
 
+/// Number: in which the elements are computed.
+template <class T, class Number>
+__global__ void write_progression(T* y, Number begin, Number step, int64_t count) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < count) y[i] = static_cast<T>(begin + static_cast<Number>(i) * step);
+}
+
 template <class To, class From>
 void copy_parts(const Context& c, const StridedShape<2>& shape, const From* x, To* y) {
   shape.for_each_part([&](const Walk<2>& walk, uint32_t count, const int64_t(&at)[2]) {
@@ -111,6 +118,15 @@ void copy(const Tensor& x, Tensor& y) {
       if constexpr (!std::is_same_v<From, To>) copy_parts(c, shape, data<From>(x), data<To>(y));
     });
   });
+}
+
+void arange(double begin, double step, Tensor& y) {
+  const auto write = [&]<class T, class Number>(T, Number) {
+    launch(context(y), "arange", write_progression<T, Number>, thread_each(y.numel()), data<T>(y),
+           static_cast<Number>(begin), static_cast<Number>(step), y.numel());
+  };
+  if (y.dtype() == DType::kInt64) return write(int64_t{}, int64_t{});
+  visit_floating(y.dtype(), "arange", [&]<class T>(T) { write(T{}, double{}); });
 }
 
 void fill(Tensor& y, double value) {

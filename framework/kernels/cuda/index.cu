@@ -18,6 +18,15 @@ __global__ void take(const T* x, const int64_t* indices, int64_t n, int64_t m, i
   for (int64_t j = Team::rank(); j < row; j += Team::kSize) to[j] = store<T>(load(from[j]) * scale);
 }
 
+/// The same of any element, unscaled: a thread for every element of y. U: an unsigned integer of its size.
+template <class U>
+__global__ void move_rows(const U* x, const int64_t* indices, int64_t n, int64_t m, int64_t row, U* y, int64_t count) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= count) return;
+  const int64_t line = at / row;
+  y[at] = x[(line / m * n + indices[line % m]) * row + at % row];
+}
+
 constexpr int kAddThreads = 128;
 
 constexpr int kAddColumns = 4;  ///< of a thread at a time
@@ -87,6 +96,35 @@ __global__ void take_elements(const T* x, const int64_t* indices, int64_t n, int
   if (at < count) y[at] = x[(at / (m * inner) * n + indices[at]) * inner + at % inner];
 }
 
+/// A thread for every (o, k), whose indices point at nobody else's elements: the last of equal ones stays.
+template <class U>
+__global__ void put_elements(const U* x, const int64_t* indices, int64_t n, int64_t m, int64_t inner, U* y,
+                             int64_t columns) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= columns) return;
+  const int64_t outer = at / inner;
+  const int64_t k = at % inner;
+  for (int64_t i = 0; i < m; ++i) {
+    const int64_t from = (outer * m + i) * inner + k;
+    y[(outer * n + indices[from]) * inner + k] = x[from];
+  }
+}
+
+/// f(U{}) with an unsigned integer of the element's size: moving needs no arithmetic.
+template <class F>
+void visit_bits(DType dtype, F&& f) {
+  switch (dtype_size(dtype)) {
+    case 1:
+      return f(uint8_t{});
+    case 2:
+      return f(uint16_t{});
+    case 4:
+      return f(uint32_t{});
+    default:
+      return f(uint64_t{});
+  }
+}
+
 /// A thread for every (o, k): its indices point at nobody else's elements. Sum: of the elements of `to`.
 template <class T, class Sum>
 __global__ void add_elements(const T* dy, const int64_t* indices, int64_t n, int64_t m, int64_t inner, Sum* to,
@@ -124,6 +162,12 @@ void take_rows(const Tensor& x, const Tensor& indices, double scale, Tensor& y) 
   const Packed from(c, x);
   const int64_t m = indices.numel(), row = x.dim(2);
   const int64_t lines = x.dim(0) * m;
+  if (!is_floating(x.dtype())) {
+    return visit_bits(x.dtype(), [&]<class U>(U) {
+      launch(c, "take_rows", move_rows<U>, thread_each(y.numel()), from.data<U>(), data<int64_t>(indices), x.dim(1), m,
+             row, data<U>(y), y.numel());
+    });
+  }
   visit_stored(x.dtype(), "take_rows", [&]<class T>(T) {
     visit_team(lines, row, [&]<class Team>(Team, const Grid& grid) {
       launch(c, "take_rows", take<Team, T>, grid, from.data<T>(), data<int64_t>(indices), x.dim(1), m, row,
@@ -143,16 +187,28 @@ void add_rows(const Tensor& dy, const Tensor& indices, double scale, int64_t ski
 void take_along(const Tensor& x, const Tensor& indices, Tensor& y) {
   const Context& c = context(y);
   const Packed from(c, x);
-  visit_stored(x.dtype(), "take_along", [&]<class T>(T) {
-    launch(c, "take_along", take_elements<T>, thread_each(y.numel()), from.data<T>(), data<int64_t>(indices), x.dim(1),
-           indices.dim(1), x.dim(2), data<T>(y), y.numel());
+  visit_bits(x.dtype(), [&]<class U>(U) {
+    launch(c, "take_along", take_elements<U>, thread_each(y.numel()), from.data<U>(), data<int64_t>(indices), x.dim(1),
+           indices.dim(1), x.dim(2), data<U>(y), y.numel());
+  });
+}
+
+void put_along(const Tensor& x, const Tensor& indices, Tensor& y) {
+  const int64_t columns = y.dim(0) * y.dim(2);
+  visit_bits(x.dtype(), [&]<class U>(U) {
+    launch(context(y), "put_along", put_elements<U>, thread_each(columns), data<U>(x), data<int64_t>(indices), y.dim(1),
+           indices.dim(1), y.dim(2), data<U>(y), columns);
   });
 }
 
 void add_along(const Tensor& dy, const Tensor& indices, Tensor& dx) {
+  const int64_t columns = dy.dim(0) * dx.dim(2);
+  const Context& c = context(dx);
+  if (dy.dtype() == DType::kInt64) {
+    return launch(c, "add_along", add_elements<int64_t, int64_t>, thread_each(columns), data<int64_t>(dy),
+                  data<int64_t>(indices), dx.dim(1), indices.dim(1), dx.dim(2), data<int64_t>(dx), columns);
+  }
   visit_stored(dy.dtype(), "add_along", [&]<class T>(T) {
-    const int64_t columns = dy.dim(0) * dx.dim(2);
-    const Context& c = context(dx);
     const auto add_to = [&](auto* to) {
       launch(c, "add_along", add_elements<T, std::remove_pointer_t<decltype(to)>>, thread_each(columns), data<T>(dy),
              data<int64_t>(indices), dx.dim(1), indices.dim(1), dx.dim(2), to, columns);

@@ -8,11 +8,13 @@
 #include "framework/kernels/alignment.h"
 #include "framework/kernels/attention.h"
 #include "framework/kernels/batch_norm.h"
+#include "framework/kernels/compare.h"
 #include "framework/kernels/conv.h"
 #include "framework/kernels/copy.h"
 #include "framework/kernels/elementwise.h"
 #include "framework/kernels/gemm.h"
 #include "framework/kernels/index.h"
+#include "framework/kernels/integer.h"
 #include "framework/kernels/linear.h"
 #include "framework/kernels/loss.h"
 #include "framework/kernels/mask.h"
@@ -28,28 +30,41 @@
 #include "framework/kernels/weighted_sum.h"
 
 #define ATTUNE_CUDA_UNARY(NAME, FORMULA) ATTUNE_CUDA_KERNEL(NAME) ATTUNE_CUDA_KERNEL(NAME##_backward)
+#define ATTUNE_CUDA_STEP(NAME, FORMULA) ATTUNE_CUDA_KERNEL(NAME)
 #define ATTUNE_CUDA_BINARY(NAME, FORMULA) ATTUNE_CUDA_KERNEL(NAME)
 #define ATTUNE_CUDA_KERNELS                        \
   ATTUNE_CUDA_KERNEL(copy)                         \
   ATTUNE_CUDA_KERNEL(fill)                         \
+  ATTUNE_CUDA_KERNEL(arange)                       \
   ATTUNE_CUDA_KERNEL(accumulate)                   \
   ATTUNE_CUDA_KERNEL(find_non_finite)              \
   ATTUNE_UNARY_KERNELS(ATTUNE_CUDA_UNARY)          \
   ATTUNE_PARAMETRIC_KERNELS(ATTUNE_CUDA_UNARY)     \
+  ATTUNE_STEP_KERNELS(ATTUNE_CUDA_STEP)            \
   ATTUNE_BINARY_KERNELS(ATTUNE_CUDA_BINARY)        \
   ATTUNE_CUDA_KERNEL(affine)                       \
   ATTUNE_CUDA_KERNEL(where)                        \
   ATTUNE_CUDA_KERNEL(prefers_first)                \
+  ATTUNE_CUDA_KERNEL(compare)                      \
+  ATTUNE_CUDA_KERNEL(integer)                      \
   ATTUNE_CUDA_KERNEL(logical_and)                  \
+  ATTUNE_CUDA_KERNEL(logical_or)                   \
   ATTUNE_CUDA_KERNEL(logical_not)                  \
   ATTUNE_CUDA_KERNEL(take_rows)                    \
   ATTUNE_CUDA_KERNEL(add_rows)                     \
   ATTUNE_CUDA_KERNEL(take_along)                   \
   ATTUNE_CUDA_KERNEL(add_along)                    \
+  ATTUNE_CUDA_KERNEL(put_along)                    \
   ATTUNE_CUDA_KERNEL(find_outside)                 \
   ATTUNE_CUDA_KERNEL(dropout)                      \
+  ATTUNE_CUDA_KERNEL(draw_uniform)                 \
+  ATTUNE_CUDA_KERNEL(draw_normal)                  \
   ATTUNE_CUDA_KERNEL(sum_to)                       \
   ATTUNE_CUDA_KERNEL(max)                          \
+  ATTUNE_CUDA_KERNEL(min)                          \
+  ATTUNE_CUDA_KERNEL(product)                      \
+  ATTUNE_CUDA_KERNEL(sum_integers)                 \
+  ATTUNE_CUDA_KERNEL(cumulate)                     \
   ATTUNE_CUDA_KERNEL(masked_mean)                  \
   ATTUNE_CUDA_KERNEL(masked_mean_backward)         \
   ATTUNE_CUDA_KERNEL(softmax)                      \
@@ -97,4 +112,5 @@
   ATTUNE_CUDA_KERNEL(pack_steps)                   \
   ATTUNE_CUDA_KERNEL(unpack_steps)                 \
   ATTUNE_CUDA_KERNEL(top_k)                        \
+  ATTUNE_CUDA_KERNEL(argsort)                      \
   ATTUNE_CUDA_KERNEL(log_sum_exp)

@@ -9,6 +9,11 @@ namespace attune::cuda {
 ATTUNE_UNARY_KERNELS(ATTUNE_DEFINE_UNARY)
 #undef ATTUNE_DEFINE_UNARY
 
+#define ATTUNE_DEFINE_STEP(NAME, FORMULA) \
+  void NAME(const Tensor& x, Tensor& y) { map(#NAME, functors::FORMULA(), x, y); }
+ATTUNE_STEP_KERNELS(ATTUNE_DEFINE_STEP)
+#undef ATTUNE_DEFINE_STEP
+
 void affine(const Tensor& x, double factor, double offset, Tensor& y) {
   map("affine", functors::Affine({factor, offset}), x, y);
 }

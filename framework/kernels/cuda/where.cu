@@ -30,13 +30,15 @@ __global__ void prefer(const T* a, const T* b, bool minimum, bool* first, Walk<3
   first[at[2]] = (minimum ? x <= y : x >= y) || x != x;
 }
 
-/// y = a && b, or !a without b.
-__global__ void combine(const bool* a, const bool* b, bool* y, Walk<3> walk, uint32_t count) {
+enum class Logic { kAnd, kOr, kNot };
+
+__global__ void combine(const bool* a, const bool* b, Logic logic, bool* y, Walk<3> walk, uint32_t count) {
   const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count) return;
   int64_t at[3];
   walk.offsets(i, at);
-  y[at[2]] = b == nullptr ? !a[at[0]] : a[at[0]] && b[at[1]];
+  const bool first = a[at[0]];
+  y[at[2]] = logic == Logic::kNot ? !first : logic == Logic::kOr ? first || b[at[1]] : first && b[at[1]];
 }
 
 template <class T>
@@ -44,11 +46,11 @@ const T* advanced(const Tensor& x, int64_t offset) {
   return x.defined() ? data<T>(x) + offset : nullptr;
 }
 
-void combine_all(const char* who, const Tensor& a, const Tensor* b, Tensor& y) {
-  const StridedShape<3> shape(y.shape(), {&a, b != nullptr ? b : &a, &y});
+void combine_all(const char* who, const Tensor& a, const Tensor& b, Logic logic, Tensor& y) {
+  const StridedShape<3> shape(y.shape(), {&a, &b, &y});
   shape.for_each_part([&](const Walk<3>& walk, uint32_t count, const int64_t(&at)[3]) {
-    launch(context(y), who, combine, thread_each(count), advanced<bool>(a, at[0]),
-           b != nullptr ? data<bool>(*b) + at[1] : nullptr, data<bool>(y) + at[2], walk, count);
+    launch(context(y), who, combine, thread_each(count), data<bool>(a) + at[0], data<bool>(b) + at[1], logic,
+           data<bool>(y) + at[2], walk, count);
   });
 }
 
@@ -57,7 +59,7 @@ void combine_all(const char* who, const Tensor& a, const Tensor* b, Tensor& y) {
 void where(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y) {
   const Tensor& any = a.defined() ? a : b.defined() ? b : y;  // stands for what is absent, and is not read there
   const StridedShape<4> shape(y.shape(), {&condition, a.defined() ? &a : &any, b.defined() ? &b : &any, &y});
-  visit_stored(y.dtype(), "where", [&]<class T>(T) {
+  visit_any(y.dtype(), [&]<class T>(T) {
     shape.for_each_part([&](const Walk<4>& walk, uint32_t count, const int64_t(&at)[4]) {
       launch(context(y), "where", choose<T>, thread_each(count), data<bool>(condition) + at[0], advanced<T>(a, at[1]),
              advanced<T>(b, at[2]), data<T>(y) + at[3], walk, count);
@@ -68,7 +70,7 @@ void where(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y)
 void prefers_first(const Tensor& a, const Tensor& b, bool minimum, Tensor& first) {
   const char* who = minimum ? "minimum" : "maximum";
   const StridedShape<3> shape(first.shape(), {&a, &b, &first});
-  visit_stored(a.dtype(), who, [&]<class T>(T) {
+  visit_any(a.dtype(), [&]<class T>(T) {
     shape.for_each_part([&](const Walk<3>& walk, uint32_t count, const int64_t(&at)[3]) {
       launch(context(a), who, prefer<T>, thread_each(count), data<T>(a) + at[0], data<T>(b) + at[1], minimum,
              data<bool>(first) + at[2], walk, count);
@@ -76,8 +78,10 @@ void prefers_first(const Tensor& a, const Tensor& b, bool minimum, Tensor& first
   });
 }
 
-void logical_and(const Tensor& a, const Tensor& b, Tensor& y) { combine_all("logical_and", a, &b, y); }
+void logical_and(const Tensor& a, const Tensor& b, Tensor& y) { combine_all("logical_and", a, b, Logic::kAnd, y); }
 
-void logical_not(const Tensor& x, Tensor& y) { combine_all("logical_not", x, nullptr, y); }
+void logical_or(const Tensor& a, const Tensor& b, Tensor& y) { combine_all("logical_or", a, b, Logic::kOr, y); }
+
+void logical_not(const Tensor& x, Tensor& y) { combine_all("logical_not", x, x, Logic::kNot, y); }
 
 }  // namespace attune::cuda
