@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "framework/error.h"
+#include "framework/math/arithmetic.h"
 #include "framework/math/create.h"
 #include "tests/support/errors.h"
 #include "tests/support/tensors.h"
