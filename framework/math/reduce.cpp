@@ -126,11 +126,13 @@ Tensor norm(const Tensor& x, const Axes& axes, bool keep) {
 
 Tensor logsumexp(const Tensor& x, const Axes& axes, bool keep) {
   check_floating("logsumexp", "x", x);
+  const Reduced reduced("logsumexp", x.shape(), axes);
+  reduced.require_elements("logsumexp", "largest element");
   return in_float32(x, [&](const Tensor& wide) {
     const Tensor top = max(wide, axes, /*keep=*/true);
     const Tensor shift = where(isinf(top), 0, top);  // infinity less infinity is NaN
     const Tensor total = log(sum(exp(wide - shift), axes, /*keep=*/true)) + shift;
-    return total.view(Reduced("logsumexp", x.shape(), axes).result(keep));
+    return total.view(reduced.result(keep));
   });
 }
 

@@ -103,14 +103,14 @@ const std::vector<OpError>& op_errors() {
     row("select", [=] { select(a, 0, 2); }, {"index 2", "axis 0", "[2, 3]"});
     row("expand", [=] { expand(a, {4, 3}); }, {"[2, 3]", "[4, 3]"});
     row("expand", [=] { expand(a, {1, 3}); }, {"[2, 3]", "[1, 3]"});
-    row("concat", [=] { concat({}, 0); }, {"no parts"});
+    row("concat", [=] { concat(std::span<const Variable>(), 0); }, {"no parts"});
     row("concat", [=] { concat({a, b}, 1); }, {"[2, 3]", "[4, 3]", "axis 1"});
     row("concat", [=] { concat({a, leaf({2})}, 0); }, {"[2, 3]", "[2]", "rank"});
     row("concat", [=] { concat({a, wide}, 0); }, {"float32", "float64"});
     row("concat", [=] { concat({a, Variable()}, 0); }, {"undefined"});
     row("stack", [=] { stack(std::vector<Variable>{a, b}, 0); }, {"[2, 3]", "[4, 3]"});
     row("stack", [=] { stack(std::vector<Variable>{a, a}, 3); }, {"axis 3", "[2, 3]"});
-    row("index_select", [=] { index_select(a, 1, integers({0, 3})); }, {"index 3", "position [1]", "0 ... 2"});
+    row("index_select", [=] { index_select(a, 1, integers({0, 3})); }, {"index 3", "position [1]", "-3 ... 2"});
     row("index_select", [=] { index_select(a, 1, a.value()); }, {"[2, 3]", "[n]"});
     row("index_select", [=] { index_select(a, 0, Tensor::zeros({2})); }, {"float32", "int64"});
     row("gather", [=] { gather(a, 1, integers({0, 1})); }, {"[2]", "[2, 3]"});
