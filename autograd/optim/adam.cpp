@@ -7,7 +7,8 @@ namespace attune {
 Adam::Adam(const ParameterList& parameters, const AdamOptions& options) : Adam("Adam", parameters, options, false) {}
 
 Adam::Adam(const char* who, const ParameterList& parameters, const AdamOptions& options, bool decoupled)
-    : Optimizer(who, parameters, {options.learning_rate, options.weight_decay, options.groups}, {"m", "v"}),
+    : Optimizer(who, parameters, {options.learning_rate, options.weight_decay, options.groups},
+                std::vector<StateTensor>{{"m"}, {"v"}}),
       rule_{options.beta1, options.beta2, options.epsilon, decoupled} {
   const auto in_range = [](double beta) { return beta >= 0 && beta < 1; };
   require<ValueError>(in_range(options.beta1) && in_range(options.beta2),
@@ -15,7 +16,7 @@ Adam::Adam(const char* who, const ParameterList& parameters, const AdamOptions& 
   require<ValueError>(options.epsilon >= 0, "{}: epsilon {} is below 0", who, options.epsilon);
 }
 
-void Adam::update(Flat& flat, const GradientTransform& transform) {
+void Adam::update_flat(Flat& flat, const GradientTransform& transform) {
   kernels::adam_step(flat.value, flat.gradient, flat.moments[0], flat.moments[1], flat.ranges, transform, rule_);
 }
 

@@ -31,7 +31,7 @@ class Adam : public Optimizer {
   Adam(const char* who, const ParameterList& parameters, const AdamOptions& options, bool decoupled);
 
  private:
-  void update(Flat& flat, const GradientTransform& transform) override;
+  void update_flat(Flat& flat, const GradientTransform& transform) override;
 
   AdamRule rule_;
 };

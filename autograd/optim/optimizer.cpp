@@ -7,8 +7,7 @@
 #include <utility>
 
 #include "framework/fail.h"
-#include "framework/kernels/accumulate.h"
-#include "framework/kernels/copy.h"
+#include "framework/math/arithmetic.h"
 
 namespace attune {
 
@@ -45,136 +44,40 @@ ParameterGroup no_decay_of_vectors() {
 }
 
 Optimizer::Optimizer(const char* who, const ParameterList& parameters, const Common& options,
-                     std::vector<const char*> moments)
-    : who_(who), learning_rate_(0), moments_(std::move(moments)) {
+                     std::vector<StateTensor> state)
+    : who_(who), state_(std::move(state)) {
   set_learning_rate(options.learning_rate);
-  const auto valid_decay = [&](double decay) {
-    require<ValueError>(decay >= 0 && std::isfinite(decay), "{}: weight decay {} is not a finite number >= 0", who_,
-                        decay);
-    return decay;
-  };
-  valid_decay(options.weight_decay);
+  weight_decay_ = valid_rate(options.weight_decay, "weight decay");
   for (const ParameterGroup& group : options.groups) {
     require<ValueError>(static_cast<bool>(group.contains),
                         "{}: a parameter group says not which parameters it contains", who_);
-    require<ValueError>(group.learning_rate_factor >= 0 && std::isfinite(group.learning_rate_factor),
-                        "{}: learning rate factor {} is not a finite number >= 0", who_, group.learning_rate_factor);
+    Rates& rates = rates_.emplace_back();
+    rates.learning_rate_factor = valid_rate(group.learning_rate_factor, "learning rate factor");
+    if (group.weight_decay) rates.weight_decay = valid_rate(*group.weight_decay, "weight decay");
   }
-  std::vector<size_t> group_of;
+  rates_.emplace_back();
   for (const auto& [name, parameter] : parameters.entries()) {
     require<DTypeError>(parameter.dtype() == DType::kFloat32 || parameter.dtype() == DType::kFloat64,
                         "{}: parameter '{}' is {}, expected float32 or float64", who_, name, parameter.value());
     Entry& entry = entries_.emplace_back();
     entry.name = name;
     entry.leaf = parameter.leaf();
-    entry.weight_decay = options.weight_decay;
-    size_t group = 0;
-    while (group < options.groups.size() && !options.groups[group].contains(name, parameter)) ++group;
-    if (group < options.groups.size()) {
-      entry.learning_rate_factor = options.groups[group].learning_rate_factor;
-      entry.weight_decay = valid_decay(options.groups[group].weight_decay.value_or(options.weight_decay));
-    }
-    group_of.push_back(group);
+    while (entry.group < options.groups.size() && !options.groups[entry.group].contains(name, parameter)) ++entry.group;
   }
-  lay_out(group_of);
+  lay_out();
 }
 
-namespace {
-
-const std::byte* address(const Tensor& x) { return x.raw(); }
-
-/// The value of a parameter as the whole of a storage, which can be moved with all handles to it. A copy where it is a
-/// part of another tensor, or not contiguous; then nobody else may hold it: what they see would no longer be trained.
-Tensor own_storage(const char* who, const std::string& name, const Tensor& value) {
-  const StorageRef& storage = value.storage();
-  if (value.is_contiguous() && value.offset() == 0 &&
-      storage->bytes == static_cast<size_t>(value.numel()) * dtype_size(value.dtype())) {
-    return value;
-  }
-  require<ValueError>(
-      storage.unique(),
-      "{}: parameter '{}' {} is a view of memory that other tensors hold, or is not contiguous; make it "
-      "of a clone()",
-      who, name, value);
-  return value.clone();
+double Optimizer::valid_rate(double rate, const char* what) const {
+  require<ValueError>(rate >= 0 && std::isfinite(rate), "{}: {} {} is not a finite number >= 0", who_, what, rate);
+  return rate;
 }
 
-}  // namespace
-
-/// Parameters of one group lie side by side, so that a step has few ranges.
-void Optimizer::lay_out(const std::vector<size_t>& group_of) {
-  for (Entry& entry : entries_) order_.push_back(&entry);
-  std::stable_sort(order_.begin(), order_.end(), [&](const Entry* a, const Entry* b) {
-    return group_of[static_cast<size_t>(a - entries_.data())] < group_of[static_cast<size_t>(b - entries_.data())];
-  });
-  std::vector<int64_t> lengths;
-  std::vector<const Tensor*> samples;
-  for (Entry* entry : order_) {
-    const Tensor& value = entry->leaf->value;
-    while (entry->flat < samples.size() &&
-           (samples[entry->flat]->dtype() != value.dtype() || samples[entry->flat]->device() != value.device())) {
-      ++entry->flat;
-    }
-    if (entry->flat == samples.size()) {
-      samples.push_back(&value);
-      lengths.push_back(0);
-    }
-    int64_t& length = lengths[entry->flat];
-    entry->begin = length;
-    length += (value.numel() + kFlatAlignment - 1) / kFlatAlignment * kFlatAlignment;
-    entry->end = length;
-  }
-  for (size_t i = 0; i < samples.size(); ++i) {
-    Flat& flat = flats_.emplace_back();
-    const auto buffer = [&] { return Tensor::zeros({lengths[i]}, samples[i]->dtype(), samples[i]->device()); };
-    flat.value = buffer();
-    flat.gradient = buffer();
-    for (size_t k = 0; k < moments_.size(); ++k) flat.moments.push_back(buffer());
-    flat.ranges.reserve(entries_.size());
-    flat.not_finite = Tensor::full({2}, -1, DType::kInt64, samples[i]->device());
-  }
-  const Device first = samples.front()->device();
-  waits_ = first.is_cpu() ||
-           std::any_of(samples.begin(), samples.end(), [&](const Tensor* sample) { return sample->device() != first; });
-  if (!waits_) {
-    not_finite_ = Tensor::full({static_cast<int64_t>(flats_.size()), 2}, -1, DType::kInt64, first);
-    for (size_t i = 0; i < flats_.size(); ++i) flats_[i].not_finite = not_finite_.select(0, static_cast<int64_t>(i));
-  }
-  std::unordered_map<const Storage*, const Entry*> owners;
-  for (const Entry& entry : entries_) {
-    const auto [other, added] = owners.emplace(entry.leaf->value.storage().get(), &entry);
-    require<ValueError>(added, "{}: parameters '{}' and '{}' share memory; share one Variable, or clone()", who_,
-                        other->second->name, entry.name);
-  }
-  for (Entry& entry : entries_) {
-    entry.value = piece(flats_[entry.flat].value, entry);
-    entry.gradient = piece(flats_[entry.flat].gradient, entry);
-    take(entry);
-  }
+double Optimizer::learning_rate_of(const Entry& entry) const {
+  return learning_rate_ * rates_[entry.group].learning_rate_factor;
 }
 
-Tensor Optimizer::piece(const Tensor& flat, const Entry& entry) const {
-  const Shape& shape = entry.leaf->value.shape();
-  return flat.as_strided(shape, contiguous_strides(shape), entry.begin);
-}
-
-/// Places the leaf's value and gradient in the flat buffers. Handles to the value go on seeing it. Either the leaf
-/// holds a gradient, or the buffer is new and zero: its gradient state stays true.
-void Optimizer::take(Entry& entry) {
-  Leaf& leaf = *entry.leaf;
-  if (address(leaf.value) != address(entry.value) || leaf.value.dtype() != entry.value.dtype()) {
-    require<ShapeError>(leaf.value.shape() == entry.value.shape() && leaf.value.dtype() == entry.value.dtype(),
-                        "{}: parameter '{}' was {} when the optimizer was made and is {} now; make a new optimizer",
-                        who_, entry.name, entry.value, leaf.value);
-    leaf.rounded = {};
-    leaf.value = own_storage(who_, entry.name, leaf.value);
-    kernels::copy(leaf.value, entry.value);
-    leaf.value.storage().move_into(flats_[entry.flat].value.storage(),
-                                   static_cast<size_t>(entry.begin) * dtype_size(entry.value.dtype()));
-  }
-  if (address(leaf.grad) == address(entry.gradient)) return;
-  if (leaf.grad_state == Leaf::GradState::kHeld) kernels::copy(leaf.grad, entry.gradient);
-  leaf.grad = entry.gradient;
+double Optimizer::weight_decay_of(const Entry& entry) const {
+  return rates_[entry.group].weight_decay.value_or(weight_decay_);
 }
 
 /// What the next step has to do, in as few ranges as possible.
@@ -183,9 +86,9 @@ void Optimizer::collect_ranges() {
   for (Entry* entry : order_) {
     if (!entry->trains()) continue;
     take(*entry);
-    FlatRange next{entry->begin,        entry->end,
-                   entry->steps + 1,    learning_rate_ * entry->learning_rate_factor,
-                   entry->weight_decay, entry->leaf->scattered};
+    FlatRange next{
+        entry->begin,          entry->end, entry->steps + 1, learning_rate_of(*entry), weight_decay_of(*entry),
+        entry->leaf->scattered};
     std::vector<FlatRange>& ranges = flats_[entry->flat].ranges;
     if (!ranges.empty()) {
       FlatRange& last = ranges.back();
@@ -199,12 +102,8 @@ void Optimizer::collect_ranges() {
   }
 }
 
-namespace {
-
 /// The norm in a report on the host.
-double norm_of(const Tensor& report) { return report.select(0, report.dim(0) - 1).data<double>()[0]; }
-
-}  // namespace
+double Optimizer::norm_of(const Tensor& report) { return report.select(0, report.dim(0) - 1).data<double>()[0]; }
 
 /// What sum_squares finds in each of the flat buffers, and what clip_by_norm makes of it: float64 [flats + 1, 2], where
 /// all parameters are, or else on the CPU.
@@ -223,32 +122,6 @@ Tensor Optimizer::report_of_ranges(double scale, double limit) const {
   }
   kernels::clip_by_norm(scale, limit, report);
   return report;
-}
-
-/// What forward passes have rounded to bfloat16 changes with the values: all of it at once, in memory that stays.
-void Optimizer::round_again(size_t index) {
-  Flat& flat = flats_[index];
-  const auto wants = [&](const Entry& entry) {
-    return entry.flat == index && entry.leaf->rounded.value.defined() &&
-           address(entry.leaf->value) == address(entry.value);
-  };
-  if (std::none_of(entries_.begin(), entries_.end(), wants)) return;
-  if (!flat.rounded.defined()) {
-    flat.rounded = Tensor::empty(flat.value.shape(), DType::kBFloat16, flat.value.device());
-  }
-  kernels::copy(flat.value, flat.rounded);
-  for (Entry& entry : entries_) {
-    if (!wants(entry)) continue;
-    // A storage of its own, as a part of the buffer: what has saved one parameter is not told that another has changed.
-    Leaf::Rounded& rounded = entry.leaf->rounded;
-    const size_t begin = static_cast<size_t>(entry.begin) * sizeof(bfloat16);
-    if (address(rounded.value) != address(flat.rounded) + begin) {
-      rounded.value.storage().move_into(flat.rounded.storage(), begin);
-    }
-    rounded.value.bump_version();
-    rounded.from = entry.leaf->value;
-    rounded.version = entry.leaf->value.version();
-  }
 }
 
 double Optimizer::gradient_norm() {
@@ -284,7 +157,7 @@ double Optimizer::step(const StepOptions& options) {
     Flat& flat = flats_[i];
     if (flat.ranges.empty()) continue;
     transform.not_finite = flat.not_finite;
-    update(flat, transform);
+    update_flat(flat, transform);
     for (Entry& entry : entries_) {
       if (entry.flat == i && entry.trains()) entry.leaf->value.bump_version();
     }
@@ -304,74 +177,31 @@ double Optimizer::step(const StepOptions& options) {
   return norm;
 }
 
-void Optimizer::check_last_step() {
-  const Tensor report = std::exchange(last_report_, PendingCopy()).get();
-  const Tensor results = std::exchange(last_results_, PendingCopy()).get();
-  if (report.defined()) {
-    last_norm_ = norm_of(report);
-    if (!std::isfinite(last_norm_)) {
-      for (Entry& entry : entries_) entry.steps -= entry.stepped ? 1 : 0;
-      fail_not_finite(report);
+void Optimizer::update(ParameterUpdate&) { fail<ValueError>("{}: the optimizer has no update()", who_); }
+
+void Optimizer::update_flat(Flat& flat, const GradientTransform& transform) {
+  const Device device = flat.value.device();
+  // Written in place of a wait: the index of the first element that is not finite, or -1.
+  const auto check = [&](const Tensor& x, int64_t place) {
+    Tensor found = Tensor::empty({2}, DType::kFloat64, device);
+    kernels::sum_squares(x, flat.ranges, found);
+    flat.not_finite.slice(0, place, place + 1).copy_(found.slice(0, 1, 2));
+  };
+  const double scale = transform.scale_there.defined() ? transform.scale_there.item() : transform.scale;
+  const bool steps = !std::isnan(scale);
+  if (steps) check(flat.gradient, 0);
+  for (Entry& entry : entries_) {
+    if (&flats_[entry.flat] != &flat || !entry.trains()) continue;
+    if (steps) {
+      Tensor grad = scale == 1 ? entry.gradient : entry.gradient * scale;
+      if (std::isfinite(transform.limit)) grad = clamp(grad, -transform.limit, transform.limit);
+      ParameterUpdate p{entry.value,           grad, entry.state, entry.steps + 1, learning_rate_of(entry),
+                        weight_decay_of(entry)};
+      update(p);
     }
+    if (entry.leaf->scattered) entry.gradient.zero_();
   }
-  if (!results.defined()) return;
-  const auto* found = results.data<int64_t>();
-  for (size_t i = 0; i < flats_.size(); ++i) require_finite_results(i, found + 2 * i);
-}
-
-/// Of a step that was waited for.
-void Optimizer::check_results() {
-  for (size_t i = 0; i < flats_.size(); ++i) {
-    const Tensor found = flats_[i].not_finite.to(Device::cpu());
-    require_finite_results(i, found.data<int64_t>());
-  }
-}
-
-/// The parameter that has element `index` of flat buffer `flat`.
-const Optimizer::Entry& Optimizer::entry_at(size_t flat, int64_t index) const {
-  return *std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-    return entry.flat == flat && index >= entry.begin && index < entry.end;
-  });
-}
-
-/// found: what a step on flat buffer `index` found, GradientTransform::not_finite.
-void Optimizer::require_finite_results(size_t index, const int64_t* found) {
-  const int64_t gradient = found[0], result = found[1];
-  if (gradient < 0 && result < 0) return;
-  flats_[index].not_finite.fill_(-1);  // said once
-  last_results_ = PendingCopy();
-  const Entry& entry = entry_at(index, gradient >= 0 ? gradient : result);
-  require<ValueError>(gradient < 0,
-                      "{}: the gradient of parameter '{}' {} held NaN or infinity in its step {}, and the parameter "
-                      "does now; clip_norm checks gradients before anything is changed, and AnomalyMode names the op "
-                      "that made them",
-                      who_, entry.name, entry.value.shape(), entry.steps);
-  fail<ValueError>(
-      "{}: parameter '{}' {}, or a moment of it, has become NaN or infinite in its step {} although the gradient was "
-      "finite; the learning rate {} or the gradient is too large",
-      who_, entry.name, entry.value.shape(), entry.steps, learning_rate_ * entry.learning_rate_factor);
-}
-
-/// Where a value is not finite, no gradient is: the value is what is to be named.
-void Optimizer::require_finite_values() const {
-  for (const Entry& entry : entries_) {
-    int64_t bad = -1;
-    kernels::find_non_finite(entry.leaf->value, bad);
-    require<ValueError>(bad < 0, "{}: parameter '{}' {} holds NaN or infinity, and so gradients do", who_, entry.name,
-                        entry.value.shape());
-  }
-}
-
-void Optimizer::fail_not_finite(const Tensor& report) const {
-  require_finite_values();
-  for (const Entry& entry : entries_) {
-    const auto first = static_cast<int64_t>(report.data<double>()[2 * entry.flat + 1]);
-    require<ValueError>(first < entry.begin || first >= entry.end,
-                        "{}: the gradient of parameter '{}' {} holds NaN or infinity; AnomalyMode names the op that "
-                        "made it",
-                        who_, entry.name, entry.value.shape());
-  }
-  fail<ValueError>("{}: the norm of all gradients is not finite", who_);
+  if (steps) check(flat.value, 1);
 }
 
 void Optimizer::zero_grad() {
@@ -380,36 +210,25 @@ void Optimizer::zero_grad() {
   }
 }
 
-void Optimizer::set_learning_rate(double learning_rate) {
-  require<ValueError>(learning_rate >= 0 && std::isfinite(learning_rate),
-                      "{}: learning rate {} is not a finite number >= 0", who_, learning_rate);
-  learning_rate_ = learning_rate;
+void Optimizer::set_learning_rate(double learning_rate) { learning_rate_ = valid_rate(learning_rate, "learning rate"); }
+
+void Optimizer::set_weight_decay(double weight_decay) {
+  weight_decay_ = valid_rate(weight_decay, "weight decay");
+  rates_changed_ = true;
 }
 
-NamedTensors Optimizer::state() const {
-  NamedTensors state;
-  state.emplace_back("learning_rate", Tensor::full({}, learning_rate_, DType::kFloat64));
-  for (const Entry& entry : entries_) {
-    state.emplace_back(entry.name + ".step", Tensor::from(std::vector<int64_t>{entry.steps}, {}));
-    for (size_t k = 0; k < moments_.size(); ++k) {
-      state.emplace_back(entry.name + "." + moments_[k], piece(flats_[entry.flat].moments[k], entry));
-    }
-  }
-  return state;
+Optimizer::Rates& Optimizer::rates(size_t group) {
+  require<ValueError>(group + 1 < rates_.size(), "{}: there is no group {}, only {}", who_, group, rates_.size() - 1);
+  rates_changed_ = true;
+  return rates_[group];
 }
 
-void Optimizer::load_state(const NamedTensors& given) {
-  const NamedTensors own = state();
-  load_named_tensors(who_, own, given);
-  last_report_ = PendingCopy();
-  last_results_ = PendingCopy();
-  for (Flat& flat : flats_) flat.not_finite.fill_(-1);
-  set_learning_rate(own.front().second.item());
-  size_t next = 1;
-  for (Entry& entry : entries_) {
-    entry.steps = *own[next].second.data<int64_t>();
-    next += 1 + moments_.size();
-  }
+void Optimizer::set_group_learning_rate_factor(size_t group, double factor) {
+  rates(group).learning_rate_factor = valid_rate(factor, "learning rate factor");
+}
+
+void Optimizer::set_group_weight_decay(size_t group, double weight_decay) {
+  rates(group).weight_decay = valid_rate(weight_decay, "weight decay");
 }
 
 }  // namespace attune

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,12 +51,30 @@ struct StepOptions {
   double clip_value = 0;
 };
 
-/// Base of Sgd, Adam and AdamW.
+/// One parameter in a step, as the rule of an optimizer sees it.
+struct ParameterUpdate {
+  Tensor value;             ///< to be changed in place
+  Tensor grad;              ///< scaled and clipped
+  std::span<Tensor> state;  ///< to be changed in place, in the order of the optimizer's StateTensors
+  int64_t step;             ///< 1 in the parameter's first step
+  double learning_rate;     ///< with the factor of its group
+  double weight_decay;
+};
+
+/// What an optimizer keeps beside each parameter, zero at first: "<parameter>.<name>" in state().
+struct StateTensor {
+  const char* name;
+  /// The shape beside a parameter of `shape`, nullopt for none (an undefined tensor then); as the parameter's if empty.
+  std::function<std::optional<Shape>(const Shape& shape)> shape_of{};
+};
+
+/// Base of all optimizers. One of one's own is a constructor and update(), a rule in Tensor arithmetic that runs on
+/// every device (examples/custom_optimizer.cpp); groups, clipping, checks, state and resume are inherited.
 ///
-/// On construction the parameters' values and gradients move into flat buffers, so that a step is one pass over memory:
-/// scaling, clipping, moments and update together. Handles go on working: those to the leaves, and tensors taken from
-/// value() or state_dict() earlier. A parameter moved elsewhere since, by another optimizer for instance, is taken back
-/// by the next step. Throws ValueError for a parameter that is a view of memory which others hold too.
+/// On construction the parameters' values and gradients move into flat buffers, so that a fused step is one pass over
+/// memory: scaling, clipping, moments and update together. Handles go on working: those to the leaves, and tensors
+/// taken from value() or state_dict() earlier. A parameter moved elsewhere since, by another optimizer for instance, is
+/// taken back by the next step. Throws ValueError for a parameter that is a view of memory which others hold too.
 ///
 /// Parameters that got no gradient since the last step, and frozen ones, are left alone as if they were not there.
 class Optimizer {
@@ -70,8 +90,8 @@ class Optimizer {
   /// nothing has been changed. Without, gradients are checked by the pass that uses them, at no cost, as new values and
   /// moments always are: the step has been made by then, and the way back is to values that were kept before.
   ///
-  /// A CUDA device that holds all parameters is not waited for. The norm is then that of the step before, 0 in the
-  /// first; and the next step, or check_last_step(), throws that error before it does anything.
+  /// A CUDA device that holds all parameters is not waited for by Sgd, Adam and AdamW. The norm is then that of the
+  /// step before, 0 in the first; and the next step, or check_last_step(), throws that error before it does anything.
   double step(const StepOptions& options = {});
 
   /// Waits for the last step, and throws what the next one would throw of it. On the CPU a step has told everything.
@@ -86,10 +106,17 @@ class Optimizer {
   double learning_rate() const { return learning_rate_; }
   /// Takes effect with the next step: set_learning_rate(schedule.at(step)).
   void set_learning_rate(double learning_rate);
+  /// The weight decay of all groups without one of their own.
+  void set_weight_decay(double weight_decay);
+  /// The factor and the weight decay of a group, in the order of the options. Throws ValueError for a group that is not
+  /// there.
+  void set_group_learning_rate_factor(size_t group, double factor);
+  void set_group_weight_decay(size_t group, double weight_decay);
 
   /// All that a run needs to go on bitwise as if it had not been interrupted (after check_last_step()):
-  /// "learning_rate", "<parameter>.step" (int64) and the moments, for instance "<parameter>.m". Moments share memory
-  /// with the optimizer: clone() what is to be kept.
+  /// "learning_rate", "<parameter>.step" (int64) and the optimizer's tensors, for instance "<parameter>.m"; "groups"
+  /// (float64) once weight decays or groups have been set to other values. Tensors share memory with the optimizer:
+  /// clone() what is to be kept.
   NamedTensors state() const;
   /// Throws ShapeError listing everything that does not fit.
   void load_state(const NamedTensors& state);
@@ -99,7 +126,7 @@ class Optimizer {
   struct Flat {
     Tensor value;
     Tensor gradient;
-    std::vector<Tensor> moments;
+    std::vector<Tensor> moments;  ///< of the state tensors that have the parameters' shapes; undefined for others
     std::vector<FlatRange> ranges;
     Tensor not_finite;  ///< what GradientTransform::not_finite is in every step
     Tensor rounded;     ///< the values in bfloat16, once a parameter was asked for in that (Variable::value_as)
@@ -107,15 +134,17 @@ class Optimizer {
 
   struct Common {
     double learning_rate;
-    double weight_decay;
-    std::vector<ParameterGroup> groups;
+    double weight_decay = 0;
+    std::vector<ParameterGroup> groups{};
   };
 
-  /// who: for messages. moments: names of the buffers that the optimizer keeps beside each parameter.
-  Optimizer(const char* who, const ParameterList& parameters, const Common& options, std::vector<const char*> moments);
+  /// who: for messages.
+  Optimizer(const char* who, const ParameterList& parameters, const Common& options, std::vector<StateTensor> state);
 
-  /// One step on the ranges of `flat`, with a kernel that keeps to `transform`.
-  virtual void update(Flat& flat, const GradientTransform& transform) = 0;
+  /// The rule. p.value and p.state are changed in place: by `-=`, copy_() and the like.
+  virtual void update(ParameterUpdate& p);
+  /// One step on the ranges of `flat` by a kernel that keeps to `transform`, in place of update() for each parameter.
+  virtual void update_flat(Flat& flat, const GradientTransform& transform);
 
  private:
   struct Entry {
@@ -123,20 +152,34 @@ class Optimizer {
     LeafRef leaf;
     Tensor value;  // its pieces of the flat buffers
     Tensor gradient;
+    std::vector<Tensor> state;
     size_t flat = 0;
     int64_t begin = 0;
     int64_t end = 0;
-    double learning_rate_factor = 1;
-    double weight_decay = 0;
+    size_t group = 0;  // behind the last: in none
     int64_t steps = 0;
     bool stepped = false;  // in the last step
 
     bool trains() const { return leaf->requires_grad && leaf->grad_state == Leaf::GradState::kHeld; }
   };
 
-  void lay_out(const std::vector<size_t>& group_of);
+  /// Rates of a group as they are now.
+  struct Rates {
+    double learning_rate_factor = 1;
+    std::optional<double> weight_decay;
+  };
+
+  void lay_out();
+  double learning_rate_of(const Entry& entry) const;
+  double weight_decay_of(const Entry& entry) const;
+  double valid_rate(double rate, const char* what) const;
+  Rates& rates(size_t group);
+  void make_state(Entry& entry);
+  Tensor rates_as_tensor() const;
+  void load_rates(const Tensor& saved);
   void take(Entry& entry);
   void collect_ranges();
+  static double norm_of(const Tensor& report);
   Tensor report_of_ranges(double scale, double limit) const;
   double clip(const StepOptions& options, GradientTransform& transform);
   void check_results();
@@ -148,8 +191,11 @@ class Optimizer {
   Tensor piece(const Tensor& flat, const Entry& entry) const;
 
   const char* who_;
-  double learning_rate_;
-  std::vector<const char*> moments_;
+  double learning_rate_ = 0;
+  double weight_decay_ = 0;
+  std::vector<Rates> rates_;  // of the groups, then of parameters in none
+  bool rates_changed_ = false;
+  std::vector<StateTensor> state_;
   std::vector<Entry> entries_;
   std::vector<Entry*> order_;  // as they lie in the flat buffers
   std::vector<Flat> flats_;

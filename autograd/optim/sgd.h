@@ -27,7 +27,7 @@ class Sgd final : public Optimizer {
   explicit Sgd(const ParameterList& parameters, const SgdOptions& options = {});
 
  private:
-  void update(Flat& flat, const GradientTransform& transform) override;
+  void update_flat(Flat& flat, const GradientTransform& transform) override;
 
   SgdRule rule_;
   Tensor no_momentum_;

@@ -360,7 +360,7 @@ TEST_CASE("without clipping too, the step whose gradient is not finite says so a
 
 TEST_CASE("a step that makes values or moments infinite says so, whatever the clipping", "[optim][cuda]") {
   const auto check = [](Device device) {
-    for (const Rule& rule : rules()) {
+    for (const Rule& rule : fused_rules()) {
       INFO(rule.name);
       for (const StepOptions& options : {StepOptions{}, StepOptions{.clip_norm = 1}}) {
         const Checked model(rule, device);
@@ -373,7 +373,7 @@ TEST_CASE("a step that makes values or moments infinite says so, whatever the cl
       }
     }
     // The square of a gradient beyond the largest float: the parameter would never move again.
-    const Checked frozen(rules()[4], device);
+    const Checked frozen(fused_rules()[4], device);
     frozen.learn(1e30);
     CHECK_THAT(frozen.failure(), ContainsSubstring("'encoder.a' [300, 211], or a moment of it, has become"));
   };
@@ -400,7 +400,7 @@ TEST_CASE("which element is not finite does not depend on the number of threads"
 TEST_CASE("on a CUDA device a clipped step waits for nothing and does what it does on the CPU", "[optim][cuda]") {
   const Device cuda = cuda_or_skip();
   const bool emulated = is_emulated(cuda);
-  for (const Rule& rule : rules()) {
+  for (const Rule& rule : fused_rules()) {
     INFO(rule.name);
     const auto make_parameters = [](Device device) {
       Named parameters;
@@ -440,7 +440,7 @@ TEST_CASE("on a CUDA device a gradient that is not finite leaves everything as i
           "[optim][cuda]") {
   const Device cuda = cuda_or_skip();
   const Tensor row = Tensor::from(std::vector<int64_t>{2}, {1});
-  for (const Rule& rule : rules()) {
+  for (const Rule& rule : fused_rules()) {
     INFO(rule.name);
     const auto make_parameters = [&] {
       return Named{{"a", Variable(random({3}, 1).to(cuda), true)},
