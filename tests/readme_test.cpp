@@ -82,6 +82,15 @@ TEST_CASE("an attention of one's own is right and learns its task", "[house][rel
   CHECK(std::stod(program.out.substr(last + 5)) < 0.05);
 }
 
+TEST_CASE("an optimizer of one's own learns its task", "[house][release]") {
+  const attune::testing::Finished program = attune::testing::run("custom_optimizer", {});
+  INFO(program.out << program.err);
+  REQUIRE(program.status == 0);
+  const size_t last = program.out.rfind("loss ");
+  REQUIRE(last != std::string::npos);
+  CHECK(std::stod(program.out.substr(last + 5)) < 0.01);
+}
+
 TEST_CASE("the quickstart learns its task", "[house][release]") {
   const attune::testing::Finished quickstart = attune::testing::run("quickstart", {});
   INFO(quickstart.out << quickstart.err);
