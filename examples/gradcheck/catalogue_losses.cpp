@@ -117,17 +117,17 @@ Case make_nll(const Options& o, const Draw& d) {
 }
 
 /// An activation by the name of its class.
-struct NamedActivation {
+struct ActivationRow {
   const char* name;
   std::unique_ptr<Module> (*make)();
   Variable (*call)(Module& module, const Variable& x);
 };
 template <class T>
-constexpr NamedActivation activation_row(const char* name) {
+constexpr ActivationRow activation_row(const char* name) {
   return {name, []() -> std::unique_ptr<Module> { return std::make_unique<T>(); },
           [](Module& module, const Variable& x) { return static_cast<T&>(module)(x); }};
 }
-constexpr NamedActivation kActivations[] = {
+constexpr ActivationRow kActivationRows[] = {
     activation_row<Relu>("Relu"),
     activation_row<Gelu>("Gelu"),
     activation_row<GeluTanh>("GeluTanh"),
@@ -150,7 +150,7 @@ constexpr NamedActivation kActivations[] = {
 };
 
 Case make_activation(const Options& o, const Draw& d) {
-  const NamedActivation* named = kActivations;
+  const ActivationRow* named = kActivationRows;
   while (o.text("function") != named->name) ++named;
   Case made;
   made.module = named->make();
@@ -211,7 +211,7 @@ void add_loss_rows(std::vector<LayerRow>& rows) {
       {"NllLoss", "-x[target], some targets ignored", {how, flag_option("ignore", false)}, classes, {}, make_nll});
 
   OptionRow functions{"function", std::string("Mish"), {}};
-  for (const NamedActivation& each : kActivations) functions.choices.emplace_back(std::string(each.name));
+  for (const ActivationRow& each : kActivationRows) functions.choices.emplace_back(std::string(each.name));
   rows.push_back(
       {"Activation", "a function of every element, or of every row", {functions}, sequence, {}, make_activation});
   rows.push_back({"PRelu", "max(x, 0) + slope min(x, 0)", {flag_option("one", false)}, sequence, {}, make_prelu});
