@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <ios>
 #include <iterator>
 #include <sstream>
 #include <stdexcept>
@@ -74,11 +75,20 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 /// What a program left in a file; nothing of devices, which may have no end.
 std::string kept(const fs::path& file) { return fs::is_regular_file(file) ? bytes_of(file) : std::string(); }
 
+/// A file of /proc; nothing where the process ends between opening and reading it, which the stream buffer throws.
+std::string process_text(const std::string& path) {
+  try {
+    return bytes_of(path);
+  } catch (const std::ios_base::failure&) {
+    return {};
+  }
+}
+
 /// A process and those that it has begun, as far as they still belong to it.
 std::vector<pid_t> family_of(pid_t process) {
   std::vector<pid_t> out = {process};
   for (size_t i = 0; i < out.size(); ++i) {
-    std::istringstream children(bytes_of(fmt::format("/proc/{}/task/{}/children", out[i], out[i])));
+    std::istringstream children(process_text(fmt::format("/proc/{}/task/{}/children", out[i], out[i])));
     for (pid_t child = 0; children >> child;) out.push_back(child);
   }
   return out;
@@ -86,7 +96,7 @@ std::vector<pid_t> family_of(pid_t process) {
 
 Usage usage_of(pid_t process) {
   // "pid (name) state ppid ...": the name may hold anything.
-  const std::string stat = bytes_of(fmt::format("/proc/{}/stat", process));
+  const std::string stat = process_text(fmt::format("/proc/{}/stat", process));
   const size_t name_end = stat.rfind(')');
   if (name_end == std::string::npos || name_end + 2 >= stat.size()) return {};
   char state = 0;
