@@ -67,19 +67,24 @@ struct Result {
 };
 
 // Values of the outputs, and gradients of their sum under fixed weights of both signs.
+Variable weighted(const Outputs& outputs) {
+  Variable total;
+  RandomStream weights(5);
+  for (const Variable& y : outputs) {
+    const Variable weight(weights.normal(y.shape(), 0, 1, DType::kFloat64).to(y.dtype()).to(y.device()));
+    const Variable part = sum(y * weight);
+    total = total.defined() ? total + part : part;
+  }
+  return total;
+}
+
 Result run(const OpCase& row, const std::vector<Tensor>& inputs, unsigned wanted = ~0u) {
   Outputs leaves;
   for (size_t i = 0; i < inputs.size(); ++i) leaves.emplace_back(inputs[i], (wanted >> i & 1u) != 0);
   const Outputs outputs = row.call(leaves);
   Result result;
-  Variable total;
-  RandomStream weights(5);
-  for (const Variable& y : outputs) {
-    result.outputs.push_back(y.value());
-    const Variable weight(weights.normal(y.shape(), 0, 1, DType::kFloat64).to(y.dtype()).to(y.device()));
-    const Variable part = sum(y * weight);
-    total = total.defined() ? total + part : part;
-  }
+  for (const Variable& y : outputs) result.outputs.push_back(y.value());
+  const Variable total = weighted(outputs);
   if (total.requires_grad()) total.backward();
   for (const Variable& leaf : leaves) result.gradients.push_back(leaf.grad());
   return result;
@@ -253,6 +258,40 @@ TEST_CASE("gradients add up over two uses and two backward passes", "[ops]") {
     };
     check_equal(run(twice, inputs), once, 1e-12);
   });
+}
+
+TEST_CASE("retained ops give their gradients again, and grad() gives the same", "[ops]") {
+  for_each_case([](const OpCase& row) {
+    const std::vector<Tensor> inputs = operands(row);
+    const std::vector<Tensor> once = run(row, inputs).gradients;
+    Outputs leaves;
+    for (const Tensor& x : inputs) leaves.emplace_back(x, true);
+    const Variable total = weighted(row.call(leaves));
+    if (!total.requires_grad()) return;
+    for (int pass = 0; pass < 2; ++pass) {
+      for (Variable& leaf : leaves) leaf.zero_grad();
+      total.backward({.retain = true});
+      for (size_t i = 0; i < leaves.size(); ++i) {
+        INFO("pass " << pass << ", gradient " << i);
+        REQUIRE(leaves[i].grad().defined() == once[i].defined());
+        if (once[i].defined()) CHECK(difference(leaves[i].grad(), once[i]) == 0);
+      }
+    }
+    for (Variable& leaf : leaves) leaf.zero_grad();
+    const std::vector<Tensor> apart = grad(total, std::span<const Variable>(leaves), {.allow_unused = true});
+    for (size_t i = 0; i < leaves.size(); ++i) {
+      INFO("grad(), gradient " << i);
+      CHECK_FALSE(leaves[i].grad().defined());
+      REQUIRE(apart[i].defined() == once[i].defined());
+      if (once[i].defined()) CHECK(difference(apart[i], once[i]) == 0);
+    }
+    // Each alone: what leads to others is not passed.
+    for (size_t i = 0; i < leaves.size() && once[i].defined(); ++i) {
+      INFO("grad() of gradient " << i << " alone");
+      CHECK(difference(grad(weighted(row.call(leaves)), {leaves[i]})[0], once[i]) <= 1e-12);
+    }
+  });
+  CHECK(Tape::current().size() == 0);
 }
 
 /// Names of the declared ops that are given tensors besides operands.
