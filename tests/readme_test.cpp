@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "layers/attention/registry.h"
 #include "tests/support/paths.h"
 #include "tests/support/process.h"
 
@@ -54,6 +55,16 @@ TEST_CASE("code in the README is that of the files it names", "[house]") {
     const std::string text = read_bytes(kRoot / quote.file);
     CHECK_FALSE(quote.code.empty());
     CHECK((quote.whole ? text == quote.code : text.find(quote.code) != std::string::npos));
+  }
+}
+
+TEST_CASE("the README's table of attentions is the registry", "[house]") {
+  const std::string text = read_bytes(kRoot / "README.md");
+  for (const attune::RegisteredAttention& row : attune::registered_attentions()) {
+    if (row.paper == "a test") continue;
+    const std::string line = "\n| `" + row.name + "` | " + row.what + " | " + row.paper + " |\n";
+    INFO(line);
+    CHECK(text.find(line) != std::string::npos);
   }
 }
 

@@ -8,21 +8,30 @@
 #include "examples/support/placement.h"
 #include "examples/support/program.h"
 #include "framework/fail.h"
-#include "layers/attention/choice.h"
+#include "layers/attention/registry.h"
 
 namespace attune::examples::captioning {
 namespace {
 
 constexpr const char* kNames[] = {"scenes", "show-attend-tell", "show-attend-tell-hard", "patch-transformer"};
 
+constexpr const char* kNoAttention = "none";
+
 std::vector<std::string> attentions() {
-  std::vector<std::string> names = {"none"};
-  names.insert(names.end(), attention_names().begin(), attention_names().end());
+  std::vector<std::string> names = attention_names();
+  names.insert(names.begin(), kNoAttention);
   return names;
 }
 
 int64_t encoder_dim(const ModelConfig& model) {
   return model.encoder == "conv" ? model.channels << (model.stages - 1) : model.dim;
+}
+
+/// Why the attention does not fit the decoder; empty where it does.
+std::string why_unfit(const ModelConfig& model) {
+  if (model.decoder != "recurrent" || model.attention == kNoAttention) return {};
+  return attune::why_unfit(registered_attention(model.attention),
+                           {.query = model.hidden, .key = encoder_dim(model), .bounded = true, .rewarded = true});
 }
 
 /// Nothing that captions speak of may change: no cuts and no flips, as they say where things are, and no colours.
@@ -113,7 +122,8 @@ Config preset(std::string_view name) {
 }
 
 bool has_hard_attention(const ModelConfig& model) {
-  return model.decoder == "recurrent" && model.attention == "hard-image";
+  return model.decoder == "recurrent" && model.attention != kNoAttention &&
+         registered_attention(model.attention).traits.rewarded;
 }
 
 Settings settings_of(Config& config) {
@@ -185,7 +195,10 @@ void check(const Config& config, const std::string& origin) {
   require<FormatError>(!transformer || model.dim % model.heads == 0,
                        "{}: model.dim is {} and model.heads {}, expected heads that divide dim", origin, model.dim,
                        model.heads);
-  const bool soft = model.decoder == "recurrent" && model.attention != "none" && !has_hard_attention(model);
+  const std::string unfit = why_unfit(model);
+  require<FormatError>(unfit.empty(), "{}: model.attention is {}, which does not fit: {}", origin, model.attention,
+                       unfit);
+  const bool soft = model.decoder == "recurrent" && model.attention != kNoAttention && !has_hard_attention(model);
   require<FormatError>(training.doubly_stochastic == 0 || soft,
                        "{}: training.doubly_stochastic is {}, expected 0: a penalty is for the soft attention of a "
                        "recurrent decoder",

@@ -65,9 +65,9 @@ TransformerTextDecoderOptions transformer_options(const ModelConfig& config, con
 
 RecurrentTextDecoderOptions recurrent_options(const ModelConfig& config, const ModelExtents& extents,
                                               const PictureEncoder& encoder) {
-  std::optional<AttentionChoice> attention;
+  std::optional<AttentionConfig> attention;
   if (config.attention != "none") {
-    attention = attention_named(config.attention);
+    attention = attention_config(config.attention);
     attention->sizes.hidden = config.attention_hidden;
     attention->max_keys = encoder.grid().count();
   }

@@ -38,11 +38,15 @@ Case make_linear(const Options& o, const Draw& d) {
 }
 
 Case make_feed_forward(const Options& o, const Draw& d) {
-  const FeedForwardOptions options{activation(o), o.number("dropout"), o.flag("bias")};
-  return unary(std::make_unique<FeedForward>(d["D"], d["F"], options),
-               fmt::format("FeedForward layer({}, {}, {{.activation = {}, .dropout = {}, .bias = {}}});", d["D"],
-                           d["F"], activation_code(o), options.dropout, options.bias),
-               "B T D", {d["B"], d["T"], d["D"]});
+  const bool gated = o.flag("gated");
+  const FeedForwardOptions options{activation(o), o.number("dropout"), o.flag("bias"),
+                                   gated ? FeedForwardKind::kGated : FeedForwardKind::kPlain};
+  return unary(
+      std::make_unique<FeedForward>(d["D"], d["F"], options),
+      fmt::format("FeedForward layer({}, {}, {{.activation = {}, .dropout = {}, .bias = {}, "
+                  ".kind = FeedForwardKind::{}}});",
+                  d["D"], d["F"], activation_code(o), options.dropout, options.bias, gated ? "kGated" : "kPlain"),
+      "B T D", {d["B"], d["T"], d["D"]});
 }
 
 Case make_layer_norm(const Options& o, const Draw& d) {
@@ -245,8 +249,8 @@ void add_basic_rows(std::vector<LayerRow>& rows) {
   rows.push_back(
       {"Dropout", "zeroes elements with probability p", {{"p", 0.3, {0.0, 0.3, 0.7}}}, sequence, {}, make_dropout});
   rows.push_back({"FeedForward",
-                  "linear2(dropout(activation(linear1(x))))",
-                  {activation_option("relu"), dropout_option(), bias},
+                  "linear2(dropout(activation(linear1(x)))), or gated",
+                  {activation_option("relu"), dropout_option(), bias, flag_option("gated", false)},
                   {{"B", 1, 3}, {"T", 1, 4}, {"D", 1, 5}, {"F", 1, 6}},
                   {},
                   make_feed_forward});

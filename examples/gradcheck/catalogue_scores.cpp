@@ -3,61 +3,52 @@
 #include <algorithm>
 
 #include "examples/gradcheck/core_rows.h"
-#include "layers/attention/choice.h"
 #include "layers/attention/global.h"
 #include "layers/attention/history.h"
 #include "layers/attention/image.h"
 #include "layers/attention/local.h"
 #include "layers/attention/monotonic.h"
+#include "layers/attention/registry.h"
 
 namespace attune::examples {
 namespace {
 
 using Inputs = std::span<const Variable>;
 
-struct Named {
-  const char* name;
-  const char* what;
-  bool separate_keys;  // keys may be of another width than queries
-  Coupling coupling = Coupling::kNone;
-};
-
-/// What stands behind attention_named().
-constexpr Named kNamed[] = {
-    {"dot", "softmax(q k)", false},
-    {"scaled-dot", "softmax(q k / sqrt(K)), composed by a score", false},
-    {"general", "softmax(q W k)", true},
-    {"concat", "softmax(v tanh(W [q; k]))", true},
-    {"additive", "softmax(v tanh(W q + U k))", true},
-    {"normed-additive", "softmax(g v / |v| tanh(W q + U k + b))", true},
-    {"cosine", "softmax(beta cos(q, k))", false},
-    {"keras-dot", "softmax(scale q k)", false},
-    {"keras-concat", "softmax(weight sum(tanh(scale (q + k))))", false},
-    {"keras-additive", "softmax(sum(scale tanh(q + k)))", false},
-    {"local-m", "window around the query's position", true},
-    {"local-p", "window around a predicted position, times a Gaussian", true},
-    {"location", "softmax(W q)", true},
-    {"location-aware", "additive with convolved weights of the query before", true, Coupling::kEarlier},
-    {"coverage", "additive with the sum of earlier weights", true, Coupling::kEarlier},
-    {"monotonic", "expected monotonic alignment", true, Coupling::kEarlier},
-    {"soft-image", "weights over regions, gated by the query", true},
-    {"hard-image", "one sampled region, gated by the query", true},
-};
-
-MadeCore make_named(const std::string& name, bool separate_keys, const Options& o, const Draw& d) {
-  AttentionChoice choice = attention_named(name);
-  const int64_t key = separate_keys ? d["E"] : d["K"];
-  choice.sizes = {.query = d["K"], .key = key, .heads = d["H"], .hidden = d["A"]};
-  choice.dropout = o.number("dropout");
-  choice.window = o.whole("window");
-  choice.max_keys = o.whole("max_keys");
+MadeCore make_registered(const RegisteredAttention& row, const Options& o, const Draw& d) {
+  AttentionConfig config = attention_config(row.name);
+  const int64_t key = row.traits.equal_widths ? d["K"] : d["E"];
+  config.sizes = {.query = d["K"], .key = key, .heads = d["H"], .hidden = d["A"]};
+  config.value_size = d["V"];
+  config.dropout = o.number("dropout");
+  config.window = o.whole("window");
+  config.max_keys = row.traits.same_mask ? d["S"] + 1 : o.whole("max_keys");
+  config.projected = d["A"];
   std::string code = fmt::format(
-      "AttentionChoice choice = attention_named(\"{}\");\n"
-      "  choice.sizes = {{.query = {}, .key = {}, .heads = {}, .hidden = {}}};\n"
-      "  choice.dropout = {};\n  choice.window = {};\n  choice.max_keys = {};\n"
-      "  const std::unique_ptr<AttentionCore> core = make_attention(choice);\n  AttentionCore& layer = *core;",
-      name, d["K"], key, d["H"], d["A"], choice.dropout, choice.window, choice.max_keys);
-  return {make_attention(choice), std::move(code)};
+      "AttentionConfig config = attention_config(\"{}\");\n"
+      "  config.sizes = {{.query = {}, .key = {}, .heads = {}, .hidden = {}}};\n"
+      "  config.value_size = {};\n  config.dropout = {};\n  config.window = {};\n  config.max_keys = {};\n"
+      "  config.projected = {};\n"
+      "  const std::unique_ptr<AttentionCore> core = make_attention(config);\n  AttentionCore& layer = *core;",
+      row.name, d["K"], key, d["H"], d["A"], config.value_size, config.dropout, config.window, config.max_keys,
+      config.projected);
+  return {make_attention(config), std::move(code)};
+}
+
+CoreRow registered_row(const RegisteredAttention& row) {
+  const AttentionTraits& traits = row.traits;
+  CoreRow out{.name = "Attention." + row.name,
+              .what = row.what,
+              .options = {dropout_option(),
+                          {"window", int64_t{2}, {int64_t{1}, int64_t{2}, int64_t{3}}},
+                          {"max_keys", int64_t{4}, {int64_t{3}, int64_t{4}, int64_t{64}}}},
+              .make = [&row](const Options& o, const Draw& d) { return make_registered(row, o, d); },
+              .coupling = traits.earlier_queries ? Coupling::kEarlier : Coupling::kNone,
+              .separate_keys = [separate = !traits.equal_widths](const Options&) { return separate; },
+              .more_extents = {{"A", 1, 4}, {"E", 1, 4}},
+              .chooses = [chooses = traits.rewarded](const Options&) { return chooses; }};
+  if (traits.same_mask) out.mask_parts = {MaskPart::kPadding};
+  return out;
 }
 
 struct NamedScore {
@@ -222,22 +213,7 @@ Case make_reinforce(const Options& o, const Draw& d) {
 }  // namespace
 
 void add_score_rows(std::vector<LayerRow>& rows) {
-  for (const std::string& name : attention_names()) {
-    const auto* known =
-        std::find_if(std::begin(kNamed), std::end(kNamed), [&](const Named& n) { return n.name == name; });
-    const bool separate = known == std::end(kNamed) || known->separate_keys;
-    rows.push_back(core_row(
-        {.name = "Attention." + name,
-         .what = known == std::end(kNamed) ? name : known->what,
-         .options = {dropout_option(),
-                     {"window", int64_t{2}, {int64_t{1}, int64_t{2}, int64_t{3}}},
-                     {"max_keys", int64_t{4}, {int64_t{3}, int64_t{4}, int64_t{64}}}},
-         .make = [name, separate](const Options& o, const Draw& d) { return make_named(name, separate, o, d); },
-         .coupling = known == std::end(kNamed) ? Coupling::kEarlier : known->coupling,
-         .separate_keys = [separate](const Options&) { return separate; },
-         .more_extents = {{"A", 1, 4}, {"E", 1, 4}},
-         .chooses = [name](const Options&) { return name == "hard-image"; }}));
-  }
+  for (const RegisteredAttention& row : registered_attentions()) rows.push_back(core_row(registered_row(row)));
   add_scored_rows(rows);
   rows.push_back(weights_row("coverage_loss", "sum of min(weights, coverage)", coverage_loss));
   rows.push_back(weights_row("doubly_stochastic_penalty", "sum of (1 - sum of weights)^2",

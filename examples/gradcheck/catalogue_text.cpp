@@ -189,7 +189,7 @@ OptionRow attention_option() {
 
 /// Whether the attention compares queries with keys as they are.
 bool needs_equal_widths(const std::string& name) {
-  return name == "dot" || name == "scaled-dot" || name == "cosine" || name.starts_with("keras-");
+  return name != kNoAttention && registered_attention(name).traits.equal_widths;
 }
 
 Case make_recurrent_decoder(const Options& o, const Draw& d) {
@@ -206,13 +206,13 @@ Case make_recurrent_decoder(const Options& o, const Draw& d) {
                                       .dropout = o.number("dropout"),
                                       .share_head = o.flag("share_head"),
                                       .head_bias = o.flag("head_bias")};
-  if (name != kNoAttention) options.attention = attention_named(name);
+  if (name != kNoAttention) options.attention = attention_config(name);
   std::string declaration = fmt::format(
       "RecurrentTextDecoder layer({{.vocabulary = {}, .memory_dim = {}, .dim = {}, .hidden = {}, .cell = {},\n"
       "    .layers = {}, .form = RecurrentForm::{}, .attention = {}, .dropout = {}, .share_head = {}, .head_bias = "
       "{}}});",
       d["V"], options.memory_dim, d["D"], d["H"], cell_code(o), options.layers, luong ? "kLuong" : "kBahdanau",
-      name == kNoAttention ? "std::nullopt" : fmt::format("attention_named(\"{}\")", name), options.dropout,
+      name == kNoAttention ? "std::nullopt" : fmt::format("attention_config(\"{}\")", name), options.dropout,
       options.share_head, options.head_bias);
   return decoder_case(std::make_unique<RecurrentTextDecoder>(options), std::move(declaration), options.memory_dim, d);
 }
@@ -264,7 +264,10 @@ void add_text_rows(std::vector<LayerRow>& rows) {
                   recurrent_decoder,
                   {},
                   make_recurrent_decoder,
-                  [](const Options& o) { return o.text("attention") == "hard-image"; }});
+                  [](const Options& o) {
+                    const std::string& name = o.text("attention");
+                    return name != kNoAttention && registered_attention(name).traits.rewarded;
+                  }});
 }
 
 }  // namespace attune::examples

@@ -9,19 +9,32 @@
 #include "examples/support/placement.h"
 #include "examples/support/program.h"
 #include "framework/fail.h"
-#include "layers/attention/choice.h"
+#include "layers/activation_registry.h"
+#include "layers/attention/registry.h"
 
 namespace attune::examples::translation {
 namespace {
 
 constexpr std::string_view kRecurrent = "rnn-";
 
-/// Of decoders of sentences; the others are for pictures.
+constexpr const char* kNoAttention = "none";
+
 std::vector<std::string> attentions() {
-  std::vector<std::string> names = {"none"};
-  for (const std::string& name : attention_names()) {
-    if (!name.ends_with("-image")) names.push_back(name);
-  }
+  std::vector<std::string> names = attention_names();
+  names.insert(names.begin(), kNoAttention);
+  return names;
+}
+
+/// Why an attention does not fit the decoder, whose states are as wide as the encoder's; empty where it does.
+std::string why_unfit(const std::string& attention, const ModelConfig& model) {
+  if (attention == kNoAttention) return {};
+  return attune::why_unfit(registered_attention(attention), {.query = model.hidden, .bounded = true});
+}
+
+/// Those that have a preset: all that fit.
+std::vector<std::string> preset_attentions() {
+  std::vector<std::string> names = attentions();
+  std::erase_if(names, [](const std::string& name) { return !why_unfit(name, {}).empty(); });
   return names;
 }
 
@@ -83,7 +96,7 @@ Config recurrent(const std::string& attention) {
 
 std::vector<std::string> preset_names() {
   std::vector<std::string> names = {"grammar", "transformer-tiny", "transformer-small"};
-  for (const std::string& attention : attentions()) names.push_back(std::string(kRecurrent) + attention);
+  for (const std::string& attention : preset_attentions()) names.push_back(std::string(kRecurrent) + attention);
   return names;
 }
 
@@ -91,7 +104,7 @@ Config preset(std::string_view name) {
   if (name == "grammar") return grammar();
   if (name == "transformer-tiny") return tiny();
   if (name == "transformer-small") return small();
-  for (const std::string& attention : attentions()) {
+  for (const std::string& attention : preset_attentions()) {
     if (name == std::string(kRecurrent) + attention) return recurrent(attention);
   }
   throw UsageError(fmt::format("preset '{}' is not known, expected one of {}", name, fmt::join(preset_names(), ", ")));
@@ -126,7 +139,7 @@ Settings settings_of(Config& config) {
       {"model", "hidden_dropout", NumberSetting{&model.hidden_dropout, 0, 1}},
       {"model", "norm_first", SwitchSetting{&model.norm_first}},
       {"model", "positions", TextSetting{&model.positions, {"sinusoidal", "learned", "rotary"}}},
-      {"model", "activation", TextSetting{&model.activation, {"relu", "gelu"}}},
+      {"model", "activation", TextSetting{&model.activation, activation_names()}},
       {"model", "cell", TextSetting{&model.cell, {"gru", "lstm"}}},
       {"model", "hidden", WholeSetting{&model.hidden, 2, 16384}},
       {"model", "layers", WholeSetting{&model.layers, 1, 64}},
@@ -164,6 +177,9 @@ void check(const Config& config, const std::string& origin) {
   require<FormatError>(model.kind != "recurrent" || model.hidden % 2 == 0,
                        "{}: model.hidden is {}, expected an even number: half for each direction of the encoder",
                        origin, model.hidden);
+  const std::string unfit = model.kind == "recurrent" ? why_unfit(model.attention, model) : "";
+  require<FormatError>(unfit.empty(), "{}: model.attention is {}, which does not fit: {}", origin, model.attention,
+                       unfit);
   require<FormatError>(model.sharing != "all" || config.text.joint,
                        "{}: model.sharing is all and text.joint false, expected target or none: separate vocabularies "
                        "have nothing to share",

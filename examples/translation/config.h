@@ -42,7 +42,7 @@ struct ModelConfig {
   double hidden_dropout = 0;     ///< of the hidden layers
   bool norm_first = true;
   std::string positions = "sinusoidal";  ///< sinusoidal, learned or rotary
-  std::string activation = "relu";       ///< relu or gelu
+  std::string activation = "relu";       ///< a name of activation_names()
 
   // Of a recurrent model.
   std::string cell = "gru";            ///< gru or lstm
@@ -88,7 +88,7 @@ struct Config {
 };
 
 /// "grammar" (the embedded data), "transformer-tiny", "transformer-small", and "rnn-<attention>" for every attention of
-/// the library and for none.
+/// the library that fits, and for none.
 std::vector<std::string> preset_names();
 /// Throws UsageError for another name.
 Config preset(std::string_view name);

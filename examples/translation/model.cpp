@@ -68,9 +68,9 @@ RecurrentTextEncoderOptions recurrent_encoder(const ModelConfig& config, const E
 }
 
 RecurrentTextDecoderOptions recurrent_decoder(const ModelConfig& config, const Extents& extents) {
-  std::optional<AttentionChoice> attention;
+  std::optional<AttentionConfig> attention;
   if (config.attention != "none") {
-    attention = attention_named(config.attention);
+    attention = attention_config(config.attention);
     attention->window = config.window;
     attention->max_keys = extents.max_length;
   }

@@ -19,11 +19,12 @@ TextEmbeddingOptions without_positions(double dropout) {
   return {.positions = TextPositions::kNone, .dropout = dropout};
 }
 
-AttentionChoice sized(AttentionChoice choice, const RecurrentTextDecoderOptions& options) {
-  choice.sizes.query = options.hidden;
-  choice.sizes.key = options.memory_dim;
-  choice.sizes.heads = 1;
-  return choice;
+AttentionConfig sized(AttentionConfig config, const RecurrentTextDecoderOptions& options) {
+  config.sizes.query = options.hidden;
+  config.sizes.key = options.memory_dim;
+  config.sizes.heads = 1;
+  config.align = Align::kFirst;  // while writing, nobody can say yet how many queries there will be
+  return config;
 }
 
 bool feeds_features(const RecurrentTextDecoderOptions& options) {

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "layers/attention/choice.h"
+#include "layers/attention/registry.h"
 #include "layers/recurrent.h"
 #include "layers/seq2seq/text_embedding.h"
 #include "layers/seq2seq/text_encoder.h"
@@ -55,9 +55,9 @@ struct RecurrentTextDecoderOptions {
   RecurrentCell cell = RecurrentCell::kGru;
   int64_t layers = 1;
   RecurrentForm form = RecurrentForm::kBahdanau;
-  /// Kind, score, hidden width, window and dropout; queries are states and keys the encoder's states, of one head.
+  /// Variant, score, hidden width, window and dropout; queries are states and keys the encoder's states, of one head.
   /// Without: the encoder's summary is all that the decoder knows of the source, and is fed at every step.
-  std::optional<AttentionChoice> attention = AttentionChoice{};
+  std::optional<AttentionConfig> attention = AttentionConfig{};
   double dropout = 0.1;     ///< of embeddings, between layers and of features, in training only
   bool share_head = false;  ///< the head's weight is the embedding's table
   bool head_bias = true;
@@ -70,10 +70,10 @@ struct TaughtAttention {
   Variable entropy;          ///< [B, T], the same: of the distributions chosen from, summed
 };
 
-/// Writes text by a GRU or an LSTM with any attention of the family: attention_named("location-aware"). Those that
-/// compare queries with keys (dot, scaled-dot, cosine, Keras') need H = M. The first state is tanh(W summary + b) of
-/// every layer. Without attention it is the encoder-decoder of Cho et al., 2014, section 2.2: summary in place of c,
-/// in either form.
+/// Writes text by a GRU or an LSTM with any attention of the family: attention_config("location-aware"). Those that
+/// compare queries with keys as they are (AttentionTraits::equal_widths) need H = M. The first state is tanh(W summary
+/// + b) of every layer. Without attention it is the encoder-decoder of Cho et al., 2014, section 2.2: summary in place
+/// of c, in either form.
 ///
 /// Generation::attention() is what the attention gives; rows of local-p and monotonic attention may sum to less than 1.
 ///

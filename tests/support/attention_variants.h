@@ -1,7 +1,7 @@
 #pragma once
 
-// One table of attention variants: every AttentionCore has a row here, and variants_test.cpp puts every row through the
-// contract and the gradient check. A new variant is one row.
+// One table of attention variants: the rows of the library's registry and some options beside them. variants_test.cpp
+// puts every row through the contract and the gradient check. A new variant is one row of the registry.
 
 #include <functional>
 #include <memory>
@@ -36,9 +36,5 @@ struct AttentionVariant {
 };
 
 const std::vector<AttentionVariant>& attention_variants();
-
-// The rows by room.
-void add_score_variants(std::vector<AttentionVariant>& variants);
-void add_efficient_variants(std::vector<AttentionVariant>& variants);
 
 }  // namespace attune::testing

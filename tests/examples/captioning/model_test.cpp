@@ -59,7 +59,7 @@ std::unique_ptr<TextDecoder> transformer_decoder() {
 }
 
 std::unique_ptr<TextDecoder> soft_attention_decoder() {
-  AttentionChoice choice = attention_named("soft-image");
+  AttentionConfig choice = attention_config("soft-image");
   choice.sizes.hidden = 4;
   return std::make_unique<RecurrentTextDecoder>(RecurrentTextDecoderOptions{.vocabulary = kVocabulary,
                                                                             .memory_dim = 6,
@@ -220,7 +220,7 @@ TEST_CASE("captions end where they end: what is behind counts in no loss", "[exa
 
 TEST_CASE("a taught decoder says what it looked at", "[examples][captioning]") {
   for (const char* name : {"soft-image", "hard-image"}) {
-    AttentionChoice choice = attention_named(name);
+    AttentionConfig choice = attention_config(name);
     choice.sizes.hidden = 4;
     RecurrentTextDecoder decoder(
         {.vocabulary = kVocabulary, .memory_dim = 6, .dim = 5, .hidden = 4, .attention = choice, .dropout = 0});

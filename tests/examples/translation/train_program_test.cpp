@@ -142,8 +142,8 @@ TEST_CASE("wrong usage of a translation's training ends with status 2", "[progra
       {{"train", "--out", out, "--source", "de"}, "the embedded grammar is from en to es"},
       {{"train", "--out", out, "--preset", "rnn"},
        "preset 'rnn' is not known, expected one of grammar, transformer-tiny"},
-      {{"train", "--out", out, "--set", "model.attention=soft-image"},
-       "model.attention is \"soft-image\", expected one of none"},
+      {{"train", "--out", out, "--set", "model.attention=soft"},
+       "model.attention is \"soft\", expected one of none, dot"},
       {{"train", "--out", out, "--set", "training.select=rouge"}, "expected one of bleu, tokenised-bleu, loss"},
       {{"train", "--out", out, "--budget", "soon"}, "expected a time above 0"},
   };

@@ -527,6 +527,10 @@ TEST_CASE("settings of a translation that do not fit each other are named", "[tr
     c.model.kind = "recurrent";
     c.model.hidden = 7;
   });
+  refused("model.attention is hard-image, which does not fit: it chooses, which has no gradient", [](Config& c) {
+    c.model.kind = "recurrent";
+    c.model.attention = "hard-image";
+  });
   refused("model.sharing is all and text.joint false", [](Config& c) { c.text.joint = false; });
   refused("text.vocabulary is 0, expected the number of bpe pieces", [](Config& c) { c.text.vocabulary = 0; });
   refused("text.dropout is 0.1 and text.codec unigram, expected bpe", [](Config& c) {

@@ -6,8 +6,8 @@
 
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
-#include "layers/attention/choice.h"
 #include "layers/attention/multi_head.h"
+#include "layers/attention/registry.h"
 #include "layers/attention/scaled_dot_product.h"
 #include "tests/support/devices.h"
 #include "tests/support/gradients.h"
@@ -108,14 +108,15 @@ std::vector<std::unique_ptr<AttentionCore>> paths() {
 
 template <class F>
 void for_each_attention(F&& f) {
-  for (const std::string& name : attention_names()) {
-    AttentionChoice choice = attention_named(name);
-    choice.sizes = {.query = kSize, .key = kSize, .heads = kHeads, .hidden = 3};
-    choice.window = 2;
-    choice.max_keys = kKeys;
-    const auto core = make_attention(choice);
+  for (const RegisteredAttention& row : registered_attentions()) {
+    if (row.traits.same_mask) continue;  // takes no bias
+    AttentionConfig config = attention_config(row.name);
+    config.sizes = {.query = kSize, .key = kSize, .heads = kHeads, .hidden = 3};
+    config.window = 2;
+    config.max_keys = kKeys;
+    const auto core = make_attention(config);
     randomise(*core);
-    INFO(name);
+    INFO(row.name);
     f(*core);
   }
   for (const auto& core : paths()) f(*core);

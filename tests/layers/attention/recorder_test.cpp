@@ -7,7 +7,7 @@
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/error.h"
-#include "layers/attention/choice.h"
+#include "layers/attention/registry.h"
 #include "layers/pooling.h"
 #include "layers/transformer/encoder.h"
 #include "tests/support/errors.h"
@@ -124,9 +124,9 @@ TEST_CASE("a second recorder for the same module is an error; a later one is not
 
 TEST_CASE("the recorded weights are those of the same draw", "[attention]") {
   for (const char* name : {"monotonic", "hard-image"}) {
-    AttentionChoice choice = attention_named(name);
-    choice.sizes = {.query = 4};
-    const auto core = make_attention(choice);
+    AttentionConfig config = attention_config(name);
+    config.sizes = {.query = 4};
+    const auto core = make_attention(config);
     const Variable q(random_tensor({2, 5, 1, 4}, DType::kFloat32, 1)),
         k(random_tensor({2, 6, 1, 4}, DType::kFloat32, 2));
     manual_seed(6);

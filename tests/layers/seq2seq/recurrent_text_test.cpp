@@ -39,7 +39,7 @@ Model make(const Kind& kind, int64_t dim = 3, int64_t hidden = 4) {
                                       .dropout = 0,
                                       .share_head = kind.share};
   if (kind.attention != kNone) {
-    decoder.attention = attention_named(kind.attention);
+    decoder.attention = attention_config(kind.attention);
     decoder.attention->window = 2;
   }
   return Model(
@@ -153,7 +153,7 @@ TEST_CASE("recurrent text models name what does not fit", "[layers][seq2seq][err
   CHECK(error_text<ShapeError>([&] { model.decoder(source, target_ids()); }) ==
         "decoder: the source's states are [3, 5, 6], expected [B, S, 4]");
   CHECK_THROWS_AS(
-      RecurrentTextDecoder({.vocabulary = 7, .memory_dim = 6, .hidden = 4, .attention = attention_named("dot")}),
+      RecurrentTextDecoder({.vocabulary = 7, .memory_dim = 6, .hidden = 4, .attention = attention_config("dot")}),
       ValueError);
   CHECK_THROWS_AS(RecurrentTextDecoder({.vocabulary = 7}), ValueError);
   CHECK_THROWS_AS(RecurrentTextEncoder({}), ValueError);
