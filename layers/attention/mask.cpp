@@ -102,6 +102,20 @@ Tensor expand_blocks(const Tensor& layout, int64_t size, int64_t queries, int64_
   return out;
 }
 
+/// bool [B, 1, T, S]: key s of sample b is allowed for t + offsets[b] + low <= s <= t + offsets[b] + high.
+Tensor expand_bands(const Tensor& offsets, int64_t low, int64_t high, int64_t queries, int64_t keys) {
+  const int64_t batch = offsets.numel();
+  Tensor out = Tensor::empty({batch, 1, queries, keys}, DType::kBool);
+  bool* to = out.data<bool>();
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t t = 0; t < queries; ++t) {
+      const int64_t at = t + offsets.data<int64_t>()[b];
+      for (int64_t s = 0; s < keys; ++s) *to++ = at + low <= s && s <= at + high;
+    }
+  }
+  return out;
+}
+
 int64_t count_blocks(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 /// bool [T, keys + count]: allowed(t, s) for the keys, true behind them.
@@ -178,6 +192,27 @@ AttentionMask AttentionMask::window(int64_t left, int64_t right, int64_t offset)
   return mask;
 }
 
+AttentionMask AttentionMask::by_sample(const char* what, const Tensor& offsets, Band band) {
+  require<DTypeError>(offsets.dtype() == DType::kInt64, "AttentionMask::{}: expected offsets of int64, got {}", what,
+                      dtype_name(offsets.dtype()));
+  require<ShapeError>(offsets.rank() == 1, "AttentionMask::{}: shape {} given, expected offsets [B]", what,
+                      offsets.shape());
+  Tensor near = offsets.to(Device::cpu()).clone();
+  for (int64_t b = 0; b < near.numel(); ++b) near.data<int64_t>()[b] = limited(near.data<int64_t>()[b], kFar);
+  // No bound is none for far offsets, too.
+  if (band.low == -kFar) band.low *= 4;
+  if (band.high == kFar) band.high *= 4;
+  AttentionMask mask;
+  mask.sample_bands_.push_back({std::move(near), offsets.device(), band});
+  return mask;
+}
+
+AttentionMask AttentionMask::causal(const Tensor& offsets) { return by_sample("causal", offsets, {.high = 0}); }
+
+AttentionMask AttentionMask::window(int64_t left, int64_t right, const Tensor& offsets) {
+  return by_sample("window", offsets, window(left, right, int64_t{0}).first_);
+}
+
 AttentionMask AttentionMask::blocks(Tensor layout, int64_t size) {
   require<DTypeError>(layout.dtype() == DType::kBool, "AttentionMask::blocks: expected a layout of bool, got {}",
                       dtype_name(layout.dtype()));
@@ -214,6 +249,8 @@ AttentionMask operator&(const AttentionMask& a, const AttentionMask& b) {
                                                       : b.keep_;
   both.blocks_ = a.blocks_;
   both.blocks_.insert(both.blocks_.end(), b.blocks_.begin(), b.blocks_.end());
+  both.sample_bands_ = a.sample_bands_;
+  both.sample_bands_.insert(both.sample_bands_.end(), b.sample_bands_.begin(), b.sample_bands_.end());
   both.where_ = a.where_ & b.where_;
   both.bias_ = a.bias_.defined() && b.bias_.defined() ? add_biases(a.bias_, b.bias_)
                : a.bias_.defined()                    ? a.bias_
@@ -221,7 +258,7 @@ AttentionMask operator&(const AttentionMask& a, const AttentionMask& b) {
   return both;
 }
 
-Tensor AttentionMask::keep_with_blocks(const Shape& full, const Module* user) const {
+Tensor AttentionMask::kept_keys(const Shape& full, const Module* user) const {
   Tensor all = keep_;
   if (keep_.defined()) check_fits(keep_.shape(), full, "keep (or drop)", user);
   for (const auto& [layout, size] : blocks_) {
@@ -232,6 +269,14 @@ Tensor AttentionMask::keep_with_blocks(const Shape& full, const Module* user) co
     }
     if (layout.rank() == 4) check_fits(layout.shape(), in_blocks, "blocks", user);
     const Tensor more = expand_blocks(layout.to(Device::cpu()), size, full[2], full[3]).to(layout.device());
+    all = all.defined() ? keep_both(all, more) : more;
+  }
+  for (const auto& [offsets, device, band] : sample_bands_) {
+    if (offsets.numel() != full[0]) [[unlikely]] {
+      fail<ShapeError>("{}: AttentionMask has {} offsets by sample, expected one per sample, {}", named(user),
+                       offsets.numel(), full[0]);
+    }
+    const Tensor more = expand_bands(offsets, band.low, band.high, full[2], full[3]).to(device);
     all = all.defined() ? keep_both(all, more) : more;
   }
   return all;
@@ -264,7 +309,7 @@ LoweredMask AttentionMask::lower(int64_t batch, int64_t heads, int64_t queries, 
     check_lengths(lengths_, batch, keys, user);
     spec.lengths = lengths_;
   }
-  const Tensor kept = keep_with_blocks(full, user);
+  const Tensor kept = kept_keys(full, user);
   if (kept.defined()) spec.keep = kept.expand(full);
   if (!blocks_.empty()) {
     const auto& [layout, size] = blocks_.front();
@@ -295,7 +340,7 @@ AttentionMask AttentionMask::with_extra_keys(int64_t count, int64_t batch, int64
     const Tensor allowed = table(batch, keys, count, [=](int64_t b, int64_t s) { return s < length[b]; });
     out = out & keep(allowed.view({batch, 1, 1, keys + count}));
   }
-  const Tensor kept = keep_with_blocks({batch, heads, queries, keys}, user);
+  const Tensor kept = kept_keys({batch, heads, queries, keys}, user);
   if (kept.defined()) {
     Shape shape = kept.shape();
     shape[shape.rank() - 1] = keys + count;

@@ -39,6 +39,8 @@ class AttentionMask {
   static AttentionMask causal(Align align = Align::kFirst);
   /// Query t attends to keys 0 ... t + offset: when decoding with a cache, `offset` keys come before the first query.
   static AttentionMask causal(int64_t offset);
+  /// The same by sample: query t of sample b stands at key t + offsets[b]. int64 [B]. Throws DTypeError, ShapeError.
+  static AttentionMask causal(const Tensor& offsets);
 
   /// Sample b has keys 0 ... lengths[b] - 1. lengths: int64 [B], each 0 ... S. Throws DTypeError, ShapeError.
   static AttentionMask padding(Tensor lengths);
@@ -56,6 +58,8 @@ class AttentionMask {
   static AttentionMask window(int64_t left, int64_t right, Align align = Align::kFirst);
   /// The same with query t at key t + offset.
   static AttentionMask window(int64_t left, int64_t right, int64_t offset);
+  /// The same by sample: query t of sample b stands at key t + offsets[b]. int64 [B]. Throws DTypeError, ShapeError.
+  static AttentionMask window(int64_t left, int64_t right, const Tensor& offsets);
 
   /// Query t attends to key s where `layout`[t / size, s / size] is true: blocks of size x size (Child et al., 2019,
   /// "Generating long sequences with sparse transformers"). bool, [ceil(T / size), ceil(S / size)], or [B, H, ., .]
@@ -91,14 +95,23 @@ class AttentionMask {
     int64_t size;
   };
 
-  /// What keep, drop and blocks allow of T x S; undefined when all is.
-  Tensor keep_with_blocks(const Shape& full, const Module* user) const;
+  /// A band whose queries stand at key t + offsets[b].
+  struct SampleBand {
+    Tensor offsets;  // int64 [B], on the CPU
+    Device device;   // of what it becomes
+    Band band;
+  };
+
+  static AttentionMask by_sample(const char* what, const Tensor& offsets, Band band);
+  /// What keep, drop, blocks and bands by sample allow of T x S; undefined when all is.
+  Tensor kept_keys(const Shape& full, const Module* user) const;
 
   Band first_;
   Band last_;  // counted from Align::kLast
   Tensor lengths_;
   Tensor keep_;
   std::vector<Blocks> blocks_;
+  std::vector<SampleBand> sample_bands_;
   MaskFunction where_;
   Variable bias_;
 };

@@ -50,7 +50,8 @@ MultiHeadAttention::MultiHeadAttention(int64_t dim, int64_t heads, MultiHeadAtte
 
 AttentionResult MultiHeadAttention::operator()(const Variable& x, const AttentionMask& mask, Weights weights) const {
   if (qkv_ == nullptr) return (*this)(x, x, x, mask, weights);
-  if (key_heads_ != heads_ || positions_ != nullptr || adds_keys()) return attend(project_self(x, 0), mask, weights);
+  if (key_heads_ != heads_ || positions_ != nullptr || adds_keys())
+    return attend(project_self(x, {}), mask, weights, {});
   check(x, "x", dim_);
   const Variable qkv = reshape((*qkv_)(x), {x.dim(0), x.dim(1), 3, heads_, dim_ / heads_});
   return finish(core_->packed(qkv, mask, weights != Weights::kNone), weights);
@@ -62,7 +63,7 @@ AttentionResult MultiHeadAttention::operator()(const Variable& query, const Vari
   const Variable q = project_query(query);
   if (positions_ != nullptr || adds_keys()) {
     const auto projected = project_memory(memory);
-    return attend({turned(q, 0), projected.first, projected.second}, mask, weights);
+    return attend({turned(q, {}), projected.first, projected.second}, mask, weights, {});
   }
   check(memory, "memory", dim_);
   const Variable kv = reshape(project(memory, dim_, dim_ + 2 * key_width_),
@@ -74,25 +75,45 @@ AttentionResult MultiHeadAttention::operator()(const Variable& query, const Vari
                                                const AttentionMask& mask, Weights weights) const {
   check(key, "key", kdim_);
   check(value, "value", vdim_);
-  const Variable q = turned(project_query(query), 0);
-  if (qkv_ == nullptr) return attend({q, turned(split((*k_)(key)), 0), split((*v_)(value))}, mask, weights);
+  const Variable q = turned(project_query(query), {});
+  if (qkv_ == nullptr) return attend({q, turned(split((*k_)(key)), {}), split((*v_)(value))}, mask, weights, {});
   const int64_t keys_end = dim_ + key_width_;
   return attend(
-      {q, turned(split(project(key, dim_, keys_end)), 0), split(project(value, keys_end, keys_end + key_width_))}, mask,
-      weights);
+      {q, turned(split(project(key, dim_, keys_end)), {}), split(project(value, keys_end, keys_end + key_width_))},
+      mask, weights, {});
 }
 
 AttentionResult MultiHeadAttention::step(const Variable& x, AttentionCache& cache, const AttentionMask& mask,
                                          Weights weights) const {
   const NoGrad values_only;
   const int64_t offset = cache.length();
-  Heads heads = project_self(x, offset);
+  const Place place{.offset = offset};
+  Heads heads = project_self(x, place);
   const AttentionMask whole = mask & AttentionMask::causal(offset);
   whole.lower(x.dim(0), heads_, x.dim(1), offset + x.dim(1), this);  // before anything is appended
   cache.append(heads.k.value(), heads.v.value());
   heads.k = Variable(cache.keys());
   heads.v = Variable(cache.values());
-  return attend(heads, whole, weights, offset);
+  return attend(heads, whole, weights, place);
+}
+
+AttentionResult MultiHeadAttention::step(const Variable& x, AttentionCache& cache, const Tensor& positions,
+                                         const AttentionMask& mask, Weights weights) const {
+  const NoGrad values_only;
+  check(x, "x", dim_);
+  if (positions.shape() != Shape{x.dim(0)}) [[unlikely]] {
+    fail<ShapeError>("{}: positions are {}, expected [{}] as x has samples", who("MultiHeadAttention"),
+                     positions.shape(), x.dim(0));
+  }
+  const int64_t keys = cache.length_with(positions, x.dim(1));
+  const Place place{.offsets = positions};
+  Heads heads = project_self(x, place);
+  const AttentionMask whole = mask & AttentionMask::causal(positions);
+  whole.lower(x.dim(0), heads_, x.dim(1), keys, this);  // before anything is written
+  cache.write(heads.k.value(), heads.v.value(), positions);
+  heads.k = Variable(cache.keys());
+  heads.v = Variable(cache.values());
+  return attend(heads, whole, weights, place);
 }
 
 AttentionCache MultiHeadAttention::remember(const Variable& memory) const {
@@ -110,7 +131,8 @@ AttentionResult MultiHeadAttention::recall(const Variable& query, const Attentio
                      query.shape(), memory.batch());
   }
   const NoGrad values_only;
-  return attend({turned(project_query(query), 0), Variable(memory.keys()), Variable(memory.values())}, mask, weights);
+  return attend({turned(project_query(query), {}), Variable(memory.keys()), Variable(memory.values())}, mask, weights,
+                {});
 }
 
 Variable MultiHeadAttention::split(const Variable& x) const {
@@ -128,7 +150,7 @@ Variable MultiHeadAttention::project_query(const Variable& query) const {
   return split(qkv_ == nullptr ? (*q_)(query) : project(query, 0, dim_));
 }
 
-MultiHeadAttention::Heads MultiHeadAttention::project_self(const Variable& x, int64_t offset) const {
+MultiHeadAttention::Heads MultiHeadAttention::project_self(const Variable& x, const Place& place) const {
   check(x, "x", dim_);
   Heads heads;
   if (qkv_ == nullptr) {
@@ -141,8 +163,8 @@ MultiHeadAttention::Heads MultiHeadAttention::project_self(const Variable& x, in
     heads = {split(slice(qkv, 2, 0, dim_)), split(slice(qkv, 2, dim_, keys_end)),
              split(slice(qkv, 2, keys_end, keys_end + key_width_))};
   }
-  heads.q = turned(heads.q, offset);
-  heads.k = turned(heads.k, offset);
+  heads.q = turned(heads.q, place);
+  heads.k = turned(heads.k, place);
   return heads;
 }
 
@@ -150,14 +172,16 @@ std::pair<Variable, Variable> MultiHeadAttention::project_memory(const Variable&
   check(memory, "memory", kdim_);
   if (qkv_ == nullptr) {
     check(memory, "memory", vdim_);
-    return {turned(split((*k_)(memory)), 0), split((*v_)(memory))};
+    return {turned(split((*k_)(memory)), {}), split((*v_)(memory))};
   }
   const Variable kv = project(memory, dim_, dim_ + 2 * key_width_);  // [B, S, 2 Hkv K]
-  return {turned(split(slice(kv, 2, 0, key_width_)), 0), split(slice(kv, 2, key_width_, 2 * key_width_))};
+  return {turned(split(slice(kv, 2, 0, key_width_)), {}), split(slice(kv, 2, key_width_, 2 * key_width_))};
 }
 
-Variable MultiHeadAttention::turned(const Variable& x, int64_t offset) const {
-  return positions_ == nullptr ? x : positions_->turn(x, offset);
+Variable MultiHeadAttention::turned(const Variable& x, const Place& place) const {
+  if (positions_ == nullptr) return x;
+  if (!place.offsets.defined()) return positions_->turn(x, place.offset);
+  return positions_->turn(x, positions_from(place.offsets, x.dim(1)));
 }
 
 void MultiHeadAttention::check(const Variable& x, const char* name, int64_t width) const {
@@ -168,12 +192,14 @@ void MultiHeadAttention::check(const Variable& x, const char* name, int64_t widt
 }
 
 AttentionResult MultiHeadAttention::attend(const Heads& heads, const AttentionMask& mask, Weights weights,
-                                           int64_t offset) const {
+                                           const Place& place) const {
   const bool want = weights != Weights::kNone;
   const auto& [q, k, v] = heads;
   AttentionMask whole = mask;
   if (positions_ != nullptr) {
-    const Variable scores = positions_->scores(q.dim(1), k.dim(1), offset);
+    const int64_t queries = q.dim(1), keys = k.dim(1);
+    const Variable scores = place.offsets.defined() ? positions_->scores(queries, keys, place.offsets)
+                                                    : positions_->scores(queries, keys, place.offset);
     if (scores.defined()) whole = mask & AttentionMask::bias(scores);
   }
   if (!adds_keys()) return finish((*core_)(q, k, v, whole, want), weights);

@@ -67,6 +67,12 @@ class MultiHeadAttention : public Module {
   /// all keys of the cache then; may forbid more. Keys added by options are put behind the others again at each step.
   AttentionResult step(const Variable& x, AttentionCache& cache, const AttentionMask& mask = {},
                        Weights weights = Weights::kNone) const;
+  /// The same where each sample goes on at a position of its own, which need not be behind all others: positions int64
+  /// [B], each 0 ... cache.lengths()[b]. Prompts of different lengths are one batch: all are padded on the right and
+  /// begin at 0, what follows stands at their own ends. Position ... position + N - 1 of each sample are written, and
+  /// each query attends to its sample up to itself. Throws ValueError naming the sample.
+  AttentionResult step(const Variable& x, AttentionCache& cache, const Tensor& positions,
+                       const AttentionMask& mask = {}, Weights weights = Weights::kNone) const;
   /// Keys and values of a memory [B, S, kdim], computed once for recall().
   AttentionCache remember(const Variable& memory) const;
   /// Cross-attention to a memory that remember() took in: query [B, T, dim].
@@ -78,6 +84,12 @@ class MultiHeadAttention : public Module {
   int64_t key_heads() const { return key_heads_; }
 
  private:
+  /// Where the first query stands: at `offset`, or at offsets[b] of each sample.
+  struct Place {
+    int64_t offset = 0;
+    Tensor offsets{};  // int64 [B], or undefined
+  };
+
   struct Heads {
     Variable q;  // [B, T, H, K]
     Variable k;  // [B, S, Hkv, K]
@@ -89,14 +101,13 @@ class MultiHeadAttention : public Module {
   /// The product with rows begin ... end of the packed weight.
   Variable project(const Variable& x, int64_t begin, int64_t end) const;
   Variable project_query(const Variable& query) const;
-  /// q, k and v of one sequence, queries and keys turned to positions from `offset` on.
-  Heads project_self(const Variable& x, int64_t offset) const;
+  /// q, k and v of one sequence, queries and keys turned to their positions.
+  Heads project_self(const Variable& x, const Place& place) const;
   std::pair<Variable, Variable> project_memory(const Variable& memory) const;
-  Variable turned(const Variable& x, int64_t offset) const;
+  Variable turned(const Variable& x, const Place& place) const;
   void check(const Variable& x, const char* name, int64_t width) const;
   bool adds_keys() const { return bias_k_.defined() || add_zero_attn_; }
-  /// offset: position of the first query.
-  AttentionResult attend(const Heads& heads, const AttentionMask& mask, Weights weights, int64_t offset = 0) const;
+  AttentionResult attend(const Heads& heads, const AttentionMask& mask, Weights weights, const Place& place) const;
   AttentionResult finish(const AttentionResult& heads, Weights weights) const;
 
   int64_t dim_;

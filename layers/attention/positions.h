@@ -11,6 +11,10 @@
 
 namespace attune {
 
+/// Positions of N tokens of each sample, the first at offsets[b]: int64 [B] -> [B, N], on the CPU. Throws DTypeError,
+/// ShapeError.
+Tensor positions_from(const Tensor& offsets, int64_t count);
+
 /// Positions that attention itself knows, so that nothing is added to its inputs: queries and keys are turned, or
 /// something is added to their scores. An option of MultiHeadAttention, which counts keys from position 0 and queries
 /// from `offset`: 0, or what the cache holds when decoding.
@@ -22,6 +26,11 @@ class AttentionPositions : public Module {
   ///
   ///     mask & AttentionMask::bias(positions.scores(T, S))
   virtual Variable scores(int64_t queries, int64_t keys, int64_t offset = 0) const;
+
+  /// The same at positions of each sample's own, int64 [B, N].
+  virtual Variable turn(const Variable& x, const Tensor& positions) const;
+  /// The same with the first query of sample b at offsets[b], int64 [B]: [B, H, T, S].
+  virtual Variable scores(int64_t queries, int64_t keys, const Tensor& offsets) const;
 };
 
 struct RotaryOptions {
@@ -43,11 +52,26 @@ class RotaryPositions : public AttentionPositions {
 
   /// Throws ShapeError naming the module.
   Variable turn(const Variable& x, int64_t offset = 0) const override;
+  /// Throws ShapeError and DTypeError naming the module.
+  Variable turn(const Variable& x, const Tensor& positions) const override;
 
  private:
+  /// What a pair is turned by from one position to the next.
+  struct Step {
+    double frequency;
+    double cosine;
+    double sine;
+  };
+
+  /// Throws unless x is [B, N, H, K].
+  void check(const Variable& x) const;
+  /// x [., N, H, K], token n turned by the angles of position(n).
+  template <class F>
+  Variable turn_to(const Variable& x, const F& position) const;
+
   int64_t size_;  // of a head
   RotaryLayout layout_;
-  std::vector<double> frequencies_;  // of the pairs
+  std::vector<Step> steps_;  // of the pairs
 };
 
 /// The slopes of H heads (Press et al., 2022, section 3): 2^(-8 h / H), h = 1 ... H, where H is a power of two;
@@ -64,6 +88,7 @@ class AlibiPositions : public AttentionPositions {
   explicit AlibiPositions(int64_t heads, AlibiOptions options = {});
 
   Variable scores(int64_t queries, int64_t keys, int64_t offset = 0) const override;
+  Variable scores(int64_t queries, int64_t keys, const Tensor& offsets) const override;
 
  private:
   std::vector<double> slopes_;  // float32 does not hold them all
@@ -94,6 +119,7 @@ class RelativeBuckets : public AttentionPositions {
   explicit RelativeBuckets(int64_t heads, RelativeBucketsOptions options = {});
 
   Variable scores(int64_t queries, int64_t keys, int64_t offset = 0) const override;
+  Variable scores(int64_t queries, int64_t keys, const Tensor& offsets) const override;
 
  private:
   RelativeBucketsOptions options_;

@@ -28,16 +28,30 @@ Tensor sinusoids(int64_t dim, int64_t max_length) {
   return table.to(DType::kFloat32);
 }
 
+void check_input(const Module& module, const char* layer, const Variable& x, const Variable& table) {
+  if (x.rank() == 3 && x.dim(2) == table.dim(1)) [[likely]]
+    return;
+  fail<ShapeError>("{}: x is {}, expected [B, T, {}]", module.who(layer), x.shape(), table.dim(1));
+}
+
 Variable add_positions(const Module& module, const char* layer, const Variable& x, const Variable& table,
                        int64_t offset) {
-  if (x.rank() != 3 || x.dim(2) != table.dim(1)) [[unlikely]] {
-    fail<ShapeError>("{}: x is {}, expected [B, T, {}]", module.who(layer), x.shape(), table.dim(1));
-  }
+  check_input(module, layer, x, table);
   if (offset < 0 || x.dim(1) > table.dim(0) - offset) [[unlikely]] {
     fail<ShapeError>("{}: positions {} ... {} asked for, expected 0 ... {} (max_length {})", module.who(layer), offset,
                      offset + x.dim(1) - 1, table.dim(0) - 1, table.dim(0));
   }
   return add(x, parameter_for(x, slice(table, 0, offset, offset + x.dim(1))));
+}
+
+Variable add_positions(const Module& module, const char* layer, const Variable& x, const Variable& table,
+                       const Tensor& positions) {
+  check_input(module, layer, x, table);
+  if (positions.shape() != Shape{x.dim(0), x.dim(1)}) [[unlikely]] {
+    fail<ShapeError>("{}: positions are {}, expected [{}, {}] as x has samples and tokens", module.who(layer),
+                     positions.shape(), x.dim(0), x.dim(1));
+  }
+  return add(x, parameter_for(x, embedding(table, positions)));
 }
 
 }  // namespace
@@ -51,6 +65,10 @@ Variable SinusoidalPositions::operator()(const Variable& x, int64_t offset) cons
   return add_positions(*this, "SinusoidalPositions", x, table_, offset);
 }
 
+Variable SinusoidalPositions::operator()(const Variable& x, const Tensor& positions) const {
+  return add_positions(*this, "SinusoidalPositions", x, table_, positions);
+}
+
 LearnedPositions::LearnedPositions(int64_t dim, int64_t max_length) {
   check_extents("LearnedPositions", dim, max_length);
   weight_ = parameter("weight", init::normal({max_length, dim}, 0, 0.02));
@@ -58,6 +76,10 @@ LearnedPositions::LearnedPositions(int64_t dim, int64_t max_length) {
 
 Variable LearnedPositions::operator()(const Variable& x, int64_t offset) const {
   return add_positions(*this, "LearnedPositions", x, weight_, offset);
+}
+
+Variable LearnedPositions::operator()(const Variable& x, const Tensor& positions) const {
+  return add_positions(*this, "LearnedPositions", x, weight_, positions);
 }
 
 }  // namespace attune

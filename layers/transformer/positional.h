@@ -19,6 +19,8 @@ class SinusoidalPositions : public Module {
   /// offset: position of the first of the T, when decoding step by step. Throws ShapeError naming the module when the
   /// positions go beyond max_length.
   Variable operator()(const Variable& x, int64_t offset = 0) const;
+  /// At positions of each sample's own, int64 [B, T]. Throws ValueError for those beyond max_length.
+  Variable operator()(const Variable& x, const Tensor& positions) const;
 
  private:
   Variable table_;
@@ -33,6 +35,7 @@ class LearnedPositions : public Module {
 
   /// As SinusoidalPositions.
   Variable operator()(const Variable& x, int64_t offset = 0) const;
+  Variable operator()(const Variable& x, const Tensor& positions) const;
 
  private:
   Variable weight_;
