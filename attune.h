@@ -131,6 +131,7 @@
 #include "layers/seq2seq/transformer_text.h"
 #include "layers/sequential.h"
 #include "layers/summary.h"
+#include "layers/transformer/block_options.h"
 #include "layers/transformer/decoder.h"
 #include "layers/transformer/encoder.h"
 #include "layers/transformer/positional.h"

@@ -12,7 +12,8 @@ struct Classifier : Module {
   Embedding& embed = child<Embedding>("embed", kTokens, kDim);
   LearnedPositions& positions = child<LearnedPositions>("positions", kDim, kLength);
   TransformerEncoder& encoder = child<TransformerEncoder>(
-      "encoder", TransformerEncoderOptions{.dim = kDim, .heads = 4, .blocks = 1, .ffn_dim = 64, .dropout = 0});
+      "encoder",
+      TransformerEncoderOptions{.blocks = 1, .block = {.dim = kDim, .heads = 4, .ffn_dim = 64, .dropout = 0}});
   Linear& head = child<Linear>("head", kDim, 2);
 
   Variable operator()(const Tensor& tokens) const {        // int64 [B, T]

@@ -6,6 +6,17 @@
 
 namespace attune {
 
+std::pair<Variable, Variable> Norm::add(const Variable& x, const Variable& branch, double dropout) const {
+  Variable sum = attune::add(x, dropout > 0 ? attune::dropout(branch, dropout) : branch);
+  Variable y = (*this)(sum);
+  return {std::move(sum), std::move(y)};
+}
+
+std::unique_ptr<Norm> make_norm(int64_t dim, const NormOptions& options) {
+  if (options.kind == NormKind::kRms) return std::make_unique<RMSNorm>(dim, options.eps);
+  return std::make_unique<LayerNorm>(dim, LayerNormOptions{.eps = options.eps, .bias = options.bias});
+}
+
 LayerNorm::LayerNorm(int64_t dim, LayerNormOptions options) : eps_(options.eps) {
   require<ValueError>(dim > 0 && eps_ > 0, "LayerNorm: dim {} and eps {} given, expected at least 1, and more than 0",
                       dim, eps_);
@@ -18,6 +29,10 @@ Variable LayerNorm::operator()(const Variable& x) const {
     fail<ShapeError>("{}: input is {}, expected [..., {}]", who("LayerNorm"), x.shape(), weight_.dim(0));
   }
   return result(layer_norm(x, weight_, bias_, eps_));
+}
+
+std::pair<Variable, Variable> LayerNorm::add(const Variable& x, const Variable& branch, double dropout) const {
+  return add_layer_norm(x, branch, weight_, bias_, eps_, dropout);
 }
 
 RMSNorm::RMSNorm(int64_t dim, double eps) : eps_(eps) {

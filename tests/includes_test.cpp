@@ -68,7 +68,7 @@ bool is_private(std::string_view header) {
       "layers/module_observer.h",
       "layers/seq2seq/parts.h",
       "layers/decoding/stepper.h",
-      "layers/transformer/options.h",
+      "layers/transformer/parts.h",
   };
   return header.find("/detail/") != std::string_view::npos || header.starts_with("framework/kernels/cpu/") || header.starts_with("framework/kernels/cuda/") ||
          header.starts_with("autograd/gradcheck/") || kPrivate.contains(header);

@@ -13,7 +13,8 @@ struct Classifier : Module {
   LearnedPositions& positions = child<LearnedPositions>("positions", 64, 32);
   Dropout& drop = child<Dropout>("drop", 0.1);
   TransformerEncoder& encoder = child<TransformerEncoder>(
-      "encoder", TransformerEncoderOptions{.dim = 64, .heads = 4, .blocks = 2, .ffn_dim = 128, .dropout = 0.1});
+      "encoder",
+      TransformerEncoderOptions{.blocks = 2, .block = {.dim = 64, .heads = 4, .ffn_dim = 128, .dropout = 0.1}});
   MeanPooling& pool = child<MeanPooling>("pool");
   Linear& head = child<Linear>("head", 64, 2);
 

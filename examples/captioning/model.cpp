@@ -28,13 +28,13 @@ PatchEncoderOptions patch_options(const ModelConfig& config, int64_t size) {
           .patch = config.patch,
           .stem = config.patch_stem == "linear" ? PatchStem::kLinear : PatchStem::kConvolutions,
           .dropout = config.encoder_dropout,
-          .encoder = {.dim = config.dim,
-                      .heads = config.heads,
-                      .blocks = config.encoder_blocks,
-                      .ffn_dim = config.ffn_dim,
-                      .dropout = config.encoder_dropout,
-                      .activation = Activation::kGelu,
-                      .norm_first = true}};
+          .encoder = {.blocks = config.encoder_blocks,
+                      .block = {.dim = config.dim,
+                                .heads = config.heads,
+                                .ffn_dim = config.ffn_dim,
+                                .dropout = config.encoder_dropout,
+                                .activation = Activation::kGelu,
+                                .norm_first = true}}};
 }
 
 std::unique_ptr<PictureEncoder> seeing_encoder(const ModelConfig& config, int64_t size) {
@@ -52,14 +52,14 @@ TransformerTextDecoderOptions transformer_options(const ModelConfig& config, con
                                                   const PictureEncoder& encoder) {
   return {.vocabulary = extents.vocabulary,
           .embedding = {.max_length = extents.max_length, .dropout = config.dropout},
-          .decoder = {.dim = config.dim,
-                      .heads = config.heads,
-                      .blocks = config.decoder_blocks,
-                      .ffn_dim = config.ffn_dim,
-                      .dropout = config.dropout,
-                      .activation = Activation::kGelu,
-                      .norm_first = true,
-                      .memory_dim = encoder.dim()},
+          .decoder = {.blocks = config.decoder_blocks,
+                      .block = {.dim = config.dim,
+                                .heads = config.heads,
+                                .ffn_dim = config.ffn_dim,
+                                .dropout = config.dropout,
+                                .activation = Activation::kGelu,
+                                .norm_first = true},
+                      .memory = {.dim = encoder.dim()}},
           .share_head = config.share_head};
 }
 

@@ -8,7 +8,7 @@
 
 namespace attune::examples::captioning {
 
-PatchEncoder::PatchEncoder(const PatchEncoderOptions& options) : size_(options.size), dim_(options.encoder.dim) {
+PatchEncoder::PatchEncoder(const PatchEncoderOptions& options) : size_(options.size), dim_(options.encoder.block.dim) {
   require<ValueError>(options.patch > 0 && size_ > 0 && size_ % options.patch == 0,
                       "PatchEncoder: pictures of {} x {} and patches of {} given, expected a multiple", size_, size_,
                       options.patch);

@@ -27,13 +27,13 @@ struct PatchEncoderOptions {
   int64_t patch = 16;  ///< height and width of a patch; with kConvolutions a power of 2
   PatchStem stem = PatchStem::kConvolutions;
   double dropout = 0.1;  ///< of the patches with their positions, in training only
-  TransformerEncoderOptions encoder{.dim = 256,
-                                    .heads = 4,
-                                    .blocks = 4,
-                                    .ffn_dim = 1024,
-                                    .dropout = 0.1,
-                                    .activation = Activation::kGelu,
-                                    .norm_first = true};
+  TransformerEncoderOptions encoder{.blocks = 4,
+                                    .block = {.dim = 256,
+                                              .heads = 4,
+                                              .ffn_dim = 1024,
+                                              .dropout = 0.1,
+                                              .activation = Activation::kGelu,
+                                              .norm_first = true}};
 };
 
 /// Reads a picture patch by patch as a Transformer reads words (Dosovitskiy et al., 2021, section 3.1, without a class

@@ -114,20 +114,20 @@ Case decoder_case(std::unique_ptr<Decoder> layer, std::string declaration, int64
 /// The options that both stacks have.
 std::string stack_code(const Options& o, const Draw& d) {
   return fmt::format(
-      "{{.dim = {}, .heads = {}, .blocks = 1, .ffn_dim = {}, .dropout = {}, .activation = Activation::kGelu, "
-      ".norm_first = {}}}",
+      "{{.blocks = 1, .block = {{.dim = {}, .heads = {}, .ffn_dim = {}, .dropout = {}, "
+      ".activation = Activation::kGelu, .norm_first = {}}}}}",
       d["H"] * d["K"], d["H"], d["F"], o.number("dropout"), o.flag("norm_first"));
 }
 
 template <class StackOptions>
 StackOptions stack_of(const Options& o, const Draw& d) {
-  return {.dim = d["H"] * d["K"],
-          .heads = d["H"],
-          .blocks = 1,
-          .ffn_dim = d["F"],
-          .dropout = o.number("dropout"),
-          .activation = Activation::kGelu,
-          .norm_first = o.flag("norm_first")};
+  return {.blocks = 1,
+          .block = {.dim = d["H"] * d["K"],
+                    .heads = d["H"],
+                    .ffn_dim = d["F"],
+                    .dropout = o.number("dropout"),
+                    .activation = Activation::kGelu,
+                    .norm_first = o.flag("norm_first")}};
 }
 
 Case make_transformer_encoder(const Options& o, const Draw& d) {
@@ -138,7 +138,7 @@ Case make_transformer_encoder(const Options& o, const Draw& d) {
                       fmt::format("TransformerTextEncoder layer({{.vocabulary = {},\n    .embedding = {},\n"
                                   "    .encoder = {}}});",
                                   d["V"], parts.code, stack_code(o, d)),
-                      options.encoder.dim, d);
+                      options.encoder.block.dim, d);
 }
 
 Case make_transformer_decoder(const Options& o, const Draw& d) {
@@ -152,7 +152,7 @@ Case make_transformer_decoder(const Options& o, const Draw& d) {
                       fmt::format("TransformerTextDecoder layer({{.vocabulary = {},\n    .embedding = {},\n"
                                   "    .decoder = {},\n    .share_head = {},\n    .head_bias = {}}});",
                                   d["V"], parts.code, stack_code(o, d), options.share_head, options.head_bias),
-                      options.decoder.dim, d);
+                      options.decoder.block.dim, d);
 }
 
 OptionRow cell_option() { return {"cell", std::string("gru"), {std::string("gru"), std::string("lstm")}}; }

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include "examples/gradcheck/rows.h"
-#include "layers/transformer/options.h"
 #include "layers/transformer/transformer.h"
 
 namespace attune::examples {
@@ -11,8 +10,8 @@ using Inputs = std::span<const Variable>;
 
 /// What every layer and stack here is made of.
 struct Common {
-  TransformerEncoderLayerOptions options;
-  std::string code;  // ".dim = 6, ..."
+  BlockOptions options;
+  std::string code;  // "{.dim = 6, ...}"
 };
 
 Common common(const Options& o, const Draw& d) {
@@ -27,11 +26,14 @@ Common common(const Options& o, const Draw& d) {
   c.options.bias = o.flag("bias");
   c.options.key_heads = o.whole("key_heads");
   c.options.positions = positions.options;
+  const bool gated = o.flag("gated"), rms = o.flag("rms_norm");
+  c.options.feed_forward = gated ? FeedForwardKind::kGated : FeedForwardKind::kPlain;
+  c.options.norm = rms ? NormKind::kRms : NormKind::kLayer;
   c.code = fmt::format(
-      ".dim = {}, .heads = {}, .ffn_dim = {}, .dropout = {}, .activation = {}, .norm_first = {}, .bias = {}, "
-      ".key_heads = {}, .positions = {}",
+      "{{.dim = {}, .heads = {}, .ffn_dim = {}, .dropout = {}, .activation = {}, .norm_first = {}, .bias = {}, "
+      ".key_heads = {}, .positions = {},\n    .feed_forward = FeedForwardKind::{}, .norm = NormKind::{}}}",
       c.options.dim, c.options.heads, c.options.ffn_dim, c.options.dropout, activation_code(o), c.options.norm_first,
-      c.options.bias, c.options.key_heads, positions.code);
+      c.options.bias, c.options.key_heads, positions.code, gated ? "kGated" : "kPlain", rms ? "kRms" : "kLayer");
   return c;
 }
 
@@ -44,11 +46,12 @@ struct Stack {
 
 template <class StackOptions>
 Stack<StackOptions> stack_of(const char* name, const Options& o, const Common& c) {
-  auto options = common_options<StackOptions>(c.options);
+  StackOptions options;
   options.blocks = o.whole("blocks");
+  options.block = c.options;
   options.final_norm = o.flag("final_norm");
-  return {options, fmt::format("{0}Options options{{{1}}};\n  options.blocks = {2};\n  options.final_norm = {3};\n"
-                               "  {0} layer(options);",
+  return {options, fmt::format("{0}Options options;\n  options.blocks = {2};\n  options.block = {1};\n"
+                               "  options.final_norm = {3};\n  {0} layer(options);",
                                name, c.code, options.blocks, options.final_norm)};
 }
 
@@ -91,7 +94,7 @@ Case encoder_case(std::unique_ptr<Layer> layer, std::string declaration, const C
 Case make_encoder_layer(const Options& o, const Draw& d) {
   const Common c = common(o, d);
   return encoder_case(std::make_unique<TransformerEncoderLayer>(c.options),
-                      fmt::format("TransformerEncoderLayer layer({{{}}});", c.code), c, d, 1);
+                      fmt::format("TransformerEncoderLayer layer({});", c.code), c, d, 1);
 }
 
 Case make_encoder(const Options& o, const Draw& d) {
@@ -128,13 +131,11 @@ Case decoder_case(std::unique_ptr<Layer> layer, std::string declaration, const C
 
 Case make_decoder_layer(const Options& o, const Draw& d) {
   const Common c = common(o, d);
-  auto options = common_options<TransformerDecoderLayerOptions>(c.options);
-  options.memory_dim = o.flag("other_memory_dim") ? d["E"] : 0;
-  return decoder_case(std::make_unique<TransformerDecoderLayer>(options),
-                      fmt::format("TransformerDecoderLayerOptions options{{{}}};\n  options.memory_dim = {};\n"
-                                  "  TransformerDecoderLayer layer(options);",
-                                  c.code, options.memory_dim),
-                      c, d, options.memory_dim == 0 ? c.options.dim : options.memory_dim, 1);
+  MemoryOptions memory;
+  memory.dim = o.flag("other_memory_dim") ? d["E"] : 0;
+  return decoder_case(std::make_unique<TransformerDecoderLayer>(c.options, memory),
+                      fmt::format("TransformerDecoderLayer layer({}, {{.dim = {}}});", c.code, memory.dim), c, d,
+                      memory.dim == 0 ? c.options.dim : memory.dim, 1);
 }
 
 Case make_decoder(const Options& o, const Draw& d) {
@@ -146,7 +147,8 @@ Case make_decoder(const Options& o, const Draw& d) {
 
 Case make_transformer(const Options& o, const Draw& d) {
   const Common c = common(o, d);
-  auto options = common_options<TransformerOptions>(c.options);
+  TransformerOptions options;
+  options.block = c.options;
   options.encoder_blocks = options.decoder_blocks = o.whole("blocks");
   options.final_norm = o.flag("final_norm");
   auto layer = std::make_unique<Transformer>(options);
@@ -163,7 +165,8 @@ Case make_transformer(const Options& o, const Draw& d) {
   add_mask(made, plan);
   add_memory_mask(made, memory_plan);
   made.declaration = fmt::format(
-      "TransformerOptions options{{{}}};\n  options.encoder_blocks = options.decoder_blocks = {};\n"
+      "TransformerOptions options;\n  options.block = {};\n"
+      "  options.encoder_blocks = options.decoder_blocks = {};\n"
       "  options.final_norm = {};\n  Transformer layer(options);",
       c.code, options.encoder_blocks, options.final_norm);
   made.body =
@@ -186,8 +189,9 @@ void add_transformer_rows(std::vector<LayerRow>& rows) {
   with_memory.push_back({"S", 1, 4});
   std::vector<ExtentRow> with_wide_memory = with_memory;
   with_wide_memory.push_back({"E", 1, 5});
-  std::vector<OptionRow> layer = {activation_option("relu"), dropout_option(),   flag_option("norm_first", false),
-                                  flag_option("bias", true), key_heads_option(), positions_option()};
+  std::vector<OptionRow> layer = {
+      activation_option("relu"), dropout_option(),   flag_option("norm_first", false), flag_option("bias", true),
+      key_heads_option(),        positions_option(), flag_option("gated", false),      flag_option("rms_norm", false)};
   std::vector<OptionRow> decoder_layer = layer;
   decoder_layer.push_back(flag_option("other_memory_dim", false));
   std::vector<OptionRow> stack = layer;

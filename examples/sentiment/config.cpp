@@ -6,6 +6,7 @@
 #include "examples/support/placement.h"
 #include "examples/support/program.h"
 #include "framework/fail.h"
+#include "layers/attention/registry.h"
 
 namespace attune::examples {
 
@@ -54,6 +55,7 @@ Settings settings_of(Config& config) {
           {"model", "blocks", WholeSetting{&config.model.blocks, 1, 1024}},
           {"model", "ffn_dim", WholeSetting{&config.model.ffn_dim, 1, 65536}},
           {"model", "norm_first", SwitchSetting{&config.model.norm_first}},
+          {"model", "attention", TextSetting{&config.model.attention, attention_names()}},
           {"model", "neighbours", WholeSetting{&config.model.neighbours, 0, 4}},
           {"model", "positions", TextSetting{&config.model.positions, {"learned", "sinusoidal", "none"}}},
           {"model", "pooling", TextSetting{&config.model.pooling, {"attention", "mean", "first"}}},
@@ -91,6 +93,10 @@ void check(const Config& config, const std::string& origin) {
   require<FormatError>(config.model.dim % config.model.heads == 0,
                        "{}: model.dim is {} and model.heads {}, expected heads that divide dim", origin,
                        config.model.dim, config.model.heads);
+  const int64_t width = config.model.dim / config.model.heads;
+  const std::string unfit = why_unfit(registered_attention(config.model.attention), {.query = width, .bounded = true});
+  require<FormatError>(unfit.empty(), "{}: model.attention is {}, which does not fit: {}", origin,
+                       config.model.attention, unfit);
   require<FormatError>(config.training.learning_rate > 0, "{}: training.learning_rate is 0, expected a number above 0",
                        origin);
 }

@@ -28,6 +28,7 @@ struct ModelConfig {
   int64_t blocks = 2;
   int64_t ffn_dim = 256;
   bool norm_first = true;
+  std::string attention = "scaled-dot";  ///< how heads attend: a name of attention_names()
   int64_t neighbours = 0;                ///< words on either side that are mixed in first; 0: none
   std::string positions = "sinusoidal";  ///< learned, sinusoidal or none
   std::string pooling = "attention";     ///< attention, mean or first

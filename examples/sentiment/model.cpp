@@ -5,8 +5,22 @@
 
 #include "autograd/ops/ops.h"
 #include "datasets/vocabulary.h"
+#include "layers/attention/registry.h"
 
 namespace attune::examples {
+namespace {
+
+/// Makes what the heads of a block attend by; none: the fused product of multi-head attention itself.
+AttentionFactory attention_of(const ModelConfig& config, int64_t max_length) {
+  if (config.attention == ModelConfig().attention) return {};
+  AttentionConfig attention = attention_config(config.attention);
+  attention.sizes = {.query = config.dim / config.heads, .heads = config.heads};
+  attention.dropout = config.dropout;
+  attention.max_keys = max_length;
+  return [attention] { return make_attention(attention); };
+}
+
+}  // namespace
 
 NeighbourMixing::NeighbourMixing(int64_t dim, int64_t reach, double dropout)
     : reach_(reach),
@@ -30,13 +44,15 @@ Classifier::Classifier(const ModelConfig& config, int64_t vocabulary, int64_t ma
     : embed_(child<Embedding>("embed", vocabulary, config.dim,
                               EmbeddingOptions{.padding_index = Vocabulary::kPad, .scale = true})),
       embed_dropout_(child<Dropout>("embed_dropout", config.embedding_dropout)),
-      encoder_(child<TransformerEncoder>("encoder", TransformerEncoderOptions{.dim = config.dim,
-                                                                              .heads = config.heads,
-                                                                              .blocks = config.blocks,
-                                                                              .ffn_dim = config.ffn_dim,
-                                                                              .dropout = config.dropout,
-                                                                              .activation = Activation::kGelu,
-                                                                              .norm_first = config.norm_first})),
+      encoder_(child<TransformerEncoder>(
+          "encoder", TransformerEncoderOptions{.blocks = config.blocks,
+                                               .block = {.dim = config.dim,
+                                                         .heads = config.heads,
+                                                         .ffn_dim = config.ffn_dim,
+                                                         .dropout = config.dropout,
+                                                         .activation = Activation::kGelu,
+                                                         .norm_first = config.norm_first,
+                                                         .core = attention_of(config, max_length)}})),
       head_dropout_(child<Dropout>("head_dropout", config.head_dropout)),
       head_(child<Linear>("head", config.dim, kClasses)) {
   Tensor words = embed_.weight().value();

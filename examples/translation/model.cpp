@@ -22,34 +22,29 @@ TextEmbeddingOptions embedding_options(const ModelConfig& config, const Extents&
           .dropout = config.dropout};
 }
 
-/// What encoder and decoder have in common.
-template <class Options>
-Options stack_options(const ModelConfig& config, int64_t blocks) {
-  Options options;
-  options.dim = config.dim;
-  options.heads = config.heads;
-  options.blocks = blocks;
-  options.ffn_dim = config.ffn_dim;
-  options.dropout = config.dropout;
-  options.attention_dropout = config.attention_dropout;
-  options.hidden_dropout = config.hidden_dropout;
-  options.activation = config.activation == "gelu" ? Activation::kGelu : Activation::kRelu;
-  options.norm_first = config.norm_first;
-  options.final_norm = config.norm_first;
-  if (config.positions == "rotary") options.positions = RotaryOptions{};
-  return options;
+BlockOptions block_options(const ModelConfig& config) {
+  BlockOptions block{.dim = config.dim,
+                     .heads = config.heads,
+                     .ffn_dim = config.ffn_dim,
+                     .dropout = config.dropout,
+                     .attention_dropout = config.attention_dropout,
+                     .hidden_dropout = config.hidden_dropout,
+                     .activation = config.activation,
+                     .norm_first = config.norm_first};
+  if (config.positions == "rotary") block.positions = RotaryOptions{};
+  return block;
 }
 
 TransformerTextEncoderOptions transformer_encoder(const ModelConfig& config, const Extents& extents) {
   return {.vocabulary = extents.source_vocabulary,
           .embedding = embedding_options(config, extents),
-          .encoder = stack_options<TransformerEncoderOptions>(config, config.encoder_blocks)};
+          .encoder = {.blocks = config.encoder_blocks, .block = block_options(config)}};
 }
 
 TransformerTextDecoderOptions transformer_decoder(const ModelConfig& config, const Extents& extents) {
   return {.vocabulary = extents.target_vocabulary,
           .embedding = embedding_options(config, extents),
-          .decoder = stack_options<TransformerDecoderOptions>(config, config.decoder_blocks),
+          .decoder = {.blocks = config.decoder_blocks, .block = block_options(config)},
           .share_head = config.sharing != "none"};
 }
 

@@ -44,7 +44,7 @@ class TransformerGeneration : public Generation {
 }  // namespace
 
 TransformerTextEncoder::TransformerTextEncoder(const TransformerTextEncoderOptions& options, const Variable& table)
-    : embedding_(own("embedding", make_embedding(kTransformerEncoder, options.vocabulary, options.encoder.dim,
+    : embedding_(own("embedding", make_embedding(kTransformerEncoder, options.vocabulary, options.encoder.block.dim,
                                                  options.embedding, table))),
       encoder_(child<TransformerEncoder>("encoder", options.encoder)) {}
 
@@ -55,7 +55,7 @@ EncoderOutput TransformerTextEncoder::operator()(const Tensor& tokens, const Ten
 }
 
 TransformerTextDecoder::TransformerTextDecoder(const TransformerTextDecoderOptions& options, const Variable& table)
-    : embedding_(own("embedding", make_embedding(kTransformerDecoder, options.vocabulary, options.decoder.dim,
+    : embedding_(own("embedding", make_embedding(kTransformerDecoder, options.vocabulary, options.decoder.block.dim,
                                                  options.embedding, table))),
       decoder_(child<TransformerDecoder>("decoder", options.decoder)),
       head_(own("head", make_head(embedding_, options.share_head, options.head_bias))) {}

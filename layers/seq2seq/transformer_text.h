@@ -8,7 +8,7 @@ namespace attune {
 
 struct TransformerTextEncoderOptions {
   int64_t vocabulary = 0;
-  TextEmbeddingOptions embedding{};  ///< TextPositions::kNone beside encoder.positions
+  TextEmbeddingOptions embedding{};  ///< TextPositions::kNone beside encoder.block.positions
   TransformerEncoderOptions encoder{};
 };
 
@@ -32,7 +32,7 @@ class TransformerTextEncoder : public TextEncoder {
 struct TransformerTextDecoderOptions {
   int64_t vocabulary = 0;
   TextEmbeddingOptions embedding{};
-  TransformerDecoderOptions decoder{};  ///< memory_dim: width of the encoder's states
+  TransformerDecoderOptions decoder{};  ///< memory.dim: width of the encoder's states
   bool share_head = true;               ///< the head's weight is the embedding's table (Press and Wolf, 2017)
   bool head_bias = false;
 };

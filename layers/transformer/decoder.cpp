@@ -7,7 +7,7 @@
 #include "autograd/ops/checks.h"
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
-#include "layers/transformer/options.h"
+#include "layers/transformer/parts.h"
 
 namespace attune {
 namespace {
@@ -27,12 +27,15 @@ struct Whole {
 /// Attention of one layer over the next positions.
 struct Next {
   AttentionCache& seen;
+  const Tensor* positions;  // of each sample, or null
   const AttentionCache& memory;
   const AttentionMask& mask;
   const AttentionMask& memory_mask;
   std::vector<Variable>* weights;  // of every block over the memory, or null
 
-  Variable self(const MultiHeadAttention& attn, const Variable& x) const { return attn.step(x, seen, mask).output; }
+  Variable self(const MultiHeadAttention& attn, const Variable& x) const {
+    return (positions == nullptr ? attn.step(x, seen, mask) : attn.step(x, seen, *positions, mask)).output;
+  }
   Variable cross(const MultiHeadAttention& attn, const Variable& x) const {
     AttentionResult result =
         attn.recall(x, memory, memory_mask, weights == nullptr ? Weights::kNone : Weights::kAveraged);
@@ -41,40 +44,25 @@ struct Next {
   }
 };
 
-MultiHeadAttentionOptions attention_options(const TransformerDecoderLayerOptions& layer, const AttentionFactory& core) {
-  return {.bias = layer.bias,
-          .dropout = core ? 0 : layer.attention_dropout.value_or(layer.dropout),
-          .key_heads = layer.key_heads};
-}
-
-MultiHeadAttentionOptions self_options(const TransformerDecoderLayerOptions& layer) {
-  MultiHeadAttentionOptions options = attention_options(layer, layer.core);
-  options.positions = layer.positions;
-  return options;
-}
-
-MultiHeadAttentionOptions cross_options(const TransformerDecoderLayerOptions& layer) {
-  MultiHeadAttentionOptions options = attention_options(layer, layer.cross_core);
-  options.kdim = options.vdim = layer.memory_dim;
+MultiHeadAttentionOptions memory_attention_options(const BlockOptions& block, const MemoryOptions& memory) {
+  MultiHeadAttentionOptions options = attention_options(block, memory.core);
+  options.kdim = options.vdim = memory.dim;
   return options;
 }
 
 }  // namespace
 
-TransformerDecoderLayer::TransformerDecoderLayer(const TransformerDecoderLayerOptions& options)
+TransformerDecoderLayer::TransformerDecoderLayer(const BlockOptions& options, const MemoryOptions& memory)
     : norm_first_(options.norm_first),
       dropout_(options.dropout),
-      attn_(child<MultiHeadAttention>("attn", options.dim, options.heads, self_options(options),
-                                      options.core ? options.core() : nullptr)),
-      cross_(child<MultiHeadAttention>("cross", options.dim, options.heads, cross_options(options),
-                                       options.cross_core ? options.cross_core() : nullptr)),
-      ffn_(child<FeedForward>("ffn", options.dim, options.ffn_dim,
-                              FeedForwardOptions{.activation = options.activation,
-                                                 .dropout = options.hidden_dropout.value_or(options.dropout),
-                                                 .bias = options.bias})),
-      norm1_(child<LayerNorm>("norm1", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})),
-      norm2_(child<LayerNorm>("norm2", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})),
-      norm3_(child<LayerNorm>("norm3", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})) {}
+      attn_(child<MultiHeadAttention>("attn", options.dim, options.heads, self_attention_options(options),
+                                      made(options.core))),
+      cross_(child<MultiHeadAttention>("cross", options.dim, options.heads, memory_attention_options(options, memory),
+                                       made(memory.core))),
+      ffn_(child<FeedForward>("ffn", options.dim, options.ffn_dim, feed_forward_options(options))),
+      norm1_(own("norm1", block_norm(options))),
+      norm2_(own("norm2", block_norm(options))),
+      norm3_(own("norm3", block_norm(options))) {}
 
 template <class Attend>
 Variable TransformerDecoderLayer::post_norm(const Variable& x, const Attend& attend) const {
@@ -115,18 +103,13 @@ void TransformerDecoderCache::select(const Tensor& rows) {
   }
 }
 
-TransformerDecoder::TransformerDecoder(const TransformerDecoderOptions& options) : norm_first_(options.norm_first) {
+TransformerDecoder::TransformerDecoder(const TransformerDecoderOptions& options)
+    : norm_first_(options.block.norm_first) {
   require<ValueError>(options.blocks > 0, "TransformerDecoder: {} blocks given, expected at least 1", options.blocks);
-  auto layer = common_options<TransformerDecoderLayerOptions>(options);
-  layer.memory_dim = options.memory_dim;
-  layer.core = options.core;
-  layer.cross_core = options.cross_core;
   for (int64_t i = 0; i < options.blocks; ++i) {
-    blocks_.push_back(&child<TransformerDecoderLayer>("block" + std::to_string(i), layer));
+    blocks_.push_back(&child<TransformerDecoderLayer>("block" + std::to_string(i), options.block, options.memory));
   }
-  if (options.final_norm) {
-    norm_ = &child<LayerNorm>("norm", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias});
-  }
+  if (options.final_norm) norm_ = &own("norm", block_norm(options.block));
 }
 
 template <class Attends>
@@ -138,7 +121,7 @@ Variable TransformerDecoder::run(const Variable& x, const Attends& attends) cons
   }
   return pre_norm_stack(
       x, blocks_.size(), blocks_.front()->branch_dropout(), norm_,
-      [&](size_t i) -> const LayerNorm& { return blocks_[i]->norm1_; },
+      [&](size_t i) -> const Norm& { return blocks_[i]->norm1_; },
       [&](size_t i, const Variable& y, const Variable& normed) { return blocks_[i]->pre_norm(y, normed, attends(i)); });
 }
 
@@ -164,13 +147,23 @@ TransformerDecoderCache TransformerDecoder::start(const Variable& memory, const 
 
 Variable TransformerDecoder::step(const Variable& x, TransformerDecoderCache& cache, const AttentionMask& mask,
                                   Tensor* memory_weights) const {
+  return step_at(x, cache, nullptr, mask, memory_weights);
+}
+
+Variable TransformerDecoder::step(const Variable& x, TransformerDecoderCache& cache, const Tensor& positions,
+                                  const AttentionMask& mask, Tensor* memory_weights) const {
+  return step_at(x, cache, &positions, mask, memory_weights);
+}
+
+Variable TransformerDecoder::step_at(const Variable& x, TransformerDecoderCache& cache, const Tensor* positions,
+                                     const AttentionMask& mask, Tensor* memory_weights) const {
   const NoGrad values_only;
   const Tensor& lengths = cache.memory_lengths_;
   const AttentionMask memory_mask = lengths.defined() ? AttentionMask::padding(lengths) : AttentionMask();
   std::vector<Variable> weights;
   std::vector<Variable>* wanted = memory_weights == nullptr ? nullptr : &weights;
   Variable y = run(x, [&](size_t i) {
-    return Next{cache.layers_[i].self, cache.layers_[i].memory, mask, memory_mask, wanted};
+    return Next{cache.layers_[i].self, positions, cache.layers_[i].memory, mask, memory_mask, wanted};
   });
   if (memory_weights != nullptr) *memory_weights = mean(stack(weights, 0), {0}).value();
   return y;

@@ -7,22 +7,10 @@
 
 namespace attune {
 
-struct TransformerDecoderLayerOptions {
-  int64_t dim = 512;
-  int64_t heads = 8;
-  int64_t ffn_dim = 2048;
-  double dropout = 0.1;  ///< of the attention weights, of the hidden layer and of the three branches, in training only
-  std::optional<double> attention_dropout{};  ///< of the weights of both attentions, where it is another
-  std::optional<double> hidden_dropout{};     ///< of the hidden layer, where it is another
-  Activation activation = Activation::kRelu;
-  bool norm_first = false;
-  double norm_eps = 1e-5;
-  bool bias = true;               ///< of linears and norms
-  int64_t memory_dim = 0;         ///< width of the memory; 0: dim
-  int64_t key_heads = 0;          ///< of both attentions, as MultiHeadAttentionOptions has them
-  PositionOptions positions{};    ///< of self-attention
-  AttentionFactory core{};        ///< of self-attention, then with its own dropout; scaled dot product without one
-  AttentionFactory cross_core{};  ///< of attention to the memory; the same
+/// Of a decoder's attention to the memory, beside what its block says.
+struct MemoryOptions {
+  int64_t dim = 0;          ///< width of the memory; 0: the block's
+  AttentionFactory core{};  ///< with a dropout of its own; scaled dot product without one
 };
 
 /// Self-attention, attention to a memory and a feed-forward network, each with a residual connection (Vaswani et al.,
@@ -31,10 +19,10 @@ struct TransformerDecoderLayerOptions {
 ///     post-norm:  y = norm1(x + attn(x)),  z = norm2(y + cross(y, memory)),         norm3(z + ffn(z))
 ///     pre-norm:   y = x + attn(norm1(x)),  z = y + cross(norm2(y), memory),         z + ffn(norm3(z))
 ///
-/// x [B, T, dim], memory [B, S, memory_dim] -> [B, T, dim]. Children: attn, cross, ffn, norm1, norm2, norm3.
+/// x [B, T, dim], memory [B, S, M] -> [B, T, dim]. Children: attn, cross, ffn, norm1, norm2, norm3.
 class TransformerDecoderLayer : public Module {
  public:
-  explicit TransformerDecoderLayer(const TransformerDecoderLayerOptions& options);
+  explicit TransformerDecoderLayer(const BlockOptions& options, const MemoryOptions& memory = {});
 
   /// mask: for T queries and as many keys; nothing is causal by itself. memory_mask: for T queries and S keys.
   Variable operator()(const Variable& x, const Variable& memory, const AttentionMask& mask = {},
@@ -56,17 +44,18 @@ class TransformerDecoderLayer : public Module {
   MultiHeadAttention& attn_;
   MultiHeadAttention& cross_;
   FeedForward& ffn_;
-  LayerNorm& norm1_;
-  LayerNorm& norm2_;
-  LayerNorm& norm3_;
+  Norm& norm1_;
+  Norm& norm2_;
+  Norm& norm3_;
 };
 
 /// What a decoder knows of the positions so far, made by TransformerDecoder::start(): keys and values of every block,
 /// those of the memory computed once. Moved, not copied.
 class TransformerDecoderCache {
  public:
-  /// Positions so far.
+  /// Positions so far, by the sequence that has most; see AttentionCache.
   int64_t length() const { return layers_.front().self.length(); }
+  const std::vector<int64_t>& lengths() const { return layers_.front().self.lengths(); }
   /// Sequences that go on.
   int64_t batch() const { return static_cast<int64_t>(memories_.size()); }
 
@@ -89,26 +78,13 @@ class TransformerDecoderCache {
 };
 
 struct TransformerDecoderOptions {
-  int64_t dim = 512;
-  int64_t heads = 8;
   int64_t blocks = 6;
-  int64_t ffn_dim = 2048;
-  double dropout = 0.1;
-  std::optional<double> attention_dropout{};
-  std::optional<double> hidden_dropout{};
-  Activation activation = Activation::kRelu;
-  bool norm_first = false;
-  double norm_eps = 1e-5;
-  bool bias = true;
-  bool final_norm = norm_first;  ///< a norm behind the last block
-  int64_t memory_dim = 0;
-  int64_t key_heads = 0;
-  PositionOptions positions{};
-  AttentionFactory core{};
-  AttentionFactory cross_core{};
+  BlockOptions block{};
+  MemoryOptions memory{};
+  bool final_norm = block.norm_first;  ///< a norm behind the last block
 };
 
-/// A stack of decoder layers: x [B, T, dim], memory [B, S, memory_dim] -> [B, T, dim].
+/// A stack of decoder layers: x [B, T, dim], memory [B, S, M] -> [B, T, dim].
 /// Children: block0, block1, ..., norm (with final_norm).
 ///
 ///     decoder(x, memory, AttentionMask::causal(), AttentionMask::padding(memory_lengths))
@@ -136,15 +112,21 @@ class TransformerDecoder : public Module {
   /// weights over the memory [B, N, S], mean over heads and blocks; null: they are not wanted.
   Variable step(const Variable& x, TransformerDecoderCache& cache, const AttentionMask& mask = {},
                 Tensor* memory_weights = nullptr) const;
+  /// The same where sample b goes on at positions[b]: see TransformerEncoder::step.
+  Variable step(const Variable& x, TransformerDecoderCache& cache, const Tensor& positions,
+                const AttentionMask& mask = {}, Tensor* memory_weights = nullptr) const;
 
  private:
-  /// attend(i, q): how block i attends.
+  /// positions: of each sample, or null where all go on behind what they hold.
+  Variable step_at(const Variable& x, TransformerDecoderCache& cache, const Tensor* positions,
+                   const AttentionMask& mask, Tensor* memory_weights) const;
+  /// attends(i): how block i attends.
   template <class Attends>
   Variable run(const Variable& x, const Attends& attends) const;
 
   bool norm_first_;
   std::vector<TransformerDecoderLayer*> blocks_;
-  LayerNorm* norm_ = nullptr;
+  Norm* norm_ = nullptr;
 };
 
 }  // namespace attune

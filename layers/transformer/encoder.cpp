@@ -2,62 +2,101 @@
 
 #include <string>
 
+#include "autograd/tape.h"
 #include "framework/fail.h"
-#include "layers/transformer/options.h"
+#include "layers/transformer/parts.h"
 
 namespace attune {
+namespace {
 
-TransformerEncoderLayer::TransformerEncoderLayer(const TransformerEncoderLayerOptions& options)
+/// Attention of one layer over whole sequences.
+struct WholeSequence {
+  const AttentionMask& mask;
+
+  Variable operator()(const MultiHeadAttention& attn, const Variable& x) const { return attn(x, mask).output; }
+};
+
+}  // namespace
+
+TransformerEncoderLayer::TransformerEncoderLayer(const BlockOptions& options)
     : norm_first_(options.norm_first),
       dropout_(options.dropout),
-      attn_(child<MultiHeadAttention>(
-          "attn", options.dim, options.heads,
-          MultiHeadAttentionOptions{.bias = options.bias,
-                                    .dropout = options.core ? 0 : options.attention_dropout.value_or(options.dropout),
-                                    .key_heads = options.key_heads,
-                                    .positions = options.positions},
-          options.core ? options.core() : nullptr)),
-      ffn_(child<FeedForward>("ffn", options.dim, options.ffn_dim,
-                              FeedForwardOptions{.activation = options.activation,
-                                                 .dropout = options.hidden_dropout.value_or(options.dropout),
-                                                 .bias = options.bias})),
-      norm1_(child<LayerNorm>("norm1", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})),
-      norm2_(child<LayerNorm>("norm2", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias})) {}
+      attn_(child<MultiHeadAttention>("attn", options.dim, options.heads, self_attention_options(options),
+                                      made(options.core))),
+      ffn_(child<FeedForward>("ffn", options.dim, options.ffn_dim, feed_forward_options(options))),
+      norm1_(own("norm1", block_norm(options))),
+      norm2_(own("norm2", block_norm(options))) {}
 
-ResidualStep TransformerEncoderLayer::pre_norm(const Variable& x, const Variable& normed,
-                                               const AttentionMask& mask) const {
-  const auto [sum, normed2] = add_norm({x, attn_(normed, mask).output}, norm2_, branch_dropout());
+template <class Attend>
+Variable TransformerEncoderLayer::post_norm(const Variable& x, const Attend& attend) const {
+  const Variable y = add_norm({x, attend(attn_, x)}, norm1_, branch_dropout()).second;
+  return add_norm({y, ffn_(y)}, norm2_, branch_dropout()).second;
+}
+
+template <class Attend>
+ResidualStep TransformerEncoderLayer::pre_norm(const Variable& x, const Variable& normed, const Attend& attend) const {
+  const auto [sum, normed2] = add_norm({x, attend(attn_, normed)}, norm2_, branch_dropout());
   return {sum, ffn_(normed2)};
 }
 
 Variable TransformerEncoderLayer::operator()(const Variable& x, const AttentionMask& mask) const {
-  if (norm_first_) return add_branch(pre_norm(x, norm1_(x), mask), branch_dropout());
-  const Variable y = add_norm({x, attn_(x, mask).output}, norm1_, branch_dropout()).second;
-  return add_norm({y, ffn_(y)}, norm2_, branch_dropout()).second;
+  const WholeSequence attend{mask};
+  return norm_first_ ? add_branch(pre_norm(x, norm1_(x), attend), branch_dropout()) : post_norm(x, attend);
 }
 
-TransformerEncoder::TransformerEncoder(const TransformerEncoderOptions& options) : norm_first_(options.norm_first) {
+void TransformerEncoderCache::select(const Tensor& rows) {
+  for (AttentionCache& block : blocks_) block.select(rows);
+}
+
+TransformerEncoder::TransformerEncoder(const TransformerEncoderOptions& options)
+    : norm_first_(options.block.norm_first) {
   require<ValueError>(options.blocks > 0, "TransformerEncoder: {} blocks given, expected at least 1", options.blocks);
-  auto layer = common_options<TransformerEncoderLayerOptions>(options);
-  layer.core = options.core;
   for (int64_t i = 0; i < options.blocks; ++i) {
-    blocks_.push_back(&child<TransformerEncoderLayer>("block" + std::to_string(i), layer));
+    blocks_.push_back(&child<TransformerEncoderLayer>("block" + std::to_string(i), options.block));
   }
-  if (options.final_norm) {
-    norm_ = &child<LayerNorm>("norm", options.dim, LayerNormOptions{.eps = options.norm_eps, .bias = options.bias});
-  }
+  if (options.final_norm) norm_ = &own("norm", block_norm(options.block));
 }
 
-Variable TransformerEncoder::operator()(const Variable& x, const AttentionMask& mask) const {
+template <class Attends>
+Variable TransformerEncoder::run(const Variable& x, const Attends& attends) const {
   if (!norm_first_) {
     Variable y = x;
-    for (const TransformerEncoderLayer* block : blocks_) y = (*block)(y, mask);
+    for (size_t i = 0; i < blocks_.size(); ++i) y = blocks_[i]->post_norm(y, attends(i));
     return norm_ == nullptr ? y : (*norm_)(y);
   }
   return pre_norm_stack(
       x, blocks_.size(), blocks_.front()->branch_dropout(), norm_,
-      [&](size_t i) -> const LayerNorm& { return blocks_[i]->norm1_; },
-      [&](size_t i, const Variable& y, const Variable& normed) { return blocks_[i]->pre_norm(y, normed, mask); });
+      [&](size_t i) -> const Norm& { return blocks_[i]->norm1_; },
+      [&](size_t i, const Variable& y, const Variable& normed) { return blocks_[i]->pre_norm(y, normed, attends(i)); });
+}
+
+Variable TransformerEncoder::operator()(const Variable& x, const AttentionMask& mask) const {
+  return run(x, [&](size_t) { return WholeSequence{mask}; });
+}
+
+TransformerEncoderCache TransformerEncoder::start(int64_t capacity) const {
+  TransformerEncoderCache cache;
+  for (size_t i = 0; i < blocks_.size(); ++i) cache.blocks_.emplace_back(capacity);
+  return cache;
+}
+
+Variable TransformerEncoder::step(const Variable& x, TransformerEncoderCache& cache, const AttentionMask& mask) const {
+  const NoGrad values_only;
+  return run(x, [&](size_t i) {
+    return [&mask, &seen = cache.blocks_[i]](const MultiHeadAttention& attn, const Variable& q) {
+      return attn.step(q, seen, mask).output;
+    };
+  });
+}
+
+Variable TransformerEncoder::step(const Variable& x, TransformerEncoderCache& cache, const Tensor& positions,
+                                  const AttentionMask& mask) const {
+  const NoGrad values_only;
+  return run(x, [&](size_t i) {
+    return [&mask, &positions, &seen = cache.blocks_[i]](const MultiHeadAttention& attn, const Variable& q) {
+      return attn.step(q, seen, positions, mask).output;
+    };
+  });
 }
 
 }  // namespace attune

@@ -1,36 +1,13 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <memory>
-#include <optional>
 #include <vector>
 
 #include "layers/attention/multi_head.h"
-#include "layers/feed_forward.h"
-#include "layers/norm.h"
+#include "layers/transformer/block_options.h"
 #include "layers/transformer/residual.h"
 
 namespace attune {
-
-/// Makes the core of one block's attention; a stack calls it once per block.
-using AttentionFactory = std::function<std::unique_ptr<AttentionCore>()>;
-
-struct TransformerEncoderLayerOptions {
-  int64_t dim = 512;
-  int64_t heads = 8;
-  int64_t ffn_dim = 2048;
-  double dropout = 0.1;  ///< of the attention weights, of the hidden layer and of both branches, in training only
-  std::optional<double> attention_dropout{};  ///< of the attention weights, where it is another
-  std::optional<double> hidden_dropout{};     ///< of the hidden layer, where it is another
-  Activation activation = Activation::kRelu;
-  bool norm_first = false;
-  double norm_eps = 1e-5;
-  bool bias = true;             ///< of linears and norms
-  int64_t key_heads = 0;        ///< as MultiHeadAttentionOptions has them
-  PositionOptions positions{};  ///< the same
-  AttentionFactory core{};      ///< how heads attend; then with the core's own dropout; scaled dot product without one
-};
 
 /// Self-attention and a feed-forward network, each with a residual connection (Vaswani et al., 2017, section 3.1; with
 /// norm_first Xiong et al., 2020, figure 1b):
@@ -41,7 +18,7 @@ struct TransformerEncoderLayerOptions {
 /// x [B, T, dim] -> [B, T, dim]. Children: attn, ffn, norm1, norm2.
 class TransformerEncoderLayer : public Module {
  public:
-  explicit TransformerEncoderLayer(const TransformerEncoderLayerOptions& options);
+  explicit TransformerEncoderLayer(const BlockOptions& options);
 
   /// mask: for T queries and as many keys.
   Variable operator()(const Variable& x, const AttentionMask& mask = {}) const;
@@ -49,37 +26,56 @@ class TransformerEncoderLayer : public Module {
  private:
   friend class TransformerEncoder;
 
-  /// Pre-norm, from norm1(x) on.
-  ResidualStep pre_norm(const Variable& x, const Variable& normed, const AttentionMask& mask) const;
+  // attend(attn, x): over whole sequences, or with a cache.
+  template <class Attend>
+  Variable post_norm(const Variable& x, const Attend& attend) const;
+  /// From norm1(x) on.
+  template <class Attend>
+  ResidualStep pre_norm(const Variable& x, const Variable& normed, const Attend& attend) const;
   double branch_dropout() const { return training() ? dropout_ : 0; }
 
   bool norm_first_;
   double dropout_;
   MultiHeadAttention& attn_;
   FeedForward& ffn_;
-  LayerNorm& norm1_;
-  LayerNorm& norm2_;
+  Norm& norm1_;
+  Norm& norm2_;
+};
+
+/// Keys and values of every block for the positions so far, for TransformerEncoder::step(). Moved, not copied.
+class TransformerEncoderCache {
+ public:
+  /// Positions so far, by the sample that has most; see AttentionCache.
+  int64_t length() const { return blocks_.front().length(); }
+  const std::vector<int64_t>& lengths() const { return blocks_.front().lengths(); }
+  /// Samples; 0 before the first step.
+  int64_t batch() const { return blocks_.front().batch(); }
+
+  /// Sample b goes on from what sample rows[b] was; see AttentionCache::select.
+  void select(const Tensor& rows);
+
+ private:
+  friend class TransformerEncoder;
+
+  std::vector<AttentionCache> blocks_;
 };
 
 struct TransformerEncoderOptions {
-  int64_t dim = 512;
-  int64_t heads = 8;
   int64_t blocks = 6;
-  int64_t ffn_dim = 2048;
-  double dropout = 0.1;
-  std::optional<double> attention_dropout{};
-  std::optional<double> hidden_dropout{};
-  Activation activation = Activation::kRelu;
-  bool norm_first = false;
-  double norm_eps = 1e-5;
-  bool bias = true;
-  bool final_norm = norm_first;  ///< a norm behind the last block
-  int64_t key_heads = 0;
-  PositionOptions positions{};
-  AttentionFactory core{};
+  BlockOptions block{};
+  bool final_norm = block.norm_first;  ///< a norm behind the last block
 };
 
 /// A stack of encoder layers: x [B, T, dim] -> [B, T, dim]. Children: block0, block1, ..., norm (with final_norm).
+///
+/// Under a causal mask it is a decoder without a memory (Radford et al., 2018):
+///
+///     encoder(x, AttentionMask::causal())
+///
+/// gives the same, position by position, as
+///
+///     auto cache = encoder.start();
+///     encoder.step(x of the next position [B, 1, dim], cache)
 class TransformerEncoder : public Module {
  public:
   /// Throws ValueError for fewer than one block.
@@ -88,10 +84,28 @@ class TransformerEncoder : public Module {
   /// mask: as for the layer, the same in every block.
   Variable operator()(const Variable& x, const AttentionMask& mask = {}) const;
 
+  // Decoding, for values: nothing is recorded for gradients.
+
+  /// capacity: positions that fit before memory grows for the first time.
+  TransformerEncoderCache start(int64_t capacity = 0) const;
+  /// The next positions, x [B, N, dim] -> [B, N, dim]; each sees itself and all before it. mask: for N queries and
+  /// cache.length() + N keys, where more is to be forbidden or added to scores.
+  Variable step(const Variable& x, TransformerEncoderCache& cache, const AttentionMask& mask = {}) const;
+  /// The same where sample b goes on at positions[b]: see MultiHeadAttention::step. Prompts of different lengths:
+  ///
+  ///     y = encoder.step(prompts padded on the right [B, P, dim], cache, zeros);  // y of the last token of each
+  ///     y = encoder.step(next tokens [B, 1, dim], cache, lengths), then at lengths + 1, ...
+  Variable step(const Variable& x, TransformerEncoderCache& cache, const Tensor& positions,
+                const AttentionMask& mask = {}) const;
+
  private:
+  /// attends(i): how block i attends.
+  template <class Attends>
+  Variable run(const Variable& x, const Attends& attends) const;
+
   bool norm_first_;
   std::vector<TransformerEncoderLayer*> blocks_;
-  LayerNorm* norm_ = nullptr;
+  Norm* norm_ = nullptr;
 };
 
 }  // namespace attune

@@ -13,8 +13,10 @@ struct ResidualStep {
   Variable branch;
 };
 
-/// {sum + dropout(branch), norm of it} in one pass over memory.
-std::pair<Variable, Variable> add_norm(const ResidualStep& step, const LayerNorm& norm, double dropout);
+/// {sum + dropout(branch), norm of it}.
+inline std::pair<Variable, Variable> add_norm(const ResidualStep& step, const Norm& norm, double dropout) {
+  return norm.add(step.sum, step.branch, dropout);
+}
 
 /// sum + dropout(branch).
 Variable add_branch(const ResidualStep& step, double dropout);
@@ -23,7 +25,7 @@ Variable add_branch(const ResidualStep& step, double dropout);
 /// first_norm(i): of block i; run(i, y, normed): block i from there on, a ResidualStep. last: the norm behind all
 /// blocks, or null.
 template <class FirstNorm, class Run>
-Variable pre_norm_stack(const Variable& x, size_t blocks, double dropout, const LayerNorm* last, FirstNorm&& first_norm,
+Variable pre_norm_stack(const Variable& x, size_t blocks, double dropout, const Norm* last, FirstNorm&& first_norm,
                         Run&& run) {
   Variable y = x;
   Variable normed = first_norm(size_t{0})(x);

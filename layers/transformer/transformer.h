@@ -7,21 +7,10 @@
 namespace attune {
 
 struct TransformerOptions {
-  int64_t dim = 512;
-  int64_t heads = 8;
   int64_t encoder_blocks = 6;
   int64_t decoder_blocks = 6;
-  int64_t ffn_dim = 2048;
-  double dropout = 0.1;
-  std::optional<double> attention_dropout{};
-  std::optional<double> hidden_dropout{};
-  Activation activation = Activation::kRelu;
-  bool norm_first = false;
-  double norm_eps = 1e-5;
-  bool bias = true;
+  BlockOptions block{};    ///< of both
   bool final_norm = true;  ///< a norm behind the last block of the encoder and of the decoder
-  int64_t key_heads = 0;
-  PositionOptions positions{};  ///< of self-attention in both
 };
 
 /// Which keys may be attended to in a Transformer's three kinds of attention.
@@ -36,7 +25,7 @@ struct TransformerMasks {
 class Transformer : public Module {
  public:
   /// Throws ValueError for fewer than one block of either.
-  explicit Transformer(TransformerOptions options);
+  explicit Transformer(const TransformerOptions& options);
 
   Variable operator()(const Variable& source, const Variable& target, const TransformerMasks& masks = {}) const;
 

@@ -24,7 +24,8 @@ struct Tagger : Module {
   Tagger()
       : embed(child<Embedding>("embed", 11, 8)),
         encoder(child<TransformerEncoder>(
-            "encoder", TransformerEncoderOptions{.dim = 8, .heads = 2, .blocks = 1, .ffn_dim = 12, .dropout = 0.2})),
+            "encoder",
+            TransformerEncoderOptions{.blocks = 1, .block = {.dim = 8, .heads = 2, .ffn_dim = 12, .dropout = 0.2}})),
         head(child<Linear>("head", 8, 11)) {}
   Embedding& embed;
   TransformerEncoder& encoder;

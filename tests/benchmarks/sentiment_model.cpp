@@ -34,11 +34,12 @@ struct Model : Module {
       : embed(child<Embedding>("embed", shape.vocabulary, shape.dim, EmbeddingOptions{.scale = true})),
         positions(child<LearnedPositions>("positions", shape.dim, shape.length)),
         drop(child<Dropout>("drop", dropout_probability)),
-        encoder(child<TransformerEncoder>("encoder", TransformerEncoderOptions{.dim = shape.dim,
-                                                                               .heads = shape.heads,
-                                                                               .blocks = shape.blocks,
-                                                                               .ffn_dim = shape.ffn,
-                                                                               .dropout = dropout_probability})),
+        encoder(
+            child<TransformerEncoder>("encoder", TransformerEncoderOptions{.blocks = shape.blocks,
+                                                                           .block = {.dim = shape.dim,
+                                                                                     .heads = shape.heads,
+                                                                                     .ffn_dim = shape.ffn,
+                                                                                     .dropout = dropout_probability}})),
         pool(child<MeanPooling>("pool")),
         head(child<Linear>("head", shape.dim, 2)) {}
 

@@ -72,6 +72,13 @@ TEST_CASE("the classifier learns 8 texts by heart, whatever its parts", "[sentim
       learns(model);
     }
   }
+  for (const char* attention : {"additive", "linear", "performer", "linformer", "relative"}) {
+    DYNAMIC_SECTION(attention) {
+      ModelConfig model = plain;
+      model.attention = attention;
+      learns(model);
+    }
+  }
   SECTION("members and neighbours") {
     ModelConfig model = plain;
     model.members = 3;

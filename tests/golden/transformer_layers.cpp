@@ -12,9 +12,8 @@ Activation activation(const std::string& name) {
 }
 
 /// The options that all of PyTorch's Transformer classes have.
-template <class LayerOptions>
-LayerOptions layer_options(Options& options) {
-  LayerOptions layer;
+BlockOptions block_options(Options& options) {
+  BlockOptions layer;
   layer.dim = options.required("d_model");
   layer.heads = options.required("nhead");
   layer.ffn_dim = options.get<int64_t>("dim_feedforward", 2048);
@@ -56,7 +55,7 @@ AttentionMask masks(Session& session, const std::string& name, int64_t heads) {
 }
 
 void run_encoder_layer(Session& session, Options& options, AttentionPath) {
-  const auto layer = layer_options<TransformerEncoderLayerOptions>(options);
+  const BlockOptions layer = block_options(options);
   const bool batch_first = options.get("batch_first", false);
   TransformerEncoderLayer encoder(layer);
   std::vector<Link> links;
@@ -67,7 +66,7 @@ void run_encoder_layer(Session& session, Options& options, AttentionPath) {
 }
 
 void run_decoder_layer(Session& session, Options& options, AttentionPath) {
-  const auto layer = layer_options<TransformerDecoderLayerOptions>(options);
+  const BlockOptions layer = block_options(options);
   const bool batch_first = options.get("batch_first", false);
   TransformerDecoderLayer decoder(layer);
   std::vector<Link> links;
@@ -80,7 +79,8 @@ void run_decoder_layer(Session& session, Options& options, AttentionPath) {
 }
 
 void run_transformer(Session& session, Options& options, AttentionPath) {
-  auto whole = layer_options<TransformerOptions>(options);
+  TransformerOptions whole;
+  whole.block = block_options(options);
   whole.encoder_blocks = options.get<int64_t>("num_encoder_layers", 6);
   whole.decoder_blocks = options.get<int64_t>("num_decoder_layers", 6);
   const bool batch_first = options.get("batch_first", false);
@@ -92,9 +92,9 @@ void run_transformer(Session& session, Options& options, AttentionPath) {
   const Variable src = batch_in_front(session.input("src"), batch_first);
   const Variable tgt = batch_in_front(session.input("tgt"), batch_first);
   const Variable y = transformer(src, tgt,
-                                 {.source = masks(session, "src", whole.heads),
-                                  .target = masks(session, "tgt", whole.heads),
-                                  .memory = masks(session, "memory", whole.heads)});
+                                 {.source = masks(session, "src", whole.block.heads),
+                                  .target = masks(session, "tgt", whole.block.heads),
+                                  .memory = masks(session, "memory", whole.block.heads)});
   session.output("output", batch_in_front(y, batch_first));
 }
 

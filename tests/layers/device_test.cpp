@@ -21,14 +21,15 @@ namespace {
 struct Tagger : Module {
   Tagger()
       : embed(child<Embedding>("embed", 11, 8)),
-        encoder(child<TransformerEncoder>("encoder", TransformerEncoderOptions{.dim = 8,
-                                                                               .heads = 2,
-                                                                               .blocks = 2,
-                                                                               .ffn_dim = 12,
-                                                                               .dropout = 0.2,
-                                                                               .activation = Activation::kGelu,
-                                                                               .norm_first = true,
-                                                                               .bias = false})),
+        encoder(
+            child<TransformerEncoder>("encoder", TransformerEncoderOptions{.blocks = 2,
+                                                                           .block = {.dim = 8,
+                                                                                     .heads = 2,
+                                                                                     .ffn_dim = 12,
+                                                                                     .dropout = 0.2,
+                                                                                     .activation = Activation::kGelu,
+                                                                                     .norm_first = true,
+                                                                                     .bias = false}})),
         head(child<Linear>("head", 8, 11)) {}
   Embedding& embed;
   TransformerEncoder& encoder;

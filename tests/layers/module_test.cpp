@@ -201,7 +201,7 @@ TEST_CASE("the nearest name is the fewest edits away", "[module][errors]") {
 }
 
 TEST_CASE("loading another model's state ends soon", "[module][errors]") {
-  TransformerEncoder big({.dim = 8, .heads = 2, .blocks = 40, .ffn_dim = 8});
+  TransformerEncoder big({.blocks = 40, .block = {.dim = 8, .heads = 2, .ffn_dim = 8}});
   StateDict state;
   for (int i = 0; i < 2000; ++i) state.emplace_back("another.model.parameter" + std::to_string(i), Tensor::zeros({1}));
   const std::string text = error_text<ShapeError>([&] { big.load_state_dict(state); });

@@ -54,20 +54,18 @@ Tensor reversed(int64_t n) {
 struct Blocks : Module {
   explicit Blocks(bool norm_first)
       : embed(child<Embedding>("embed", 23, 32)),
-        encoder(
-            child<TransformerEncoderLayer>("encoder", TransformerEncoderLayerOptions{.dim = 32,
-                                                                                     .heads = 4,
-                                                                                     .ffn_dim = 64,
-                                                                                     .dropout = 0.1,
-                                                                                     .activation = Activation::kGelu,
-                                                                                     .norm_first = norm_first})),
-        decoder(
-            child<TransformerDecoderLayer>("decoder", TransformerDecoderLayerOptions{.dim = 32,
-                                                                                     .heads = 4,
-                                                                                     .ffn_dim = 64,
-                                                                                     .dropout = 0.1,
-                                                                                     .activation = Activation::kGelu,
-                                                                                     .norm_first = norm_first})),
+        encoder(child<TransformerEncoderLayer>("encoder", BlockOptions{.dim = 32,
+                                                                       .heads = 4,
+                                                                       .ffn_dim = 64,
+                                                                       .dropout = 0.1,
+                                                                       .activation = Activation::kGelu,
+                                                                       .norm_first = norm_first})),
+        decoder(child<TransformerDecoderLayer>("decoder", BlockOptions{.dim = 32,
+                                                                       .heads = 4,
+                                                                       .ffn_dim = 64,
+                                                                       .dropout = 0.1,
+                                                                       .activation = Activation::kGelu,
+                                                                       .norm_first = norm_first})),
         head(child<Linear>("head", 32, 23)) {}
 
   /// blocks: the encoder's alone, or both.

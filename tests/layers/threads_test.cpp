@@ -20,7 +20,7 @@ namespace {
 
 constexpr int kThreads = 4;
 
-TransformerEncoderOptions small() { return {.dim = 32, .heads = 4, .blocks = 2, .ffn_dim = 64}; }
+TransformerEncoderOptions small() { return {.blocks = 2, .block = {.dim = 32, .heads = 4, .ffn_dim = 64}}; }
 
 /// f(thread) in so many threads, which begin at the same time.
 template <class F>

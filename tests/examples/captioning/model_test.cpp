@@ -42,19 +42,15 @@ std::unique_ptr<PictureEncoder> conv_encoder() {
 
 std::unique_ptr<PictureEncoder> patch_encoder(PatchStem stem) {
   PatchEncoderOptions options{.size = 8, .patch = 4, .stem = stem, .dropout = 0};
-  options.encoder = {.dim = 6,
-                     .heads = 2,
-                     .blocks = 1,
-                     .ffn_dim = 5,
-                     .dropout = 0,
-                     .activation = Activation::kGelu,
-                     .norm_first = true};
+  options.encoder = {
+      .blocks = 1,
+      .block = {.dim = 6, .heads = 2, .ffn_dim = 5, .dropout = 0, .activation = Activation::kGelu, .norm_first = true}};
   return std::make_unique<PatchEncoder>(options);
 }
 
 std::unique_ptr<TextDecoder> transformer_decoder() {
   TransformerTextDecoderOptions options{.vocabulary = kVocabulary, .embedding = {.max_length = 8, .dropout = 0}};
-  options.decoder = {.dim = 6, .heads = 2, .blocks = 1, .ffn_dim = 5, .dropout = 0};
+  options.decoder = {.blocks = 1, .block = {.dim = 6, .heads = 2, .ffn_dim = 5, .dropout = 0}};
   return std::make_unique<TransformerTextDecoder>(options);
 }
 

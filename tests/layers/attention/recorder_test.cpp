@@ -20,7 +20,7 @@ namespace {
 
 struct Model : Module {
   TransformerEncoder& encoder = child<TransformerEncoder>(
-      "encoder", TransformerEncoderOptions{.dim = 8, .heads = 2, .blocks = 2, .ffn_dim = 8, .dropout = 0.3});
+      "encoder", TransformerEncoderOptions{.blocks = 2, .block = {.dim = 8, .heads = 2, .ffn_dim = 8, .dropout = 0.3}});
   AttentionPooling& pool = child<AttentionPooling>("pool", 8, AttentionPoolingOptions{.heads = 2, .dropout = 0.3});
 
   Variable operator()(const Variable& x, const AttentionMask& mask) { return pool(encoder(x, mask), mask).output; }

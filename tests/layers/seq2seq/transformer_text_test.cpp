@@ -37,21 +37,22 @@ Model make(const Sizes& s) {
   TransformerTextEncoderOptions encoder{.vocabulary = s.vocabulary, .embedding = embedding};
   TransformerTextDecoderOptions decoder{
       .vocabulary = s.vocabulary, .embedding = embedding, .share_head = s.share, .head_bias = !s.share};
-  encoder.encoder = {.dim = s.dim,
-                     .heads = s.heads,
-                     .blocks = s.blocks,
-                     .ffn_dim = s.ffn_dim,
-                     .dropout = 0,
-                     .activation = Activation::kGelu,
-                     .norm_first = s.norm_first};
-  decoder.decoder = {.dim = s.dim,
-                     .heads = s.heads,
-                     .blocks = s.blocks,
-                     .ffn_dim = s.ffn_dim,
-                     .dropout = 0,
-                     .activation = Activation::kGelu,
-                     .norm_first = s.norm_first};
-  if (s.positions == TextPositions::kNone) encoder.encoder.positions = decoder.decoder.positions = RotaryOptions{};
+  encoder.encoder = {.blocks = s.blocks,
+                     .block = {.dim = s.dim,
+                               .heads = s.heads,
+                               .ffn_dim = s.ffn_dim,
+                               .dropout = 0,
+                               .activation = Activation::kGelu,
+                               .norm_first = s.norm_first}};
+  decoder.decoder = {.blocks = s.blocks,
+                     .block = {.dim = s.dim,
+                               .heads = s.heads,
+                               .ffn_dim = s.ffn_dim,
+                               .dropout = 0,
+                               .activation = Activation::kGelu,
+                               .norm_first = s.norm_first}};
+  if (s.positions == TextPositions::kNone)
+    encoder.encoder.block.positions = decoder.decoder.block.positions = RotaryOptions{};
   return Model(encoder, decoder, s.share);
 }
 
@@ -156,7 +157,8 @@ TEST_CASE("Transformer text models name what does not fit", "[layers][seq2seq][e
           model.encoder(ids({1, 2, 1, 2, 1, 2}, {1, 6}), ids({6}, {1}));
         }).starts_with("encoder.embedding.positions: positions 0 ... 5"));
   CHECK(error_text<ValueError>([&] {
-          TransformerTextDecoder({.vocabulary = 6, .decoder = {.dim = 8}}, model.encoder.embedding().table());
+          TransformerTextDecoder({.vocabulary = 6, .decoder = {.block = {.dim = 8}}},
+                                 model.encoder.embedding().table());
         }) == "TransformerTextDecoder: the table to share is [7, 8], expected [vocabulary, dim] = [6, 8]");
   CHECK_THROWS_AS(TransformerTextEncoder({}), ValueError);
   Tape::current().clear();

@@ -22,27 +22,28 @@ using namespace attune::testing;
 namespace {
 
 constexpr int64_t kDim = 6;
-constexpr int64_t kMemory = 4;
 
-TransformerDecoderLayerOptions layer_options(bool norm_first, double dropout) {
+BlockOptions layer_options(bool norm_first, double dropout) {
   return {.dim = kDim,
           .heads = 2,
           .ffn_dim = 5,
           .dropout = dropout,
           .activation = Activation::kGelu,
-          .norm_first = norm_first,
-          .memory_dim = kMemory};
+          .norm_first = norm_first};
 }
 
+constexpr int64_t kMemory = 4;
+const MemoryOptions kMemoryOptions{.dim = kMemory};
+
 TransformerDecoderOptions options(bool norm_first, double dropout, int64_t blocks = 2) {
-  return {.dim = kDim,
-          .heads = 2,
-          .blocks = blocks,
-          .ffn_dim = 5,
-          .dropout = dropout,
-          .activation = Activation::kGelu,
-          .norm_first = norm_first,
-          .memory_dim = kMemory};
+  return {.blocks = blocks,
+          .block = {.dim = kDim,
+                    .heads = 2,
+                    .ffn_dim = 5,
+                    .dropout = dropout,
+                    .activation = Activation::kGelu,
+                    .norm_first = norm_first},
+          .memory = kMemoryOptions};
 }
 
 /// The parameters below `prefix`, without it.
@@ -68,7 +69,7 @@ Tensor memory(DType dtype = DType::kFloat64) { return random_tensor({2, 4, kMemo
 
 TEST_CASE("a decoder layer is two attentions and feed-forward with residuals and norms", "[layers][decoder]") {
   for (bool norm_first : {false, true}) {
-    TransformerDecoderLayer layer(layer_options(norm_first, 0));
+    TransformerDecoderLayer layer(layer_options(norm_first, 0), kMemoryOptions);
     randomise(layer);
     layer.to(DType::kFloat64);
     MultiHeadAttention attn(kDim, 2);
@@ -108,7 +109,8 @@ TEST_CASE("a decoder is its layers one after the other, with dropout too", "[lay
         randomise(decoder);
         std::vector<std::unique_ptr<TransformerDecoderLayer>> layers;
         for (int i = 0; i < 3; ++i) {
-          layers.push_back(std::make_unique<TransformerDecoderLayer>(layer_options(norm_first, dropout)));
+          layers.push_back(
+              std::make_unique<TransformerDecoderLayer>(layer_options(norm_first, dropout), kMemoryOptions));
           layers.back()->load_state_dict(below(decoder, "block" + std::to_string(i) + "."));
         }
         LayerNorm norm(kDim);
@@ -131,13 +133,13 @@ TEST_CASE("decoders have right gradients", "[layers][decoder][gradcheck]") {
   for (bool norm_first : {false, true}) {
     for (bool bias : {true, false}) {
       TransformerDecoderOptions whole = options(norm_first, 0);
-      whole.bias = bias;
+      whole.block.bias = bias;
       TransformerDecoder decoder(whole);
       randomise(decoder);
       const Call call = [&](auto x) { return decoder(x[0], x[1], AttentionMask::causal(), padding()); };
       check_gradients(decoder, {target(), memory()}, call);
     }
-    TransformerDecoderLayer layer(layer_options(norm_first, 0));
+    TransformerDecoderLayer layer(layer_options(norm_first, 0), kMemoryOptions);
     randomise(layer);
     check_gradients(layer, {target(), memory()},
                     [&](auto x) { return layer(x[0], x[1], AttentionMask::causal(), padding()); });
@@ -154,18 +156,20 @@ TEST_CASE("contract 3.18: decoding step by step is the full causal pass, batches
       {"without norm", [](TransformerDecoderOptions& o) { o.final_norm = false; }},
       {"multi-query, rotary",
        [](TransformerDecoderOptions& o) {
-         o.heads = 3;
-         o.key_heads = 1;
-         o.positions = RotaryOptions{};
+         o.block.heads = 3;
+         o.block.key_heads = 1;
+         o.block.positions = RotaryOptions{};
        }},
-      {"buckets", [](TransformerDecoderOptions& o) { o.positions = RelativeBucketsOptions{}; }},
+      {"buckets", [](TransformerDecoderOptions& o) { o.block.positions = RelativeBucketsOptions{}; }},
       {"Shaw",
        [](TransformerDecoderOptions& o) {
-         o.core = [] { return std::make_unique<RelativeAttention>(3, RelativeAttentionOptions{.max_distance = 2}); };
+         o.block.core = [] {
+           return std::make_unique<RelativeAttention>(3, RelativeAttentionOptions{.max_distance = 2});
+         };
        }},
       {"linear",
        [](TransformerDecoderOptions& o) {
-         o.core = o.cross_core = [] { return std::make_unique<LinearAttention>(); };
+         o.block.core = o.memory.core = [] { return std::make_unique<LinearAttention>(); };
        }},
   };
   for (bool norm_first : {false, true}) {
@@ -280,13 +284,9 @@ TEST_CASE("contract 3.3: a causal decoder with dropout does not see the future",
 
 TEST_CASE("a Transformer is its decoder on its encoder's output", "[layers][decoder]") {
   for (bool norm_first : {false, true}) {
-    Transformer transformer({.dim = kDim,
-                             .heads = 2,
-                             .encoder_blocks = 2,
+    Transformer transformer({.encoder_blocks = 2,
                              .decoder_blocks = 1,
-                             .ffn_dim = 5,
-                             .dropout = 0,
-                             .norm_first = norm_first});
+                             .block = {.dim = kDim, .heads = 2, .ffn_dim = 5, .dropout = 0, .norm_first = norm_first}});
     randomise(transformer);
     const Variable source(random_tensor({2, 4, kDim}, DType::kFloat32, 3)), x(target(DType::kFloat32));
     const Variable y =
@@ -330,11 +330,11 @@ TEST_CASE("decoder errors name the module", "[layers][decoder][errors]") {
 TEST_CASE("each dropout acts where it is said to", "[layers][decoder]") {
   const Variable x(random_tensor({2, 3, kDim})), memory(random_tensor({2, 4, kMemory}));
   const auto changes = [&](double branches, std::optional<double> attention, std::optional<double> hidden) {
-    TransformerDecoderLayerOptions options = layer_options(false, branches);
+    BlockOptions options = layer_options(false, branches);
     options.attention_dropout = attention;
     options.hidden_dropout = hidden;
     manual_seed(5);
-    TransformerDecoderLayer layer(options);
+    TransformerDecoderLayer layer(options, kMemoryOptions);
     layer.to(DType::kFloat64);
     const NoGrad no_grad;
     const Tensor trained = layer(x, memory).value().clone();

@@ -21,7 +21,7 @@ namespace {
 
 constexpr int64_t kDim = 6;
 
-TransformerEncoderLayerOptions layer_options(bool norm_first, double dropout) {
+BlockOptions layer_options(bool norm_first, double dropout) {
   return {.dim = kDim,
           .heads = 2,
           .ffn_dim = 5,
@@ -31,7 +31,8 @@ TransformerEncoderLayerOptions layer_options(bool norm_first, double dropout) {
 }
 
 TransformerEncoderOptions options(bool norm_first, double dropout, int64_t blocks = 3) {
-  return {.dim = kDim, .heads = 2, .blocks = blocks, .ffn_dim = 5, .dropout = dropout, .norm_first = norm_first};
+  return {.blocks = blocks,
+          .block = {.dim = kDim, .heads = 2, .ffn_dim = 5, .dropout = dropout, .norm_first = norm_first}};
 }
 
 /// The parameters below `prefix`, without it.
@@ -84,7 +85,7 @@ TEST_CASE("an encoder is its layers one after the other, with dropout too", "[la
         INFO("norm_first " << norm_first << ", final_norm " << final_norm << ", dropout " << dropout);
         TransformerEncoderOptions whole = options(norm_first, dropout);
         whole.final_norm = final_norm;
-        whole.activation = Activation::kGelu;
+        whole.block.activation = Activation::kGelu;
         TransformerEncoder encoder(whole);
         randomise(encoder);
         const Variable x(random_tensor({2, 5, kDim}, DType::kFloat32), true);
@@ -133,8 +134,8 @@ TEST_CASE("encoders have right gradients", "[layers][gradcheck]") {
   for (bool norm_first : {false, true}) {
     for (bool bias : {true, false}) {
       TransformerEncoderOptions whole = options(norm_first, 0, 2);
-      whole.bias = bias;
-      whole.activation = Activation::kGeluTanh;
+      whole.block.bias = bias;
+      whole.block.activation = Activation::kGeluTanh;
       TransformerEncoder encoder(whole);
       randomise(encoder);
       const AttentionMask mask = padding() & AttentionMask::causal();
@@ -275,5 +276,5 @@ TEST_CASE("encoder errors name the module", "[layers][errors]") {
         }) == "encoder.block0.attn: x is [2, 5, 7], expected [B, T, 6]");
   CHECK_THROWS_AS(TransformerEncoder(options(false, 0, 0)), ValueError);
   CHECK_THROWS_AS(TransformerEncoder(options(false, 1)), ValueError);
-  CHECK_THROWS_AS(TransformerEncoder({.dim = 6, .heads = 4}), ValueError);
+  CHECK_THROWS_AS(TransformerEncoder({.block = {.dim = 6, .heads = 4}}), ValueError);
 }
