@@ -112,6 +112,10 @@ TEST_CASE("cross-entropy with weights of classes and in every reduction is PyTor
     check(loss(Reduction::kSum), {total});
     check(loss(Reduction::kBatchMean), {total / 4});
     check(loss(Reduction::kMean), {mean});
+    const CrossEntropyLoss of_pairs({.label_smoothing = smoothing,
+                                     .reduction = Reduction::kBatchMean,
+                                     .class_weights = weighted ? kClassWeights : Tensor()});
+    check(of_pairs(reshape(four(), {2, 2, 3}), kFour.view({2, 2})), {total / 2});
     if (smoothing > 0) continue;
     const auto nll = [&](Reduction reduction) {
       return NllLoss({.reduction = reduction, .class_weights = weighted ? kClassWeights : Tensor()})(

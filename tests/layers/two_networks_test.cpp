@@ -4,7 +4,9 @@
 
 #include <cmath>
 
+#include "autograd/ops/ops.h"
 #include "autograd/optim/adam.h"
+#include "autograd/tape.h"
 #include "layers/linear.h"
 #include "tests/support/tensors.h"
 

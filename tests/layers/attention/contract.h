@@ -17,7 +17,7 @@ namespace attune::testing {
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr AttentionPath kPaths[] = {AttentionPath::kFused, AttentionPath::kComposed};
-constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat64};
+constexpr DType kFloatDTypes[] = {DType::kFloat32, DType::kFloat64};
 // The second crosses the blocks of the fused kernel backward, the last one forward.
 const Extents kExtents[] = {{2, 2, 5, 7}, {1, 2, 140, 300}, {3, 1, 7, 5}, {1, 1, 52, 1100}};
 const Extents kSmall = kExtents[0];

@@ -14,7 +14,7 @@ using namespace attune::testing;
 TEST_CASE("contract 1.2, 1.4, 1.7, 3.1, 3.2, 3.4, 3.5: output and weights are the formula's on every path",
           "[attention][contract]") {
   for (const Extents& e : kExtents) {
-    for (DType dtype : kDTypes) {
+    for (DType dtype : kFloatDTypes) {
       const Operands in = operands(e, dtype);
       for (const MaskKind& kind : mask_kinds()) {
         const Attended expected = attend_by_formula(in.q, in.k, in.v, kind);
@@ -75,7 +75,7 @@ TEST_CASE("scores that the norms of queries and keys do not bound are the formul
 }
 
 TEST_CASE("contract 1.2, 1.3, 3.1: what is masked is exactly 0, gradients too", "[attention][contract]") {
-  for (DType dtype : kDTypes) {
+  for (DType dtype : kFloatDTypes) {
     for (const Extents& e : {kExtents[0], kExtents[2]}) {
       const Operands in = operands(e, dtype);
       for (const MaskKind& kind : mask_kinds()) {
@@ -109,7 +109,7 @@ TEST_CASE("contract 1.2, 1.3, 3.1: what is masked is exactly 0, gradients too", 
 
 TEST_CASE("contract 1.3, 3.6: NaN and infinity in masked keys, values and scores change nothing",
           "[attention][contract]") {
-  for (DType dtype : kDTypes) {
+  for (DType dtype : kFloatDTypes) {
     for (const Extents& e : kExtents) {
       const Operands clean = operands(e, dtype);
       for (const MaskKind& kind : mask_kinds()) {
@@ -202,7 +202,7 @@ TEST_CASE("contract 1.4: fused and composed agree in value and gradient, with dr
 }
 
 TEST_CASE("contract 1.4, 3.2: asking for weights changes neither output nor gradient", "[attention][contract]") {
-  for (DType dtype : kDTypes) {
+  for (DType dtype : kFloatDTypes) {
     const Operands in = operands(kSmall, dtype);
     for (const MaskKind& kind : mask_kinds()) {
       for (AttentionPath path : kPaths) {

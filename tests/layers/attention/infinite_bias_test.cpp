@@ -18,7 +18,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kBatch = 2, kQueries = 4, kKeys = 5, kHeads = 2, kSize = 4;
-constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat64, DType::kBFloat16};
+constexpr DType kFloatDTypes[] = {DType::kFloat32, DType::kFloat64, DType::kBFloat16};
 
 /// Query 1 has no key, key 3 no query; the others have some.
 bool allows(int64_t t, int64_t s) { return t != 1 && s != 3 && (t + 2 * s) % 3 != 1; }
@@ -125,7 +125,7 @@ void for_each_attention(F&& f) {
 TEST_CASE("contract 1.2: a bias of -infinity is a mask for every attention by name", "[attention][contract]") {
   const AttentionMask keep = AttentionMask::keep(allowed_tensor());
   for_each_attention([&](AttentionCore& core) {
-    for (const DType dtype : kDTypes) {
+    for (const DType dtype : kFloatDTypes) {
       const bool narrow = dtype == DType::kBFloat16;
       core.to(narrow ? DType::kFloat32 : dtype);
       const Operands in = operands(dtype);
@@ -244,7 +244,7 @@ TEST_CASE("NaN and infinity of keys that count keep their meaning on every path"
 
 TEST_CASE("contract 1.2: a bias of -infinity is a mask on a CUDA device", "[attention][contract][cuda]") {
   const Device cuda = cuda_or_skip();
-  for (const DType dtype : kDTypes) {
+  for (const DType dtype : kFloatDTypes) {
     for (const int64_t size : {kSize, int64_t{160}}) {  // by tiles and by rows
       for (const auto& core : paths()) {
         for (const bool weights : {false, true}) {
