@@ -19,6 +19,7 @@
 #include "autograd/optim/adafactor.h"
 #include "autograd/optim/adagrad.h"
 #include "autograd/optim/adam.h"
+#include "autograd/optim/adamax.h"
 #include "autograd/optim/adan.h"
 #include "autograd/optim/average.h"
 #include "autograd/optim/lamb.h"

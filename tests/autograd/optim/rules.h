@@ -14,6 +14,7 @@
 
 #include "autograd/optim/adagrad.h"
 #include "autograd/optim/adam.h"
+#include "autograd/optim/adamax.h"
 #include "autograd/optim/adan.h"
 #include "autograd/optim/lion.h"
 #include "autograd/optim/rmsprop.h"
@@ -100,6 +101,15 @@ inline Formula adagrad_formula(const AdagradOptions& o) {
   };
 }
 
+inline Formula adamax_formula(const AdamaxOptions& o) {
+  return [o](Scalar& s, double g, int step) {
+    g += o.weight_decay * s.w;
+    s.m = o.beta1 * s.m + (1 - o.beta1) * g;
+    s.v = std::max(o.beta2 * s.v, std::abs(g) + o.epsilon);
+    s.w -= o.learning_rate / (1 - std::pow(o.beta1, step)) * s.m / s.v;
+  };
+}
+
 inline Formula lion_formula(const LionOptions& o) {
   return [o](Scalar& s, double g, int) {
     const double c = o.beta1 * s.m + (1 - o.beta1) * g;
@@ -156,11 +166,13 @@ inline std::vector<Rule> arithmetic_rules() {
   const RmsPropOptions centered{.learning_rate = 0.01, .alpha = 0.9, .momentum = 0.8, .centered = true};
   const AdagradOptions adagrad{
       .learning_rate = 0.1, .learning_rate_decay = 0.2, .initial_accumulator = 0.5, .weight_decay = 0.1};
+  const AdamaxOptions adamax{.learning_rate = 0.01, .weight_decay = 0.1};
   const LionOptions lion{.learning_rate = 0.01, .weight_decay = 0.1};
   const AdanOptions adan{.learning_rate = 0.01, .weight_decay = 0.1};
   return {{"rmsprop", make<RmsProp>(rmsprop), rmsprop_formula(rmsprop)},
           {"rmsprop, centered", make<RmsProp>(centered), rmsprop_formula(centered)},
           {"adagrad", make<Adagrad>(adagrad), adagrad_formula(adagrad)},
+          {"adamax", make<Adamax>(adamax), adamax_formula(adamax)},
           {"lion", make<Lion>(lion), lion_formula(lion)},
           {"adan", make<Adan>(adan), adan_formula(adan)}};
 }
