@@ -71,8 +71,10 @@ TEST_CASE("the README's table of attentions is the registry", "[house]") {
 TEST_CASE("links in the READMEs lead somewhere", "[house]") {
   static const std::regex kLink(R"(\]\(([^)#: ]+)\))");
   std::vector<fs::path> pages = {kRoot / "README.md"};
-  for (const auto& entry : fs::recursive_directory_iterator(kRoot / "examples")) {
-    if (entry.path().filename() == "README.md") pages.push_back(entry.path());
+  for (const char* folder : {"examples", "docs"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
+      if (entry.path().extension() == ".md") pages.push_back(entry.path());
+    }
   }
   std::vector<std::string> dead;
   for (const fs::path& page : pages) {
