@@ -2,6 +2,7 @@
 #include <attune.h>
 
 #include <cstdio>
+#include <vector>
 
 using namespace attune;
 
@@ -38,12 +39,11 @@ int main() {
   Recall model;
   Adam adam(model.named_parameters(), {.learning_rate = 1e-2});
   for (int step = 1; step <= 300; ++step) {
-    Tensor tokens = Tensor::empty({kBatch, kLength}, DType::kInt64);
-    Tensor wanted = Tensor::full({kBatch, kLength}, -100, DType::kInt64);  // nothing, for the first kBack
-    for (int64_t i = 0; i < tokens.numel(); ++i) {
-      tokens.data<int64_t>()[i] = static_cast<int64_t>(random.below(kTokens));
-      if (i % kLength >= kBack) wanted.data<int64_t>()[i] = tokens.data<int64_t>()[i - kBack];
-    }
+    std::vector<int64_t> drawn(kBatch * kLength);
+    for (int64_t& token : drawn) token = static_cast<int64_t>(random.below(kTokens));
+    const Tensor tokens = Tensor::from(drawn, {kBatch, kLength});
+    // What stood kBack before; nothing for the first kBack.
+    const Tensor wanted = pad(tokens.slice(1, 0, -kBack), {{0, 0}, {kBack, 0}}, -100);
     const Variable loss = cross_entropy(model(tokens), wanted);
     loss.backward();
     adam.step({.clip_norm = 1});

@@ -44,10 +44,7 @@ int main() {
     loss.backward();
     adam.step({.clip_norm = 1});
 
-    for (int64_t b = 0; b < kBatch; ++b) {
-      const float* row = logits.value().data<float>() + 2 * b;
-      score.add(answers.data<int64_t>()[b], row[1] > row[0]);
-    }
+    score.add(answers, argmax(logits.value(), 1));
     if (step % 200 == 0) {
       std::printf("step %4d  loss %.3f  accuracy %.3f\n", step, loss.item(), score.accuracy());
       score.clear();

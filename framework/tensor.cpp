@@ -157,7 +157,8 @@ Tensor Tensor::slice(int axis, int64_t begin, int64_t end, int64_t step) const {
   const int64_t last = from_end(end, shape_[axis]);
   require<ShapeError>(0 <= first && first <= last && last <= shape_[axis],
                       "Tensor::slice: range {} ... {} is outside axis {} of shape {}", begin, end, axis, shape_);
-  require<ShapeError>(step >= 1, "Tensor::slice: step {} given, expected at least 1; flip() turns an axis around", step);
+  require<ShapeError>(step >= 1, "Tensor::slice: step {} given, expected at least 1; flip() turns an axis around",
+                      step);
   Tensor out = *this;
   out.offset_ += first * strides_[axis];
   out.shape_[axis] = (last - first) / step + ((last - first) % step != 0 ? 1 : 0);

@@ -93,8 +93,8 @@ class Tensor {
 
   /// The single element, converted. Throws ShapeError unless numel() == 1. Waits for the device.
   double item() const;
-  /// All elements in row-major order. T: the element type, or an integer type for a tensor of integers. Throws DTypeError
-  /// when T is another type, ValueError for an element that T does not hold. Waits for the device.
+  /// All elements in row-major order. T: the element type, or an integer type for a tensor of integers. Throws
+  /// DTypeError when T is another type, ValueError for an element that T does not hold. Waits for the device.
   template <class T>
   std::vector<T> to_vector() const;
 

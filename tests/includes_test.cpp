@@ -70,8 +70,9 @@ bool is_private(std::string_view header) {
       "layers/decoding/stepper.h",
       "layers/transformer/parts.h",
   };
-  return header.find("/detail/") != std::string_view::npos || header.starts_with("framework/kernels/cpu/") || header.starts_with("framework/kernels/cuda/") ||
-         header.starts_with("autograd/gradcheck/") || kPrivate.contains(header);
+  return header.find("/detail/") != std::string_view::npos || header.starts_with("framework/kernels/cpu/") ||
+         header.starts_with("framework/kernels/cuda/") || header.starts_with("autograd/gradcheck/") ||
+         kPrivate.contains(header);
 }
 
 /// What can be computed, for those who write ops: installed, but not part of <attune.h>.

@@ -145,19 +145,18 @@ Variable pow(const Variable& x, double exponent) {
 Variable pow(const Variable& base, const Variable& exponent) {
   Tensor y = binary("pow", base, exponent, kernels::pow);
   const SavedTensor kept(y);
-  return Tape::current().record(
-      "pow", std::move(y), {&base, &exponent},
-      [a = SavedTensor(base.value()), b = SavedTensor(exponent.value()), kept](Grads& g) {
-        // y = a^b, da = dy b a^(b - 1), db = dy y log(a)
-        if (g.needs(0)) {
-          const Tensor slope = where(b.get() == 0, 0, b.get() * pow(a.get(), b.get() - 1));
-          g.add(0, reduce_to(chained(g.dy(), slope), a.get().shape()));
-        }
-        if (g.needs(1)) {
-          const Tensor slope = where(a.get() == 0, 0, kept.get() * log(a.get()));
-          g.add(1, reduce_to(chained(g.dy(), slope), b.get().shape()));
-        }
-      });
+  return Tape::current().record("pow", std::move(y), {&base, &exponent},
+                                [a = SavedTensor(base.value()), b = SavedTensor(exponent.value()), kept](Grads& g) {
+                                  // y = a^b, da = dy b a^(b - 1), db = dy y log(a)
+                                  if (g.needs(0)) {
+                                    const Tensor slope = where(b.get() == 0, 0, b.get() * pow(a.get(), b.get() - 1));
+                                    g.add(0, reduce_to(chained(g.dy(), slope), a.get().shape()));
+                                  }
+                                  if (g.needs(1)) {
+                                    const Tensor slope = where(a.get() == 0, 0, kept.get() * log(a.get()));
+                                    g.add(1, reduce_to(chained(g.dy(), slope), b.get().shape()));
+                                  }
+                                });
 }
 
 Variable affine(const Variable& x, double factor, double offset) {
@@ -176,7 +175,10 @@ Variable affine(const Variable& x, double factor, double offset) {
 Variable exp(const Variable& x) { return unary("exp", x, Keeps::kOutput, kernels::exp, kernels::exp_backward); }
 Variable log(const Variable& x) { return unary("log", x, Keeps::kInput, kernels::log, kernels::log_backward); }
 Variable sqrt(const Variable& x) { return unary("sqrt", x, Keeps::kOutput, kernels::sqrt, kernels::sqrt_backward); }
-Variable rsqrt(const Variable& x) { return unary("rsqrt", x, Keeps::kOutput, kernels::rsqrt, kernels::rsqrt_backward); }
+Variable rsqrt(const Variable& x) {
+  check_operand("rsqrt", "x", x);
+  return reciprocal(sqrt(x));
+}
 Variable square(const Variable& x) {
   return unary("square", x, Keeps::kInput, kernels::square, kernels::square_backward);
 }

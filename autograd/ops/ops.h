@@ -93,8 +93,8 @@ Variable parameter_for(const Variable& x, const Variable& parameter);
 /// The same on another device; the gradient is brought back.
 Variable to_device(const Variable& x, Device device);
 
-// Reductions (reduce.cpp), over the axes given: {0, -1}, one number or a span. No axes: all of them. `keep`: reduced axes
-// stay with extent 1.
+// Reductions (reduce.cpp), over the axes given: {0, -1}, one number or a span. No axes: all of them. `keep`: reduced
+// axes stay with extent 1.
 
 Variable sum(const Variable& x, const Axes& axes = {}, bool keep = false);
 Variable mean(const Variable& x, const Axes& axes = {}, bool keep = false);

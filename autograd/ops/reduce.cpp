@@ -4,6 +4,7 @@
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/kernels/elementwise.h"
+#include "framework/kernels/fold.h"
 #include "framework/kernels/index.h"
 #include "framework/math/arithmetic.h"
 #include "framework/math/compare.h"
@@ -72,7 +73,9 @@ Tensor product_of_others(const Tensor& x) {
 }
 
 // dy of a reduction, for every element that was reduced.
-Tensor repeated(const Tensor& dy, const Reduced& shapes) { return dy.view(shapes.kept).expand(shapes.shape).contiguous(); }
+Tensor repeated(const Tensor& dy, const Reduced& shapes) {
+  return dy.view(shapes.kept).expand(shapes.shape).contiguous();
+}
 
 Variable variance_of(const char* op, const Variable& x, const Axes& axes, bool keep, int64_t correction) {
   check_operand(op, "x", x);
@@ -98,12 +101,12 @@ Variable mean(const Variable& x, const Axes& axes, bool keep) {
 Variable prod(const Variable& x, const Axes& axes, bool keep) {
   check_operand("prod", "x", x);
   const Reduced shapes("prod", x.shape(), axes);
-  return Tape::current().record("prod", prod(x.value(), axes, keep), {&x},
-                                [kept = SavedTensor(x.value()), shapes](Grads& g) {
-                                  const Tensor others = product_of_others(shapes.grouped(kept.get()));
-                                  const Tensor dy = g.dy().view({others.dim(0), 1, others.dim(2)}).expand(others.shape());
-                                  g.add(0, shapes.ungrouped(chained(dy.contiguous(), others)));
-                                });
+  return Tape::current().record(
+      "prod", prod(x.value(), axes, keep), {&x}, [kept = SavedTensor(x.value()), shapes](Grads& g) {
+        const Tensor others = product_of_others(shapes.grouped(kept.get()));
+        const Tensor dy = g.dy().view({others.dim(0), 1, others.dim(2)}).expand(others.shape());
+        g.add(0, shapes.ungrouped(chained(dy.contiguous(), others)));
+      });
 }
 
 Variable max(const Variable& x, const Axes& axes, bool keep) { return extreme_of("max", x, axes, keep, kernels::max); }
@@ -122,13 +125,12 @@ Variable norm(const Variable& x, const Axes& axes, bool keep) {
   const Reduced shapes("norm", x.shape(), axes);
   Tensor y = norm(x.value(), axes, keep);
   const SavedTensor kept(y);
-  return Tape::current().record("norm", std::move(y), {&x},
-                                [in = SavedTensor(x.value()), kept, shapes](Grads& g) {
-                                  // y = |x|, dx = dy x / y
-                                  const Tensor length = kept.get().view(shapes.kept);
-                                  const Tensor slope = where(length == 0, 0, in.get() / length);
-                                  g.add(0, chained(repeated(g.dy(), shapes), slope));
-                                });
+  return Tape::current().record("norm", std::move(y), {&x}, [in = SavedTensor(x.value()), kept, shapes](Grads& g) {
+    // y = |x|, dx = dy x / y
+    const Tensor length = kept.get().view(shapes.kept);
+    const Tensor slope = where(length == 0, 0, in.get() / length);
+    g.add(0, chained(repeated(g.dy(), shapes), slope));
+  });
 }
 
 Variable logsumexp(const Variable& x, const Axes& axes, bool keep) {
@@ -136,13 +138,12 @@ Variable logsumexp(const Variable& x, const Axes& axes, bool keep) {
   const Reduced shapes("logsumexp", x.shape(), axes);
   Tensor y = logsumexp(x.value(), axes, keep);
   const SavedTensor kept(y);
-  return Tape::current().record("logsumexp", std::move(y), {&x},
-                                [in = SavedTensor(x.value()), kept, shapes](Grads& g) {
-                                  // y = log sum exp(x), dx = dy exp(x - y)
-                                  const Tensor total = kept.get().view(shapes.kept);
-                                  const Tensor slope = exp(in.get() - where(isinf(total), 0, total));
-                                  g.add(0, chained(repeated(g.dy(), shapes), slope));
-                                });
+  return Tape::current().record("logsumexp", std::move(y), {&x}, [in = SavedTensor(x.value()), kept, shapes](Grads& g) {
+    // y = log sum exp(x), dx = dy exp(x - y)
+    const Tensor total = kept.get().view(shapes.kept);
+    const Tensor slope = exp(in.get() - where(isinf(total), 0, total));
+    g.add(0, chained(repeated(g.dy(), shapes), slope));
+  });
 }
 
 Variable cumsum(const Variable& x, int axis) {

@@ -113,10 +113,9 @@ Variable slice(const Variable& x, int axis, int64_t begin, int64_t end, int64_t 
   require<ShapeError>(0 <= first && first <= last && last <= x.shape()[axis],
                       "slice: range {} ... {} is outside axis {} of shape {}", begin, end, axis, x.shape());
   require<ShapeError>(step >= 1, "slice: step {} given, expected at least 1; flip() turns an axis around", step);
-  return Tape::current().record("slice", x.value().slice(axis, first, last, step), {&x},
-                                [axis, first, last, step](Grads& g) {
-                                  add_to(g.accumulator(0).slice(axis, first, last, step), g.dy());
-                                });
+  return Tape::current().record(
+      "slice", x.value().slice(axis, first, last, step), {&x},
+      [axis, first, last, step](Grads& g) { add_to(g.accumulator(0).slice(axis, first, last, step), g.dy()); });
 }
 
 Variable select(const Variable& x, int axis, int64_t index) {

@@ -7,7 +7,6 @@
   X(exp, Exp)                   \
   X(log, Log)                   \
   X(sqrt, Sqrt)                 \
-  X(rsqrt, Rsqrt)               \
   X(square, Square)             \
   X(reciprocal, Reciprocal)     \
   X(abs, Abs)                   \
@@ -48,7 +47,6 @@
   X(mul, Mul)                    \
   X(div, Div)                    \
   X(pow, Pow)                    \
-  X(floor_divide, FloorDivide)   \
   X(remainder, Remainder)        \
   X(chain_mul, ChainMul)         \
   X(chain_div, ChainDiv)

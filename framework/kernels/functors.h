@@ -117,17 +117,6 @@ struct Sqrt {  // of y
   }
 };
 
-struct Rsqrt {  // of y
-  template <class T>
-  ATTUNE_HD T forward(T x) const {
-    return T(1) / sqrt(x);
-  }
-  template <class T>
-  ATTUNE_HD T derivative(T y) const {
-    return T(-0.5) * y * y * y;
-  }
-};
-
 struct Square {  // of x
   template <class T>
   ATTUNE_HD T forward(T x) const {
@@ -468,14 +457,6 @@ struct Remainder {  // with the sign of b
   ATTUNE_HD T forward(T a, T b) const {
     const T r = fmod(a, b);
     return select((r < T(0) && b > T(0)) || (r > T(0) && b < T(0)), r + b, r);
-  }
-};
-
-struct FloorDivide {  // exact where a / b would be rounded up to the next integer
-  template <class T>
-  ATTUNE_HD T forward(T a, T b) const {
-    const T exact = (a - Remainder().forward(a, b)) / b;
-    return select(b == T(0), a / b, rint(exact));
   }
 };
 

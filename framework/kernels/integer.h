@@ -9,8 +9,8 @@ namespace attune {
 enum class IntegerOp : uint8_t { kAdd, kSub, kMul, kFloorDivide, kRemainder, kPow };
 
 /// y = a <op> b, modulo 2^64. a, b: int64, broadcast to the shape of y, any strides; y: int64, any strides, may be an
-/// operand of its own shape and strides. Division rounds down and the remainder has the sign of b; both are 0 for b = 0,
-/// which the caller looks for where it can. A negative exponent gives 1 / a^-b rounded towards 0.
+/// operand of its own shape and strides. Division rounds down and the remainder has the sign of b; both are 0 for b =
+/// 0, which the caller looks for where it can. A negative exponent gives 1 / a^-b rounded towards 0.
 ATTUNE_KERNEL(integer, const Tensor& a, const Tensor& b, IntegerOp op, Tensor& y);
 
 // The formulas. Constant expressions, so that CUDA kernels may call them.

@@ -67,7 +67,8 @@ constexpr Arithmetic kAdd{"add", kernels::add, IntegerOp::kAdd};
 constexpr Arithmetic kSub{"sub", kernels::sub, IntegerOp::kSub};
 constexpr Arithmetic kMul{"mul", kernels::mul, IntegerOp::kMul};
 constexpr Arithmetic kPow{"pow", kernels::pow, IntegerOp::kPow};
-constexpr Arithmetic kFloorDivide{"floor_divide", kernels::floor_divide, IntegerOp::kFloorDivide};
+// Of floating dtypes what is divided is a less its remainder.
+constexpr Arithmetic kFloorDivide{"floor_divide", kernels::remainder, IntegerOp::kFloorDivide};
 constexpr Arithmetic kRemainder{"remainder", kernels::remainder, IntegerOp::kRemainder};
 
 Tensor quotient_operand(const Tensor& x) { return x.dtype() == DType::kInt64 ? x.to(DType::kFloat32) : x; }
@@ -221,8 +222,16 @@ Tensor& operator/=(Tensor& a, Scalar b) {
   return a;
 }
 
-Tensor floor_divide(const Tensor& a, const Tensor& b) { return kFloorDivide(a, b); }
-Tensor floor_divide(const Tensor& a, Scalar b) { return kFloorDivide(a, b); }
+Tensor floor_divide(const Tensor& a, const Tensor& b) {
+  const Tensor y = kFloorDivide(a, b);
+  // The quotient is whole but for its own rounding; by 0 it is what a / b is.
+  return is_floating(y.dtype()) ? where(b == 0, a / b, round((a - y) / b)) : y;
+}
+Tensor floor_divide(const Tensor& a, Scalar b) {
+  check_number("floor_divide", "a", a);
+  const auto [tensor, number] = beside_number(a, b);
+  return floor_divide(tensor, number);
+}
 Tensor remainder(const Tensor& a, const Tensor& b) { return kRemainder(a, b); }
 Tensor remainder(const Tensor& a, Scalar b) { return kRemainder(a, b); }
 
@@ -274,7 +283,10 @@ Tensor square(const Tensor& x) {
 Tensor exp(const Tensor& x) { return unary_of("exp", x, kernels::exp); }
 Tensor log(const Tensor& x) { return unary_of("log", x, kernels::log); }
 Tensor sqrt(const Tensor& x) { return unary_of("sqrt", x, kernels::sqrt); }
-Tensor rsqrt(const Tensor& x) { return unary_of("rsqrt", x, kernels::rsqrt); }
+Tensor rsqrt(const Tensor& x) {
+  check_floating("rsqrt", "x", x);
+  return reciprocal(sqrt(x));
+}
 Tensor reciprocal(const Tensor& x) { return unary_of("reciprocal", x, kernels::reciprocal); }
 Tensor floor(const Tensor& x) { return unary_of("floor", x, kernels::floor); }
 Tensor ceil(const Tensor& x) { return unary_of("ceil", x, kernels::ceil); }

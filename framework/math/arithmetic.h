@@ -6,8 +6,8 @@
 namespace attune {
 
 // Elementwise arithmetic. Operands are broadcast by NumPy's rule and are of one dtype, on one device: others are errors
-// that say what to convert. Floating dtypes and int64; int64 wraps around at 2^63. Results are new, contiguous tensors on
-// the device of the operands.
+// that say what to convert. Floating dtypes and int64; int64 wraps around at 2^63. Results are new, contiguous tensors
+// on the device of the operands.
 
 Tensor operator+(const Tensor& a, const Tensor& b);
 Tensor operator+(const Tensor& a, Scalar b);

@@ -14,17 +14,17 @@ namespace attune {
 class Axes {
  public:
   Axes() = default;
-  Axes(int axis) : Axes(std::span(&axis, 1)) {}                                     // NOLINT: axes convert
+  Axes(int axis) : Axes(std::span(&axis, 1)) {}  // NOLINT: axes convert
   Axes(std::initializer_list<int> axes) : Axes(std::span(axes.begin(), axes.size())) {}
-  Axes(const std::vector<int>& axes) : Axes(std::span(axes)) {}                     // NOLINT
+  Axes(const std::vector<int>& axes) : Axes(std::span(axes)) {}  // NOLINT
   /// Throws ShapeError for more than Shape::kMaxRank axes.
-  Axes(std::span<const int> axes);                                                  // NOLINT
+  Axes(std::span<const int> axes);  // NOLINT
 
   bool empty() const { return count_ == 0; }
   size_t size() const { return count_; }
   const int* begin() const { return axes_.data(); }
   const int* end() const { return axes_.data() + count_; }
-  operator std::span<const int>() const { return {axes_.data(), count_}; }          // NOLINT
+  operator std::span<const int>() const { return {axes_.data(), count_}; }  // NOLINT
 
  private:
   std::array<int, Shape::kMaxRank> axes_{};

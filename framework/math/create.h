@@ -12,8 +12,8 @@ Tensor ones(const Shape& shape, DType dtype = DType::kFloat32, Device device = D
 Tensor ones_like(const Tensor& other);
 Tensor full_like(const Tensor& other, double value);
 
-/// begin, begin + step, ... before end: [n]. int64 where all three are integers, float32 otherwise. Throws ValueError for
-/// a step that does not lead from begin to end.
+/// begin, begin + step, ... before end: [n]. int64 where all three are integers, float32 otherwise. Throws ValueError
+/// for a step that does not lead from begin to end.
 Tensor arange(Scalar begin, Scalar end, Scalar step = 1, Device device = Device::cpu());
 Tensor arange(Scalar end, Device device = Device::cpu());
 /// `count` numbers from begin to end, both among them, evenly spaced. float32 or float64.

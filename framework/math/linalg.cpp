@@ -43,8 +43,9 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
                       b.shape());
   const Tensor left = a.rank() == 1 ? a.unsqueeze(0) : a;
   const Tensor right = b.rank() == 1 ? b.unsqueeze(1) : b;
-  require<ShapeError>(left.dim(-1) == right.dim(-2), "matmul: a {} has {} columns and b {} has {} rows; they must be equal",
-                      a.shape(), left.dim(-1), b.shape(), right.dim(-2));
+  require<ShapeError>(left.dim(-1) == right.dim(-2),
+                      "matmul: a {} has {} columns and b {} has {} rows; they must be equal", a.shape(), left.dim(-1),
+                      b.shape(), right.dim(-2));
   Shape shape = broadcast_shapes(leading_axes(left), leading_axes(right), "matmul");
   shape[shape.rank() - 2] = left.dim(-2);
   shape[shape.rank() - 1] = right.dim(-1);

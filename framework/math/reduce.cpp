@@ -1,6 +1,7 @@
 #include "framework/math/reduce.h"
 
 #include "framework/kernels/elementwise.h"
+#include "framework/kernels/fold.h"
 #include "framework/kernels/reduce.h"
 #include "framework/math/arithmetic.h"
 #include "framework/math/compare.h"

@@ -6,8 +6,8 @@
 namespace attune {
 
 // Reductions. No axes: all of them. `keep`: reduced axes stay with extent 1. Long sums are taken in blocks, so that
-// float32 sums of millions are exact to the last places. Of bool, sums are counts (int64). What has no value for an empty
-// axis throws ShapeError there.
+// float32 sums of millions are exact to the last places. Of bool, sums are counts (int64). What has no value for an
+// empty axis throws ShapeError there.
 
 Tensor sum(const Tensor& x, const Axes& axes = {}, bool keep = false);
 /// Of floating dtypes.

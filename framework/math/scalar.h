@@ -5,8 +5,8 @@
 
 namespace attune {
 
-/// A number beside a Tensor in arithmetic and comparisons: any arithmetic type of C++, of which it is kept whether it is
-/// an integer. An integer beside int64 keeps int64; a fraction makes float32 of it, as in PyTorch.
+/// A number beside a Tensor in arithmetic and comparisons: any arithmetic type of C++, of which it is kept whether it
+/// is an integer. An integer beside int64 keeps int64; a fraction makes float32 of it, as in PyTorch.
 class Scalar {
  public:
   template <class T>

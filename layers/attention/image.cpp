@@ -4,8 +4,8 @@
 #include "autograd/tape.h"
 #include "framework/fail.h"
 #include "framework/kernels/elementwise.h"
+#include "framework/kernels/fold.h"
 #include "framework/kernels/index.h"
-#include "framework/kernels/reduce.h"
 #include "layers/attention/heads.h"
 
 namespace attune {

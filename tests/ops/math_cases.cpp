@@ -87,7 +87,9 @@ void add_math_cases(std::vector<OpCase>& cases) {
     row(op, "long rows", {{{3, 150}, 0.9, 1.1}}, [=](Vars v) { return f(v[0], 1, false); });
   }
   row("prod", "of nothing", {{{2, 0}}}, [](Vars v) { return prod(v[0], 1); });
-  row("prod", "a zero", {x}, [](Vars v) { return prod(v[0] * Variable(Tensor::from(std::vector{1., 0., 1.}, {3}).to(v[0].dtype()).to(v[0].device())), 1); });
+  row("prod", "a zero", {x}, [](Vars v) {
+    return prod(v[0] * Variable(Tensor::from(std::vector{1., 0., 1.}, {3}).to(v[0].dtype()).to(v[0].device())), 1);
+  });
   row("norm", "of nothing", {{{2, 0}}}, [](Vars v) { return norm(v[0], 1); });
   row("var", "as NumPy counts", {block}, [](Vars v) { return var(v[0], 1, false, 0); });
   row("stddev", "as NumPy counts", {block}, [](Vars v) { return stddev(v[0], 1, false, 0); });

@@ -24,7 +24,8 @@ void draw_pairs(const char* who, RandomState state, Tensor& y, const Draw& draw)
           for (uint64_t k = 0; k < 4; ++k) words[16 * k + counter] = drawn.word[k];
         }
         const int64_t count = std::min<int64_t>(32, n - 32 * block);
-        for (int64_t i = 0; i < count; ++i) out[32 * block + i] = static_cast<T>(draw(words[2 * i], words[2 * i + 1], T{}));
+        for (int64_t i = 0; i < count; ++i)
+          out[32 * block + i] = static_cast<T>(draw(words[2 * i], words[2 * i + 1], T{}));
       }
     });
   });

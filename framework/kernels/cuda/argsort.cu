@@ -1,5 +1,6 @@
-#include <bit>
 #include <cub/device/device_radix_sort.cuh>
+
+#include <bit>
 
 #include "framework/kernels/cuda/launch.cuh"
 #include "framework/kernels/cuda/number.cuh"

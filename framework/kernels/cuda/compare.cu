@@ -1,5 +1,4 @@
 #include "framework/kernels/compare.h"
-
 #include "framework/kernels/cuda/launch.cuh"
 #include "framework/kernels/cuda/number.cuh"
 #include "framework/kernels/cuda/strided.h"
@@ -26,8 +25,7 @@ __device__ bool holds(Comparison comparison, C a, C b) {
 }
 
 template <class T>
-__global__ void compare_elements(const T* a, const T* b, Comparison comparison, bool* y, Walk<3> walk,
-                                 uint32_t count) {
+__global__ void compare_elements(const T* a, const T* b, Comparison comparison, bool* y, Walk<3> walk, uint32_t count) {
   const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count) return;
   int64_t at[3];

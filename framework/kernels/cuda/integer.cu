@@ -1,8 +1,7 @@
-#include "framework/kernels/integer.h"
-
 #include "framework/kernels/cuda/launch.cuh"
 #include "framework/kernels/cuda/number.cuh"
 #include "framework/kernels/cuda/strided.h"
+#include "framework/kernels/integer.h"
 
 namespace attune::cuda {
 namespace {
@@ -38,8 +37,8 @@ __global__ void map_integers(const int64_t* a, const int64_t* b, IntegerOp op, i
 void integer(const Tensor& a, const Tensor& b, IntegerOp op, Tensor& y) {
   const StridedShape<3> shape(y.shape(), {&a, &b, &y});
   shape.for_each_part([&](const Walk<3>& walk, uint32_t count, const int64_t(&at)[3]) {
-    launch(context(y), "integer", map_integers, thread_each(count), data<int64_t>(a) + at[0],
-           data<int64_t>(b) + at[1], op, data<int64_t>(y) + at[2], walk, count);
+    launch(context(y), "integer", map_integers, thread_each(count), data<int64_t>(a) + at[0], data<int64_t>(b) + at[1],
+           op, data<int64_t>(y) + at[2], walk, count);
   });
 }
 

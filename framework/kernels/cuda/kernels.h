@@ -12,6 +12,7 @@
 #include "framework/kernels/conv.h"
 #include "framework/kernels/copy.h"
 #include "framework/kernels/elementwise.h"
+#include "framework/kernels/fold.h"
 #include "framework/kernels/gemm.h"
 #include "framework/kernels/index.h"
 #include "framework/kernels/integer.h"

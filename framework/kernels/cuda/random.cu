@@ -1,8 +1,7 @@
-#include "framework/kernels/random.h"
-
 #include "framework/kernels/cuda/launch.cuh"
 #include "framework/kernels/cuda/number.cuh"
 #include "framework/kernels/cuda/philox.cuh"
+#include "framework/kernels/random.h"
 
 namespace attune::cuda {
 namespace {

@@ -45,7 +45,7 @@ struct Reduced {
   Shape kept;     ///< reduced extents are 1
   Shape dropped;  ///< without them
   unsigned axes = 0;
-  int64_t count = 1;  ///< elements that become one
+  int64_t count = 1;       ///< elements that become one
   bool neighbours = true;  ///< the reduced axes follow each other: grouped() is a view where strides allow
 
   Reduced(const char* op, const Shape& shape, const Axes& axes);

@@ -18,8 +18,8 @@ bool is_label(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 
 void check_labels(std::string_view equation, std::string_view labels) {
   for (const char label : labels) {
-    require<ValueError>(is_label(label), "einsum: '{}' in \"{}\" is no label; labels are letters, one per axis",
-                        label, equation);
+    require<ValueError>(is_label(label), "einsum: '{}' in \"{}\" is no label; labels are letters, one per axis", label,
+                        equation);
     require<ValueError>(std::count(labels.begin(), labels.end(), label) == 1,
                         "einsum: label '{}' stands twice in one term of \"{}\", which is not supported", label,
                         equation);
@@ -30,10 +30,11 @@ Equation parse_equation(std::string_view equation) {
   std::string text(equation);
   std::erase(text, ' ');
   const size_t comma = text.find(',');
-  require<ValueError>(comma != std::string::npos, "einsum: \"{}\" has no comma, expected two operands as in \"ij,jk->ik\"",
-                      equation);
+  require<ValueError>(comma != std::string::npos,
+                      "einsum: \"{}\" has no comma, expected two operands as in \"ij,jk->ik\"", equation);
   const size_t arrow = text.find("->");
-  Equation out{text.substr(0, comma), text.substr(comma + 1, arrow == std::string::npos ? arrow : arrow - comma - 1), {}};
+  Equation out{
+      text.substr(0, comma), text.substr(comma + 1, arrow == std::string::npos ? arrow : arrow - comma - 1), {}};
   check_labels(equation, out.a);
   check_labels(equation, out.b);
   if (arrow != std::string::npos) {

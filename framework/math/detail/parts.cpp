@@ -58,8 +58,10 @@ Shape padded_shape(const char* op, const Shape& shape, std::span<const PadWidth>
   Shape out = shape;
   for (int axis = 0; axis < shape.rank(); ++axis) {
     const auto [before, behind] = widths[static_cast<size_t>(axis)];
-    require<ValueError>(before >= 0 && behind >= 0, "{}: {} and {} elements around axis {}, expected 0 or more; slice()"
-                        " takes some away", op, before, behind, axis);
+    require<ValueError>(before >= 0 && behind >= 0,
+                        "{}: {} and {} elements around axis {}, expected 0 or more; slice()"
+                        " takes some away",
+                        op, before, behind, axis);
     out[axis] += before + behind;
   }
   return out;

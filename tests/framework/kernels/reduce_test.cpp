@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "framework/device.h"
+#include "framework/kernels/fold.h"
 #include "framework/random.h"
 #include "tests/framework/kernels/targets.h"
 

@@ -165,13 +165,15 @@ TEST_CASE("functions of elements", "[math]") {
 TEST_CASE("what cannot be computed says what to do", "[math][errors]") {
   const Tensor a = Tensor::zeros({2, 3});
   CHECK(says(error_text<ShapeError>([&] { a + Tensor::zeros({4, 3}); }), {"add", "[2, 3]", "[4, 3]"}));
-  CHECK(says(error_text<DTypeError>([&] { a * a.to(DType::kInt64); }), {"mul", "float32", "int64", "to("}));
+  CHECK(says(error_text<DTypeError>([&] { a* a.to(DType::kInt64); }), {"mul", "float32", "int64", "to("}));
   CHECK(says(error_text<DTypeError>([&] { a.to(DType::kUInt8) + 1; }), {"uint8 [2, 3]", "to("}));
   CHECK(says(error_text<DTypeError>([&] { a.to(DType::kBool) - a.to(DType::kBool); }), {"sub", "bool", "to("}));
   CHECK(says(error_text<DTypeError>([&] { exp(a.to(DType::kInt64)); }), {"exp", "int64", "floating"}));
   CHECK(says(error_text<ValueError>([&] { a + Tensor(); }), {"add", "b is undefined"}));
   CHECK(says(error_text<ValueError>([&] { -Tensor(); }), {"undefined"}));
-  CHECK(says(error_text<ValueError>([&] { floor_divide(integers({1, 2}), integers({3, 0})); }),
+  CHECK(says(error_text<ValueError>([&] {
+               floor_divide(integers({1, 2}), integers({3, 0}));
+             }),
              {"floor_divide", "division by 0", "position [1]", "[2]"}));
   CHECK(says(error_text<ValueError>([&] { remainder(integers({1}), 0); }), {"remainder", "division by 0"}));
   CHECK(says(error_text<ValueError>([&] { clamp(a, 2, 1); }), {"low 2", "high 1"}));

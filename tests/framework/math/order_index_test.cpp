@@ -75,8 +75,7 @@ TEST_CASE("rows and elements by index, of every dtype", "[math][index]") {
   for (const DType dtype : kDTypes) {
     INFO(dtype_name(dtype));
     const Tensor x = numbers.to(dtype);
-    CHECK(same_values(index_select(x, 0, indices({2, 0, -3}, {3})),
-                      indices({4, 5, 0, 1, 0, 1}, {3, 2}).to(dtype)));
+    CHECK(same_values(index_select(x, 0, indices({2, 0, -3}, {3})), indices({4, 5, 0, 1, 0, 1}, {3, 2}).to(dtype)));
     CHECK(same_values(index_select(x.transpose(0, 1), 1, indices({-1}, {1})), indices({4, 5}, {2, 1}).to(dtype)));
     CHECK(same_values(gather(x, 1, indices({1, 0, -1}, {3, 1})), indices({1, 2, 5}, {3, 1}).to(dtype)));
     CHECK(same_values(scatter(x, 0, indices({-1, 0}, {1, 2}), indices({1, 0}, {1, 2}).to(dtype)),
@@ -98,14 +97,16 @@ TEST_CASE("what is scattered adds up", "[math][index]") {
   CHECK(counts.dtype() == DType::kInt64);
   CHECK(values(counts) == Numbers{1, 0, 3});
   const Tensor many = Tensor::zeros({1000}, DType::kInt64);
-  CHECK(scatter_add(Tensor::zeros({2}, DType::kInt64), 0, many, ones({1000}, DType::kInt64)).select(0, 0).item() == 1000);
+  CHECK(scatter_add(Tensor::zeros({2}, DType::kInt64), 0, many, ones({1000}, DType::kInt64)).select(0, 0).item() ==
+        1000);
   CHECK(values(scatter_add(ones({2, 2}), 1, indices({1, 0}, {2, 1}), ones({2, 1}))) == Numbers{1, 2, 2, 1});
 }
 
 TEST_CASE("indices outside are named", "[math][index][errors]") {
   const Tensor x = Tensor::zeros({3, 2});
   says(error_text<ValueError>([&] { index_select(x, 0, indices({0, 3}, {2})); }), "index 3 at position [1]");
-  says(error_text<ValueError>([&] { index_select(x, 0, indices({-4}, {1})); }), "index -4 at position [0] of [1] is outside -3 ... 2");
+  says(error_text<ValueError>([&] { index_select(x, 0, indices({-4}, {1})); }),
+       "index -4 at position [0] of [1] is outside -3 ... 2");
   says(error_text<DTypeError>([&] { index_select(x, 0, ones({2})); }), "expected int64");
   says(error_text<ShapeError>([&] { gather(x, 1, indices({0}, {1})); }), "[3, 2]");
   says(error_text<DTypeError>([&] { scatter(x, 0, indices({0, 0}, {1, 2}), indices({0, 0}, {1, 2})); }), "int64");

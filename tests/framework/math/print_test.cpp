@@ -15,7 +15,8 @@ namespace {
 Tensor floats(const std::vector<float>& numbers, const Shape& shape) { return Tensor::from(numbers, shape); }
 
 TEST_CASE("tensors print as PyTorch prints them", "[math][print]") {
-  CHECK(to_string(floats({1, 2.5, -3, 4}, {2, 2})) == "[[ 1.0000,  2.5000],\n [-3.0000,  4.0000]] float32 [2, 2] on cpu");
+  CHECK(to_string(floats({1, 2.5, -3, 4}, {2, 2})) ==
+        "[[ 1.0000,  2.5000],\n [-3.0000,  4.0000]] float32 [2, 2] on cpu");
   CHECK(to_string(floats({1, 2, 30}, {3})) == "[ 1.,  2., 30.] float32 [3] on cpu");
   CHECK(to_string(floats({0.5}, {})) == "0.5000 float32 [] on cpu");
   CHECK(to_string(floats({1e-5f, 1}, {2})) == "[1.0000e-05, 1.0000e+00] float32 [2] on cpu");
@@ -41,7 +42,8 @@ TEST_CASE("many elements are shortened", "[math][print]") {
   // Lines of at most 80 characters.
   std::istringstream lines(to_string(arange(100)));
   size_t longest = 0;
-  for (std::string line; std::getline(lines, line);) longest = std::max(longest, line.substr(0, line.find(" int64")).size());
+  for (std::string line; std::getline(lines, line);)
+    longest = std::max(longest, line.substr(0, line.find(" int64")).size());
   CHECK(longest <= 80);
 }
 

@@ -100,8 +100,8 @@ TEST_CASE("places of the largest and smallest", "[math][reduce]") {
 }
 
 TEST_CASE("infinities in logsumexp", "[math][reduce]") {
-  const Tensor x = Tensor::from(std::vector<float>{-kInfinity, -kInfinity, 0, -kInfinity, 1, kInfinity, 1000, 1000},
-                                {4, 2});
+  const Tensor x =
+      Tensor::from(std::vector<float>{-kInfinity, -kInfinity, 0, -kInfinity, 1, kInfinity, 1000, 1000}, {4, 2});
   const Numbers got = values(logsumexp(x, 1));
   CHECK(got[0] == -static_cast<double>(kInfinity));
   CHECK(got[1] == 0);
