@@ -224,7 +224,7 @@ class Tape {
   void pass(uint32_t root_slot, const Tensor& seed, bool retain);
   bool visit(size_t index, TapeHook* observer);
   void finish_gradient(uint32_t index);
-  static Tensor hooked(const Slot& slot, const GradHook& hook);
+  static Tensor hooked(const Slot& slot, const GradientHook& hook);
   static void take_asked(const Asked& asked, const Tensor& gradient);
   std::vector<bool> leading_to(const std::vector<uint32_t>& inputs, size_t nodes) const;
   bool takes_gradient(uint32_t slot) const { return slot != kNoSlot && (leads_.empty() || leads_[slot]); }

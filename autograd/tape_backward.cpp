@@ -184,7 +184,7 @@ void Tape::finish_gradient(uint32_t index) {
   if (!slot.grad.defined()) return;
   if (slot.result && slot.result->extra != nullptr) {
     TapeResult::Extra& extra = *slot.result->extra;
-    for (size_t i = 0; i < extra.hooks.size(); ++i) slot.grad = hooked(slot, GradHook(extra.hooks[i]));
+    for (size_t i = 0; i < extra.hooks.size(); ++i) slot.grad = hooked(slot, GradientHook(extra.hooks[i]));
     if (extra.retains_grad) {
       Tensor sum = slot.grad;
       if (extra.grad.defined()) {
@@ -199,15 +199,15 @@ void Tape::finish_gradient(uint32_t index) {
   }
 }
 
-Tensor Tape::hooked(const Slot& slot, const GradHook& hook) {
+Tensor Tape::hooked(const Slot& slot, const GradientHook& hook) {
   Tensor changed;
   try {
     changed = hook(slot.grad);
   } catch (const std::exception& error) {
     fail<ValueError>("backward: a hook on the gradient of {} {} failed: {}", slot.op, slot.grad, error.what());
   }
-  require<ShapeError>(changed.defined() && changed.shape() == slot.shape && changed.dtype() == slot.dtype &&
-                          changed.device() == slot.device,
+  if (!changed.defined()) return slot.grad;
+  require<ShapeError>(changed.shape() == slot.shape && changed.dtype() == slot.dtype && changed.device() == slot.device,
                       "backward: a hook on the gradient of {} returned {}, expected {}", slot.op, changed, slot.grad);
   return changed.contiguous();
 }

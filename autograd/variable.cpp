@@ -93,7 +93,7 @@ void Variable::retain_grad() {
   if (!leaf_) extra("retain_grad").retains_grad = true;
 }
 
-void Variable::register_hook(GradHook hook) {
+void Variable::register_hook(GradientHook hook) {
   require<ValueError>(static_cast<bool>(hook), "register_hook: the hook is empty");
   extra("register_hook").hooks.push_back(std::move(hook));
 }

@@ -72,15 +72,16 @@ class LeafRef {
   Leaf* leaf_ = nullptr;
 };
 
-/// Called with the gradient of a result; what it returns, of the same shape, dtype and device, takes its place.
-using GradHook = std::function<Tensor(const Tensor& grad)>;
+/// What looks at a gradient in backward(): what it returns, where that is defined, takes its place. Shape, dtype and
+/// device stay.
+using GradientHook = std::function<Tensor(const Tensor& dy)>;
 
 /// What all handles to one result of an op share: its place on the tape, and what is asked of its gradient.
 struct TapeResult {
   struct Extra {
     bool retains_grad = false;
     Tensor grad;
-    std::vector<GradHook> hooks;
+    std::vector<GradientHook> hooks;
   };
 
   std::atomic<Tape*> tape{nullptr};  ///< that holds the result; nullptr once backward() has consumed it
@@ -164,10 +165,9 @@ class Variable {
   /// Asks for the gradient of a result of an op: backward() adds it to grad(). Nothing changes for a leaf. Throws
   /// ValueError for a result without history.
   void retain_grad();
-  /// Calls `hook` in backward() with the gradient of a result of an op once it is complete, before it flows on; what
-  /// the hook returns takes its place. Several are called in the order in which they were given. Throws ValueError for
-  /// leaves and for results without history.
-  void register_hook(GradHook hook);
+  /// Calls `hook` in backward() with the gradient of a result of an op once it is complete, before it flows on. Several
+  /// are called in the order in which they were given. Throws ValueError for leaves and for results without history.
+  void register_hook(GradientHook hook);
 
   /// Adds the gradients of this scalar to those of every leaf it depends on, and frees what was recorded for it; all
   /// else that was recorded stays. Throws ShapeError when this holds more than one element, ValueError when it does not

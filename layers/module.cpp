@@ -1,6 +1,7 @@
 #include "layers/module.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <string_view>
 #include <unordered_set>
@@ -12,6 +13,15 @@
 
 namespace attune {
 namespace {
+
+/// Equal values, bit by bit, as a parameter of `dtype` would take them.
+bool same_values(const Tensor& a, const Tensor& b, DType dtype) {
+  if (same_memory(a, b)) return true;
+  const auto bytes = [dtype](const Tensor& x) { return x.to(Device::cpu()).to(dtype).contiguous(); };
+  const Tensor x = bytes(a), y = bytes(b);
+  return std::memcmp(std::as_const(x).raw(), std::as_const(y).raw(),
+                     static_cast<size_t>(x.numel()) * dtype_size(dtype)) == 0;
+}
 
 // Suggestions cost the square of the number of names: enough for a renamed layer, bounded for another model's file.
 constexpr size_t kMaxSuggestions = 32;
@@ -72,9 +82,11 @@ void Module::load_state_dict(const StateDict& state) {
   for (const auto& [name, tensor] : state) given.emplace(name, &tensor);
   for (const auto& [name, tensor] : own) expected.emplace(name, &tensor);
 
-  std::vector<std::string> missing, unexpected, mismatched;
+  std::vector<std::string> missing, unexpected, mismatched, contradictory;
+  std::map<const std::byte*, std::string_view> shared;  // memory of tensors with their first names
   for (const auto& [name, tensor] : own) {
     const auto found = given.find(name);
+    const auto [first, added] = shared.emplace(std::as_const(tensor).raw(), name);
     if (found == given.end()) {
       missing.push_back(fmt::format("{} {}", name, tensor.shape()));
     } else if (found->second->shape() != tensor.shape()) {
@@ -82,6 +94,11 @@ void Module::load_state_dict(const StateDict& state) {
     } else if (is_floating(found->second->dtype()) != is_floating(tensor.dtype())) {
       mismatched.push_back(fmt::format("{}: expected dtype {}, got {}", name, dtype_name(tensor.dtype()),
                                        dtype_name(found->second->dtype())));
+    } else if (!added && tensor.numel() > 0) {
+      const auto other = given.find(first->second);
+      if (other == given.end() || other->second->shape() != tensor.shape()) continue;
+      if (same_values(*other->second, *found->second, tensor.dtype())) continue;
+      contradictory.push_back(fmt::format("{} and {} are one parameter, given two values", first->second, name));
     }
   }
   for (const auto& entry : state) {
@@ -108,6 +125,7 @@ void Module::load_state_dict(const StateDict& state) {
   report(missing, "missing");
   report(unexpected, "unexpected");
   report(mismatched, "mismatched");
+  report(contradictory, "contradictory");
   require<ShapeError>(parts.empty(), "{}: the state does not fit the module; {}", who("load_state_dict"),
                       fmt::join(parts, "; "));
   for (const auto& [name, tensor] : own) Tensor(tensor).copy_(*given.at(name));

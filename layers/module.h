@@ -26,9 +26,6 @@ enum class Precision : uint8_t {
 
 /// What looks at results that a module gives: what it returns, where that is defined, stands for the result.
 using ForwardHook = std::function<Variable(const Variable& y)>;
-/// What looks at gradients of a module's results in backward(): what it returns, where that is defined, stands for the
-/// gradient. Shape and dtype stay.
-using GradientHook = std::function<Tensor(const Tensor& dy)>;
 
 /// Base of all layers: owns children and parameters under names. Declaring is registering:
 ///
@@ -55,8 +52,8 @@ class Module {
   /// Parameters and buffers (see `buffer`), values shared with the module: clone() is a copy.
   StateDict state_dict() const;
   /// Copies values into the module (converting between floating dtypes). Throws ShapeError listing all missing,
-  /// unexpected and mismatched entries at once, with both shapes and, for an unexpected name, the nearest one that
-  /// exists. Nothing is changed then.
+  /// unexpected and mismatched entries, and different values for one shared parameter, at once, with both shapes and,
+  /// for an unexpected name, the nearest one that exists. Nothing is changed then.
   void load_state_dict(const StateDict& state);
 
   /// Training mode switches dropout (and batch statistics), never gradients.

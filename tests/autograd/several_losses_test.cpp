@@ -141,7 +141,7 @@ TEST_CASE("a hook sees a complete gradient and may replace it", "[tape]") {
   CHECK(seen == std::vector<Numbers>{{2, 4}});
   CHECK(numbers(a.grad()) == Numbers{10, 10});
 
-  const auto with = [&](GradHook hook) {
+  const auto with = [&](GradientHook hook) {
     Variable z = hand_scale(a, 1);
     z.register_hook(std::move(hook));
     hand_sum(z).backward();

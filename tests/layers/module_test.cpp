@@ -1,7 +1,10 @@
 #include "layers/module.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 #include <vector>
 
@@ -15,6 +18,7 @@
 
 using namespace attune;
 using namespace attune::testing;
+using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
@@ -177,6 +181,18 @@ TEST_CASE("load_state_dict lists all that does not fit, and changes nothing", "[
                   "block1.first.bias: expected shape [4], got [4, 1]") != std::string::npos);
   const StateDict after = model.state_dict();
   for (size_t i = 0; i < before.size(); ++i) CHECK(same_values(before[i].second, after[i].second));
+}
+
+TEST_CASE("different values for a shared parameter are refused", "[module][errors]") {
+  Model model;
+  StateDict state = copy_of(model);
+  CHECK_NOTHROW(model.load_state_dict(state));
+  const auto tied = std::find_if(state.begin(), state.end(), [](const auto& entry) { return entry.first == "tied"; });
+  Tensor(tied->second).fill_(std::nan(""));
+  const std::vector<double> before = values(model.tied.value());
+  CHECK_THAT(error_text<ShapeError>([&] { model.load_state_dict(state); }),
+             ContainsSubstring("1 contradictory: tied and block1.second.weight are one parameter, given two values"));
+  CHECK(values(model.tied.value()) == before);
 }
 
 TEST_CASE("the nearest name prefers one that is missing", "[module][errors]") {
