@@ -8,6 +8,7 @@
 
 #include "framework/fail.h"
 #include "framework/math/arithmetic.h"
+#include "framework/math/compare.h"
 
 namespace attune {
 
@@ -180,28 +181,37 @@ double Optimizer::step(const StepOptions& options) {
 void Optimizer::update(ParameterUpdate&) { fail<ValueError>("{}: the optimizer has no update()", who_); }
 
 void Optimizer::update_flat(Flat& flat, const GradientTransform& transform) {
-  const Device device = flat.value.device();
-  // Written in place of a wait: the index of the first element that is not finite, or -1.
-  const auto check = [&](const Tensor& x, int64_t place) {
-    Tensor found = Tensor::empty({2}, DType::kFloat64, device);
+  // The index of the first element that is not finite, or -1: int64 [1], which is not waited for.
+  const auto first_not_finite = [&flat](const Tensor& x) {
+    Tensor found = Tensor::empty({2}, DType::kFloat64, x.device());
     kernels::sum_squares(x, flat.ranges, found);
-    flat.not_finite.slice(0, place, place + 1).copy_(found.slice(0, 1, 2));
+    return found.slice(0, 1, 2).to(DType::kInt64);
   };
   const double scale = transform.scale_there.defined() ? transform.scale_there.item() : transform.scale;
-  const bool steps = !std::isnan(scale);
-  if (steps) check(flat.gradient, 0);
+  if (std::isnan(scale)) {
+    for (const Entry& entry : entries_) zero_scattered(entry, flat);
+    return;
+  }
+  Tensor gradient = scale == 1 ? flat.gradient : flat.gradient * scale;
+  if (std::isfinite(transform.limit)) gradient = clamp(gradient, -transform.limit, transform.limit);
+  flat.not_finite.slice(0, 0, 1).copy_(first_not_finite(gradient));
   for (Entry& entry : entries_) {
     if (&flats_[entry.flat] != &flat || !entry.trains()) continue;
-    if (steps) {
-      Tensor grad = scale == 1 ? entry.gradient : entry.gradient * scale;
-      if (std::isfinite(transform.limit)) grad = clamp(grad, -transform.limit, transform.limit);
-      ParameterUpdate p{entry.value,           grad, entry.state, entry.steps + 1, learning_rate_of(entry),
-                        weight_decay_of(entry)};
-      update(p);
-    }
-    if (entry.leaf->scattered) entry.gradient.zero_();
+    ParameterUpdate p{entry.value,     piece(gradient, entry),  entry.state,
+                      entry.steps + 1, learning_rate_of(entry), weight_decay_of(entry)};
+    update(p);
+    zero_scattered(entry, flat);
   }
-  if (steps) check(flat.value, 1);
+  Tensor result = first_not_finite(flat.value);
+  for (const Tensor& moment : flat.moments) {
+    if (moment.defined()) result = where(result < 0, first_not_finite(moment), result);
+  }
+  flat.not_finite.slice(0, 1, 2).copy_(result);
+}
+
+/// The next backward() scatters into zeros.
+void Optimizer::zero_scattered(const Entry& entry, const Flat& flat) {
+  if (&flats_[entry.flat] == &flat && entry.trains() && entry.leaf->scattered) Tensor(entry.gradient).zero_();
 }
 
 void Optimizer::zero_grad() {

@@ -175,6 +175,7 @@ class Optimizer {
   double valid_rate(double rate, const char* what) const;
   Rates& rates(size_t group);
   void make_state(Entry& entry);
+  void zero_scattered(const Entry& entry, const Flat& flat);
   Tensor rates_as_tensor() const;
   void load_rates(const Tensor& saved);
   void take(Entry& entry);
