@@ -79,8 +79,10 @@ class Module {
   void freeze() { set_trainable(false); }
   void unfreeze() { set_trainable(true); }
 
-  /// Called in their order for every result of this module, layers of the library and all that return result(). Throws
-  /// ValueError for an empty function; what a hook throws becomes an Error that names the module. -> for remove_hook().
+  /// Called in their order for every result that this module returns through result(): layers of layers/*.h do so,
+  /// those of attention, transformer and seq2seq do not, and neither do steps that fuse several layers. Throws
+  /// ValueError for an empty function; what a hook throws becomes an Error that names the module. Returns what
+  /// remove_hook() takes.
   uint64_t add_forward_hook(ForwardHook hook);
   /// The same for gradients of those results. Nothing is called where no gradient flows.
   uint64_t add_gradient_hook(GradientHook hook);

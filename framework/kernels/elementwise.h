@@ -2,7 +2,7 @@
 
 #include "framework/kernels/kernel.h"
 
-/// Name and formula (framework/kernels/functors.h) of every unary kernel.
+/// Name and formula (framework/kernels/functors.h, functors_activation.h) of every unary kernel.
 #define ATTUNE_UNARY_KERNELS(X) \
   X(exp, Exp)                   \
   X(log, Log)                   \

@@ -7,7 +7,7 @@
 #include <hwy/foreach_target.h>
 
 #include "framework/kernels/cpu/lanes.h"
-#include "framework/kernels/functors.h"
+#include "framework/kernels/functors_activation.h"
 
 // What one instruction set offers: every formula and every derivative.
 #ifndef ATTUNE_FRAMEWORK_KERNELS_CPU_ELEMENTWISE_MAPS_

@@ -1,6 +1,6 @@
 #include "framework/kernels/cuda/map.cuh"
 #include "framework/kernels/elementwise.h"
-#include "framework/kernels/functors.h"
+#include "framework/kernels/functors_activation.h"
 
 namespace attune::cuda {
 

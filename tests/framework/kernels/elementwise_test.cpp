@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "framework/kernels/functors.h"
+#include "framework/kernels/functors_activation.h"
 #include "framework/random.h"
 #include "tests/framework/kernels/targets.h"
 
@@ -99,12 +99,10 @@ TEST_CASE("every derivative is that of its formula where a gradient flows and 0 
 #define ATTUNE_CHECK(NAME, FORMULA) check(#NAME, without(kernels::NAME), kernels::NAME##_backward, functors::FORMULA());
   ATTUNE_UNARY_KERNELS(ATTUNE_CHECK)
 #undef ATTUNE_CHECK
-#define ATTUNE_CHECK(NAME, FORMULA)                                                                    \
-  check(                                                                                               \
-      #NAME, with(kernels::NAME, 0.7, 1.3),                                                            \
-      [](const Tensor& saved, const Tensor& dy, Tensor& dx) {                                          \
-        kernels::NAME##_backward(saved, dy, 0.7, 1.3, dx);                                             \
-      },                                                                                               \
+#define ATTUNE_CHECK(NAME, FORMULA)                                                                                 \
+  check(                                                                                                            \
+      #NAME, with(kernels::NAME, 0.7, 1.3),                                                                         \
+      [](const Tensor& saved, const Tensor& dy, Tensor& dx) { kernels::NAME##_backward(saved, dy, 0.7, 1.3, dx); }, \
       functors::FORMULA({0.7, 1.3}));
   ATTUNE_PARAMETRIC_KERNELS(ATTUNE_CHECK)
 #undef ATTUNE_CHECK
@@ -115,9 +113,9 @@ TEST_CASE("NaN and infinity pass through elementwise kernels as they should", "[
     INFO(target);
     const Tensor x = tensor<float>({kNan, kInfinity, -kInfinity, 1e30, -1e30});
     const auto values = [&](Unary kernel) { return result(kernel, x).to_vector<float>(); };
-    for (Unary kernel : {kernels::relu, kernels::silu, kernels::gelu, kernels::gelu_tanh, kernels::abs, kernels::softplus,
-                         kernels::sigmoid, kernels::tanh, kernels::mish, kernels::hard_sigmoid, kernels::hard_swish,
-                         kernels::softsign}) {
+    for (Unary kernel : {kernels::relu, kernels::silu, kernels::gelu, kernels::gelu_tanh, kernels::abs,
+                         kernels::softplus, kernels::sigmoid, kernels::tanh, kernels::mish, kernels::hard_sigmoid,
+                         kernels::hard_swish, kernels::softsign}) {
       INFO(kernel.name);
       CHECK(std::isnan(values(kernel)[0]));
       CHECK_FALSE(std::isnan(values(kernel)[3]));
@@ -129,11 +127,10 @@ TEST_CASE("NaN and infinity pass through elementwise kernels as they should", "[
     CHECK(values(kernels::softplus)[3] == 1e30f);
     CHECK(values(kernels::hard_swish)[2] == 0);
     CHECK(values(kernels::hard_swish)[1] == kInfinity);
-    for (const auto& [kernel, wanted] :
-         {std::pair(&kernels::elu, std::vector<float>{INFINITY, -0.5, 1e30f, -0.5}),
-          {&kernels::leaky_relu, std::vector<float>{INFINITY, -INFINITY, 1e30f, -5e29f}},
-          {&kernels::swish, std::vector<float>{INFINITY, NAN, 1e30f, 0}},
-          {&kernels::huber, std::vector<float>{INFINITY, INFINITY, 5e29f, 5e29f}}}) {
+    for (const auto& [kernel, wanted] : {std::pair(&kernels::elu, std::vector<float>{INFINITY, -0.5, 1e30f, -0.5}),
+                                         {&kernels::leaky_relu, std::vector<float>{INFINITY, -INFINITY, 1e30f, -5e29f}},
+                                         {&kernels::swish, std::vector<float>{INFINITY, NAN, 1e30f, 0}},
+                                         {&kernels::huber, std::vector<float>{INFINITY, INFINITY, 5e29f, 5e29f}}}) {
       INFO(kernel->name);
       const std::vector<float> y = with(*kernel, 0.5, 1)(x).template to_vector<float>();
       CHECK(std::isnan(y[0]));
