@@ -5,6 +5,7 @@
 
 #include "autograd/ops/ops.h"
 #include "datasets/vocabulary.h"
+#include "framework/math/arithmetic.h"
 #include "layers/attention/registry.h"
 
 namespace attune::examples {
@@ -56,8 +57,7 @@ Classifier::Classifier(const ModelConfig& config, int64_t vocabulary, int64_t ma
       head_dropout_(child<Dropout>("head_dropout", config.head_dropout)),
       head_(child<Linear>("head", config.dim, kClasses)) {
   Tensor words = embed_.weight().value();
-  float* word = words.data<float>();
-  for (int64_t i = 0; i < words.numel(); ++i) word[i] *= static_cast<float>(config.embedding_stddev);
+  words *= config.embedding_stddev;
   if (config.neighbours > 0) {
     neighbours_ = &child<NeighbourMixing>("neighbours", config.dim, config.neighbours, config.dropout);
   }

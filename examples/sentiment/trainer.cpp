@@ -15,6 +15,7 @@
 #include "examples/support/saved_progress.h"
 #include "examples/support/table.h"
 #include "framework/fail.h"
+#include "framework/math/compare.h"
 
 namespace attune::examples {
 namespace {
@@ -87,15 +88,7 @@ Tensor Trainer::with_unknown_words(const Batch& batch) const {
   const double p = config_.training.word_dropout;
   if (p == 0) return batch.tokens;
   const Tensor draws = default_stream().uniform(batch.tokens.shape(), 0, 1);
-  Tensor tokens = Tensor::empty_like(batch.tokens);
-  const float* draw = draws.data<float>();
-  const int64_t* from = batch.tokens.data<int64_t>();
-  int64_t* to = tokens.data<int64_t>();
-  const auto limit = static_cast<float>(p);
-  for (int64_t i = 0; i < tokens.numel(); ++i) {
-    to[i] = draw[i] < limit && from[i] != Vocabulary::kPad ? Vocabulary::kUnknown : from[i];
-  }
-  return tokens;
+  return where((draws < p) & (batch.tokens != Vocabulary::kPad), Vocabulary::kUnknown, batch.tokens);
 }
 
 Trainer::Step Trainer::train_step() {

@@ -87,6 +87,21 @@ TEST_CASE("a checkpoint gives back what was put into it", "[checkpoint]") {
   CHECK(loaded.tensor("kinds/int64").to_vector<int64_t>()[0] == std::numeric_limits<int64_t>::min());
 }
 
+TEST_CASE("a checkpoint keeps integers of every width", "[checkpoint]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "integers.h5";
+  Checkpoint checkpoint;
+  checkpoint.put("pixels", Tensor::from(std::vector<int>{0, 128, 255}, {3}, DType::kUInt8));
+  checkpoint.put("offsets", Tensor::from(std::vector<int>{-(1 << 30), 7}, {2, 1}, DType::kInt32));
+  checkpoint.save(path);
+  const Checkpoint loaded = Checkpoint::load(path);
+  CHECK(loaded.tensor("pixels").dtype() == DType::kUInt8);
+  CHECK(loaded.tensor("pixels").to_vector<int>() == std::vector<int>{0, 128, 255});
+  CHECK(loaded.tensor("offsets").dtype() == DType::kInt32);
+  CHECK(loaded.tensor("offsets").shape() == Shape{2, 1});
+  CHECK(loaded.tensor("offsets").to_vector<int>() == std::vector<int>{-(1 << 30), 7});
+}
+
 TEST_CASE("tensors come back under dotted names in the order in which they were put", "[checkpoint]") {
   const TemporaryDirectory directory;
   sample().save(directory / "last.h5");

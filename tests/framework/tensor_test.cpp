@@ -244,6 +244,41 @@ TEST_CASE("shapes of more elements than can be counted are errors", "[tensor][er
   CHECK(empty.view({large, 0, 5}).numel() == 0);
 }
 
+TEST_CASE("int32 and uint8 hold what files and pictures have", "[tensor]") {
+  const Tensor pixels = Tensor::from(std::vector<int>{0, 128, 255}, {3}, DType::kUInt8);
+  CHECK(pixels.to_string() == "uint8 [3] on cpu");
+  CHECK(std::as_const(pixels).data<uint8_t>()[2] == 255);
+  CHECK(pixels.to_vector<uint8_t>() == std::vector<uint8_t>{0, 128, 255});
+  CHECK(pixels.to_vector<int64_t>() == std::vector<int64_t>{0, 128, 255});
+  CHECK(list(pixels.to(DType::kFloat32)) == std::vector<float>{0, 128, 255});
+  const Tensor narrow = Tensor::from(std::vector<int64_t>{-7, 1 << 30}, {2}, DType::kInt32);
+  CHECK(std::as_const(narrow).data<int32_t>()[0] == -7);
+  CHECK(narrow.to(DType::kInt64).to_vector<int64_t>() == std::vector<int64_t>{-7, 1 << 30});
+  CHECK(Tensor::full({2}, 3, DType::kInt32).to_vector<int>() == std::vector<int>{3, 3});
+  CHECK(list(Tensor::from(std::vector<double>{1.5}, {1}, DType::kFloat32)) == std::vector<float>{1.5});
+  CHECK(parse_dtype("uint8") == DType::kUInt8);
+  CHECK(parse_dtype("int32") == DType::kInt32);
+  CHECK(says(error_text<ValueError>([] {
+               (void)Tensor::from(std::vector<int>{1, 256}, {2}, DType::kUInt8);
+             }),
+             {"element 1", "uint8"}));
+  CHECK(says(error_text<DTypeError>([&] { (void)pixels.data<int64_t>(); }), {"int64", "uint8"}));
+}
+
+TEST_CASE("slices have steps, and indices count from the end", "[tensor]") {
+  const Tensor x = counted({7});
+  CHECK(list(x.slice(0, 1, 6, 2)) == std::vector<float>{1, 3, 5});
+  CHECK(list(x.slice(0, 0, 7, 3)) == std::vector<float>{0, 3, 6});
+  CHECK(list(x.slice(0, -3, -1)) == std::vector<float>{4, 5});
+  CHECK(list(x.slice(0, 2, 7, 100)) == std::vector<float>{2});
+  CHECK(x.slice(0, 3, 3, 2).numel() == 0);
+  CHECK(x.select(0, -1).item() == 6);
+  CHECK(x.slice(0, 1, 6, 2).storage().get() == x.storage().get());
+  CHECK(says(error_text<ShapeError>([&] { (void)x.slice(0, -8, 2); }), {"-8 ... 2", "[7]"}));
+  CHECK(says(error_text<ShapeError>([&] { (void)x.slice(0, 0, 2, 0); }), {"step 0", "flip"}));
+  CHECK(says(error_text<ShapeError>([&] { (void)x.select(0, -8); }), {"index -8", "[7]"}));
+}
+
 TEST_CASE("integers of other widths become int64 and come back", "[tensor]") {
   const Tensor x = Tensor::from(std::vector<int>{1, -2, 3}, {3});
   CHECK(x.dtype() == DType::kInt64);
