@@ -12,12 +12,6 @@ namespace {
 
 thread_local ModuleObserver* observer = nullptr;
 
-template <class Hook>
-struct Registered {
-  uint64_t id;
-  Hook hook;
-};
-
 // hook(x), or x where it returns nothing.
 template <class Hook, class T>
 T through(const std::string& who, const char* kind, const Hook& hook, const T& x) {
@@ -32,7 +26,7 @@ T through(const std::string& who, const char* kind, const Hook& hook, const T& x
 }
 
 // y, whose gradient passes through the hooks.
-Variable with_gradient_hooks(const Variable& y, std::string who, std::vector<Registered<GradientHook>> hooks) {
+Variable with_gradient_hooks(const Variable& y, std::string who, std::vector<std::pair<uint64_t, GradientHook>> hooks) {
   return Tape::current().record(
       "gradient_hook", y.value(), {&y}, [who = std::move(who), hooks = std::move(hooks)](Grads& g) {
         Tensor dy = g.take_dy();
@@ -50,9 +44,9 @@ Variable with_gradient_hooks(const Variable& y, std::string who, std::vector<Reg
 }  // namespace
 
 struct Module::Hooks {
-  uint64_t next_id = 0;
-  std::vector<Registered<ForwardHook>> forward;
-  std::vector<Registered<GradientHook>> gradient;
+  uint64_t last_id = 0;
+  std::vector<std::pair<uint64_t, ForwardHook>> forward;
+  std::vector<std::pair<uint64_t, GradientHook>> gradient;
 };
 
 ModuleObserver::ModuleObserver() : before_(std::exchange(observer, this)) {}
@@ -68,18 +62,18 @@ Module::Hooks& Module::hooks() {
 
 uint64_t Module::add_forward_hook(ForwardHook hook) {
   require<ValueError>(static_cast<bool>(hook), "{}: the forward hook is empty", who("Module"));
-  hooks().forward.push_back({++hooks().next_id, std::move(hook)});
-  return hooks().next_id;
+  hooks().forward.emplace_back(++hooks().last_id, std::move(hook));
+  return hooks().last_id;
 }
 
 uint64_t Module::add_gradient_hook(GradientHook hook) {
   require<ValueError>(static_cast<bool>(hook), "{}: the gradient hook is empty", who("Module"));
-  hooks().gradient.push_back({++hooks().next_id, std::move(hook)});
-  return hooks().next_id;
+  hooks().gradient.emplace_back(++hooks().last_id, std::move(hook));
+  return hooks().last_id;
 }
 
 void Module::remove_hook(uint64_t id) {
-  const auto is_it = [id](const auto& registered) { return registered.id == id; };
+  const auto is_it = [id](const auto& registered) { return registered.first == id; };
   const size_t removed = std::erase_if(hooks().forward, is_it) + std::erase_if(hooks().gradient, is_it);
   require<ValueError>(removed > 0, "{}: there is no hook {} to be removed", who("Module"), id);
 }
