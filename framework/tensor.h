@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -196,7 +195,7 @@ template <class T>
 Tensor Tensor::from(const std::vector<T>& values, const Shape& shape, Device device) {
   if constexpr (std::is_same_v<T, bool>) {  // holds bits, not an array of bool
     const auto copy = std::make_unique<bool[]>(values.size());
-    std::copy(values.begin(), values.end(), copy.get());
+    for (size_t i = 0; i < values.size(); ++i) copy[i] = values[i];
     return copy_of(std::span<const bool>(copy.get(), values.size()), shape, device);
   } else {
     return from(std::span<const T>(values), shape, device);

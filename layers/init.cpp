@@ -79,35 +79,37 @@ Tensor kaiming_normal(const Shape& shape, double gain, Fan fan, RandomStream& st
   return normal(shape, 0, gain / std::sqrt(one_fan(shape, fan, "kaiming_normal")), stream);
 }
 
-namespace {
-
-struct Maker {
-  const Shape& shape;
-  RandomStream& stream;
-
-  Tensor operator()(Zeros) const { return zeros(shape); }
-  Tensor operator()(Ones) const { return ones(shape); }
-  Tensor operator()(Constant i) const { return constant(shape, i.value); }
-  Tensor operator()(Uniform i) const { return uniform(shape, i.low, i.high, stream); }
-  Tensor operator()(Normal i) const { return normal(shape, i.mean, i.stddev, stream); }
-  Tensor operator()(TruncatedNormal i) const { return truncated_normal(shape, i.mean, i.stddev, i.bound, stream); }
-  Tensor operator()(XavierUniform i) const { return xavier_uniform(shape, i.gain, stream); }
-  Tensor operator()(XavierNormal i) const { return xavier_normal(shape, i.gain, stream); }
-  Tensor operator()(KaimingUniform i) const { return kaiming_uniform(shape, i.gain, i.fan, stream); }
-  Tensor operator()(KaimingNormal i) const { return kaiming_normal(shape, i.gain, i.fan, stream); }
-  Tensor operator()(const Function& f) const {
-    require<ValueError>(static_cast<bool>(f), "init: the function for shape {} is empty", shape);
-    Tensor values = f(shape);
-    require<ShapeError>(values.shape() == shape && values.dtype() == DType::kFloat32,
-                        "init: the function gave {}, expected float32 {}", values, shape);
-    return values;
-  }
-};
-
-}  // namespace
+Initializer::Initializer(Zeros) : make_([](const Shape& shape, RandomStream&) { return zeros(shape); }) {}
+Initializer::Initializer(Ones) : make_([](const Shape& shape, RandomStream&) { return ones(shape); }) {}
+Initializer::Initializer(Constant i)
+    : make_([i](const Shape& shape, RandomStream&) { return constant(shape, i.value); }) {}
+Initializer::Initializer(Uniform i)
+    : make_([i](const Shape& shape, RandomStream& stream) { return uniform(shape, i.low, i.high, stream); }) {}
+Initializer::Initializer(Normal i)
+    : make_([i](const Shape& shape, RandomStream& stream) { return normal(shape, i.mean, i.stddev, stream); }) {}
+Initializer::Initializer(TruncatedNormal i)
+    : make_([i](const Shape& shape, RandomStream& stream) {
+        return truncated_normal(shape, i.mean, i.stddev, i.bound, stream);
+      }) {}
+Initializer::Initializer(XavierUniform i)
+    : make_([i](const Shape& shape, RandomStream& stream) { return xavier_uniform(shape, i.gain, stream); }) {}
+Initializer::Initializer(XavierNormal i)
+    : make_([i](const Shape& shape, RandomStream& stream) { return xavier_normal(shape, i.gain, stream); }) {}
+Initializer::Initializer(KaimingUniform i)
+    : make_([i](const Shape& shape, RandomStream& stream) { return kaiming_uniform(shape, i.gain, i.fan, stream); }) {}
+Initializer::Initializer(KaimingNormal i)
+    : make_([i](const Shape& shape, RandomStream& stream) { return kaiming_normal(shape, i.gain, i.fan, stream); }) {}
+Initializer::Initializer(Function f)
+    : make_([f = std::move(f)](const Shape& shape, RandomStream&) {
+        require<ValueError>(static_cast<bool>(f), "init: the function for shape {} is empty", shape);
+        Tensor values = f(shape);
+        require<ShapeError>(values.shape() == shape && values.dtype() == DType::kFloat32,
+                            "init: the function gave {}, expected float32 {}", values, shape);
+        return values;
+      }) {}
 
 Tensor make(const Initializer& initializer, const Shape& shape, RandomStream& stream) {
-  return std::visit(Maker{shape, stream}, initializer);
+  return initializer.make_(shape, stream);
 }
 
 }  // namespace attune::init

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "framework/kernels/kernel.h"
@@ -17,9 +16,10 @@ struct PoolAxis {
   int64_t padding = 0;
   bool adaptive = false;
 
-  int64_t begin(int64_t i) const { return adaptive ? i * in / out : std::max<int64_t>(0, i * stride - padding); }
+  int64_t begin(int64_t i) const { return adaptive ? i * in / out : (i * stride < padding ? 0 : i * stride - padding); }
   int64_t end(int64_t i) const {
-    return adaptive ? ((i + 1) * in + out - 1) / out : std::min(in, i * stride - padding + size);
+    return adaptive ? ((i + 1) * in + out - 1) / out
+                    : (i * stride - padding + size < in ? i * stride - padding + size : in);
   }
 };
 
