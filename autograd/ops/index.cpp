@@ -5,24 +5,48 @@
 #include "autograd/tape.h"
 #include "framework/math/compare.h"
 #include "framework/math/create.h"
-#include "framework/math/index.h"
 
 namespace attune {
 namespace {
+
+// By indices that were checked before, so that no device is waited for in backward.
+
+Tensor taken_along(const Tensor& x, int axis, const Tensor& index) {
+  Tensor y = Tensor::empty(index.shape(), x.dtype(), x.device());
+  Tensor out = around_axis(y, axis);
+  if (y.numel() > 0) kernels::take_along(around_axis(x, axis), around_axis(index, axis), out);
+  return y;
+}
+
+Tensor put_along(const Tensor& x, int axis, const Tensor& index, const Tensor& source) {
+  Tensor y = x.clone();
+  Tensor out = around_axis(y, axis);
+  if (index.numel() > 0) kernels::put_along(around_axis(source, axis), around_axis(index, axis), out);
+  return y;
+}
 
 // Which of the elements that were scattered stayed: of repeated indices the last one.
 Tensor stayed(const Shape& shape, int axis, const Tensor& index) {
   Shape along;
   for (int i = 0; i < index.rank(); ++i) along.push_back(i == axis ? index.dim(i) : 1);
-  const Tensor place = arange(index.dim(axis), index.device()).view(along).expand(index.shape());
-  const Tensor last = scatter(Tensor::zeros(shape, DType::kInt64, index.device()), axis, index, place.contiguous());
-  return gather(last, axis, index) == place;
+  const Tensor place = arange(index.dim(axis), index.device()).view(along).expand(index.shape()).contiguous();
+  const Tensor last = put_along(Tensor::zeros(shape, DType::kInt64, index.device()), axis, index, place);
+  return taken_along(last, axis, index) == place;
 }
 
-void check_scatter(const char* op, const Variable& x, const Variable& source) {
+// The indices of a scatter, checked and on x's device.
+Tensor check_scatter(const char* op, const Variable& x, int axis, const Tensor& indices, const Variable& source) {
   check_operand(op, "x", x);
   check_operand(op, "source", source);
   check_same_dtype(op, x, "x", source, "source");
+  axis = check_axis(op, x.shape(), axis);
+  Shape rest = indices.shape();
+  if (rest.rank() == x.rank()) rest[axis] = x.shape()[axis];
+  require<ShapeError>(rest == x.shape(), "{}: indices {} differ from x {} outside axis {}", op, indices.shape(),
+                      x.shape(), axis);
+  require<ShapeError>(source.shape() == indices.shape(), "{}: source {} and indices {} differ in shape", op,
+                      source.shape(), indices.shape());
+  return wrap_indices(op, indices, x.shape()[axis]).to(x.device());
 }
 
 }  // namespace
@@ -61,30 +85,28 @@ Variable gather(const Variable& x, int axis, const Tensor& indices) {
 }
 
 Variable scatter(const Variable& x, int axis, const Tensor& indices, const Variable& source) {
-  check_scatter("scatter", x, source);
-  axis = check_axis("scatter", x.shape(), axis);
-  Tensor y = scatter(x.value(), axis, indices, source.value());
-  const Tensor index = indices.to(x.device());
+  const Tensor index = check_scatter("scatter", x, axis, indices, source);
+  axis = x.shape().axis(axis);
+  Tensor y = put_along(x.value(), axis, index, source.value().contiguous());
   return Tape::current().record("scatter", std::move(y), {&x, &source}, [index = SavedTensor(index), axis](Grads& g) {
     const Tensor& dy = g.dy();
-    if (g.needs(0)) {
-      g.add(0, scatter(dy, axis, index.get(), Tensor::zeros(index.get().shape(), dy.dtype(), dy.device())));
-    }
-    if (g.needs(1)) {
-      const Tensor at = wrap_indices("scatter", index.get(), dy.dim(axis));
-      g.add(1, where(stayed(dy.shape(), axis, at), gather(dy, axis, at), 0));
-    }
+    const Tensor& at = index.get();
+    if (g.needs(0)) g.add(0, put_along(dy, axis, at, Tensor::zeros(at.shape(), dy.dtype(), dy.device())));
+    if (g.needs(1)) g.add(1, where(stayed(dy.shape(), axis, at), taken_along(dy, axis, at), 0));
   });
 }
 
 Variable scatter_add(const Variable& x, int axis, const Tensor& indices, const Variable& source) {
-  check_scatter("scatter_add", x, source);
-  axis = check_axis("scatter_add", x.shape(), axis);
-  Tensor y = scatter_add(x.value(), axis, indices, source.value());
-  const Tensor index = indices.to(x.device());
+  const Tensor index = check_scatter("scatter_add", x, axis, indices, source);
+  axis = x.shape().axis(axis);
+  Tensor y = x.value().clone();
+  Tensor sums = around_axis(y, axis);
+  if (index.numel() > 0) {
+    kernels::add_along(around_axis(source.value().contiguous(), axis), around_axis(index, axis), sums);
+  }
   return Tape::current().record("scatter_add", std::move(y), {&x, &source},
                                 [index = SavedTensor(index), axis](Grads& g) {
-                                  if (g.needs(1)) g.add(1, gather(g.dy(), axis, index.get()));
+                                  if (g.needs(1)) g.add(1, taken_along(g.dy(), axis, index.get()));
                                   if (g.needs(0)) g.add(0, g.take_dy());
                                 });
 }
