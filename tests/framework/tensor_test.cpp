@@ -97,7 +97,7 @@ TEST_CASE("a view follows the strides where it can", "[tensor]") {
 TEST_CASE("wrong axes and ranges are refused with both values", "[tensor][errors]") {
   const Tensor x = counted({2, 3});
   says(error_text<ShapeError>([&] { x.slice(1, 2, 5); }), {"2 ... 5", "axis 1", "[2, 3]"});
-  says(error_text<ShapeError>([&] { x.slice(1, -1, 2); }), {"-1"});
+  says(error_text<ShapeError>([&] { x.slice(1, -4, 2); }), {"-4 ... 2"});
   says(error_text<ShapeError>([&] { x.select(0, 2); }), {"index 2", "[2, 3]"});
   says(error_text<ShapeError>([&] { x.transpose(0, 2); }), {"axis 2", "[2, 3]"});
   says(error_text<ShapeError>([&] { x.permute({0, 0}); }), {"0, 0", "[2, 3]"});
