@@ -23,16 +23,15 @@ class Signum final : public Optimizer {
 int main() {
   // Learns y = sin(x0) x1 from samples.
   manual_seed(1);
-  Linear hidden(2, 64, {.activation = Activation::kTanh});
-  Linear head(64, 1);
-  std::vector<Variable> parameters = hidden.parameters();
-  for (const Variable& parameter : head.parameters()) parameters.push_back(parameter);
-  Signum optimizer(parameters);
+  Sequential net;
+  net.add<Linear>(2, 64, LinearOptions{.activation = Activation::kTanh});
+  net.add<Linear>(64, 1);
+  Signum optimizer(net.named_parameters());
   const CosineSchedule schedule{.peak = 3e-3, .total = 2000};
   for (int step = 0; step < 2000; ++step) {
     const Tensor x = randn({64, 2});
     const Tensor y = sin(x.slice(1, 0, 1)) * x.slice(1, 1, 2);
-    const Variable loss = mean(square(head(hidden(Variable(x))) - Variable(y)));
+    const Variable loss = mse_loss(net(Variable(x)), y);
     loss.backward();
     optimizer.set_learning_rate(schedule.at(step));
     optimizer.step({.clip_norm = 1});

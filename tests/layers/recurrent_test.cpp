@@ -286,9 +286,9 @@ TEST_CASE("a layer of either kind is one node of the tape", "[layers][recurrent]
   LSTM lstm_layer(3, 4, {.bidirectional = true});
   const Variable x(random_tensor({2, 5, 3}, DType::kFloat32));
   Tape::current().clear();
-  gru_layer(x, lengths_of({5, 2}));
+  const auto of_gru = gru_layer(x, lengths_of({5, 2}));
   CHECK(Tape::current().size() == 1);
-  lstm_layer(x, lengths_of({5, 2}));
+  const auto of_lstm = lstm_layer(x, lengths_of({5, 2}));
   CHECK(Tape::current().size() == 2);
   Tape::current().clear();
   {
