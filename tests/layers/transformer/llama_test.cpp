@@ -160,7 +160,7 @@ TEST_CASE("a stack of Llama blocks under a causal mask learns 8 samples by heart
   const Tensor tokens = all.slice(1, 0, kLength).contiguous(), targets = all.slice(1, 1, kLength + 1).contiguous();
   Adam adam(model.parameters(), {.learning_rate = 1e-2});
   double loss = 0;
-  for (int step = 0; step < 150; ++step) {
+  for (int step = 0; step < 300; ++step) {
     const Variable l = cross_entropy(model(tokens), targets);
     loss = l.item();
     l.backward();
