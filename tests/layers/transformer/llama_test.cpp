@@ -152,9 +152,11 @@ TEST_CASE("a stack of Llama blocks under a causal mask learns 8 samples by heart
   Model model;
   std::vector<int64_t> text(kSamples * (kLength + 1));
   for (size_t i = 0; i < text.size(); ++i) {
-    // The first token tells the samples apart.
+    // The first token tells the samples apart, and comes only once: of equal tokens alone, attention cannot say how
+    // many there are.
     const bool first = i % (kLength + 1) == 0;
-    text[i] = first ? static_cast<int64_t>(i) / (kLength + 1) : static_cast<int64_t>(default_stream().below(kTokens));
+    text[i] = first ? static_cast<int64_t>(i) / (kLength + 1)
+                    : kSamples + static_cast<int64_t>(default_stream().below(kTokens - kSamples));
   }
   const Tensor all = Tensor::from(text, {kSamples, kLength + 1});
   const Tensor tokens = all.slice(1, 0, kLength).contiguous(), targets = all.slice(1, 1, kLength + 1).contiguous();
