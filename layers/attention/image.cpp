@@ -3,9 +3,10 @@
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "framework/fail.h"
-#include "framework/kernels/elementwise.h"
-#include "framework/kernels/fold.h"
-#include "framework/kernels/index.h"
+#include "framework/math/arithmetic.h"
+#include "framework/math/compare.h"
+#include "framework/math/create.h"
+#include "framework/math/reduce.h"
 #include "layers/attention/heads.h"
 
 namespace attune {
@@ -23,22 +24,13 @@ Tensor choose(const Tensor& alpha, bool draw) {
     const Variable uniform(default_stream().uniform(alpha.shape(), 1e-7, 1, alpha.dtype()).to(alpha.device()));
     ranks = log_of(ranks) - log(-log(uniform));
   }
-  const Shape rows{alpha.dim(0) * alpha.dim(1) * alpha.dim(2), alpha.dim(3), 1};
-  Tensor largest = Tensor::empty({rows[0], 1, 1}, alpha.dtype(), alpha.device());
-  Tensor index = Tensor::empty({rows[0], 1, 1}, DType::kInt64, alpha.device());
-  kernels::max(ranks.value().view(rows), largest, index);
-  return index.view({alpha.dim(0), alpha.dim(1), alpha.dim(2), 1});
+  return argmax(ranks.value(), -1, /*keep=*/true);
 }
 
 /// 1 at the index, 0 elsewhere and in rows of alpha that are 0.
-Tensor one_hot(const Tensor& index, const Tensor& alpha) {
-  const NoGrad no_grad;
-  const Variable total = sum(Variable(alpha), {-1}, true);  // 1, or 0 without keys
-  Tensor ones = Tensor::empty(total.shape(), DType::kBool, alpha.device());
-  kernels::prefers_first(total.value(), Tensor::full({1}, 0.5, alpha.dtype(), alpha.device()), false, ones);
-  Tensor out = Tensor::zeros({index.numel(), alpha.dim(3), 1}, alpha.dtype(), alpha.device());
-  kernels::add_along(ones.to(alpha.dtype()).view({index.numel(), 1, 1}), index.view({index.numel(), 1, 1}), out);
-  return out.view(alpha.shape());
+Tensor at_index(const Tensor& index, const Tensor& alpha) {
+  const Tensor total = sum(alpha, -1, /*keep=*/true);  // 1, or 0 without keys
+  return one_hot(index.squeeze(-1), alpha.dim(3), alpha.dtype()) * (total >= 0.5).to(alpha.dtype());
 }
 
 void add_to(Variable& total, const Variable& more) { total = total.defined() ? total + more : more; }
@@ -58,7 +50,7 @@ Variable ImageAttention::align(const Variable& q, const AttentionMemory& memory,
   // Logarithms add up over many queries: bfloat16 is widened.
   const Variable p = cast(alpha, accumulation_dtype(alpha.dtype()));
   const Tensor index = choose(p.value(), training());
-  const Variable choice(one_hot(index, p.value()));
+  const Variable choice(at_index(index, p.value()));
   // A query without keys has chosen nothing: its factor is 0.
   const Variable chosen = log_of(gather(p, 3, index)) * sum(choice, {-1}, true);
   add_to(state.log_probability, sum(chosen, {2, 3}));

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "framework/fail.h"
-#include "framework/kernels/elementwise.h"
+#include "framework/math/compare.h"
 #include "layers/attention/heads.h"
 
 namespace attune {
@@ -17,9 +17,7 @@ constexpr int64_t kBlock = 64;
 /// numerator / denominator, and 0 where the denominator is: queries without keys.
 Variable divided(const Variable& numerator, const Variable& denominator) {
   const Tensor& d = denominator.value();
-  Tensor positive = Tensor::empty(d.shape(), DType::kBool, d.device());
-  const Tensor least = Tensor::full({1}, std::numeric_limits<float>::min(), d.dtype(), d.device()).expand(d.shape());
-  kernels::prefers_first(d, least, /*minimum=*/false, positive);
+  const Tensor positive = ~(d < std::numeric_limits<float>::min());  // NaN stays
   return div(numerator, where(positive, denominator, Variable(Tensor::full({1}, 1, d.dtype(), d.device()))));
 }
 

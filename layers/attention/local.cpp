@@ -2,18 +2,11 @@
 
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
-#include "framework/kernels/elementwise.h"
-#include "framework/kernels/mask.h"
+#include "framework/math/compare.h"
 #include "layers/attention/heads.h"
 
 namespace attune {
 namespace {
-
-Tensor both(const Tensor& a, const Tensor& b) {
-  Tensor out = Tensor::empty(a.shape(), DType::kBool, a.device());
-  kernels::logical_and(a, b, out);
-  return out;
-}
 
 /// 0, 1, ... n - 1
 Tensor positions(int64_t n, DType dtype, Device device) {
@@ -50,14 +43,12 @@ Variable LocalAttention::align(const Variable& q, const AttentionMemory& memory,
   if (options_.kind == LocalKind::kMonotonic) {
     const MaskSpec window{
         .causal_offset = state.position, .window_left = options_.window, .window_right = options_.window};
-    return masked_softmax(scores, both(allowed, allowed_keys(window, {}, shape, q.device())));
+    return masked_softmax(scores, allowed & allowed_keys(window, {}, shape, q.device()));
   }
   const DType dtype = accumulation_dtype(q.dtype());  // positions are more than bfloat16 can count
   const Variable at(positions(shape[3], dtype, q.device()));
   const Variable squares = square(at - predicted(q, mask, shape[3]));  // [B, H, T, S]
-  Tensor near = Tensor::empty(shape, DType::kBool, q.device());
-  kernels::prefers_first(Tensor::full({1}, reach * reach, dtype, q.device()), squares.value(), false, near);
-  const Tensor inside = both(allowed, near);
+  const Tensor inside = allowed & (squares.value() <= reach * reach);
   // exp(-d^2 / (2 (D / 2)^2))
   const Variable weights = masked_softmax(scores, inside) * cast(exp(squares * (-2 / (reach * reach))), q.dtype());
   return where(inside, weights, Variable(Tensor::zeros({1}, q.dtype(), q.device())));

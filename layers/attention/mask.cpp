@@ -6,7 +6,7 @@
 #include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
-#include "framework/kernels/mask.h"
+#include "framework/math/compare.h"
 
 namespace attune {
 namespace {
@@ -56,10 +56,8 @@ void check_lengths(const Tensor& lengths, int64_t batch, int64_t keys, const Mod
 int64_t limited(int64_t bound, int64_t far) { return std::clamp(bound, -far, far); }
 
 Tensor keep_both(const Tensor& a, const Tensor& b) {
-  const Shape shape = broadcast_shapes(a.shape(), b.shape(), "AttentionMask: two masks by keep or drop");
-  Tensor both = Tensor::empty(shape, DType::kBool, a.device());
-  kernels::logical_and(a.expand(shape), b.expand(shape), both);
-  return both;
+  broadcast_shapes(a.shape(), b.shape(), "AttentionMask: two masks by keep or drop");  // its words, where they differ
+  return a & b;
 }
 
 Tensor shorter(const Tensor& a, const Tensor& b) {
@@ -163,8 +161,7 @@ AttentionMask AttentionMask::keep(Tensor allowed) {
 AttentionMask AttentionMask::drop(const Tensor& forbidden) {
   check_bool(forbidden, "drop");
   AttentionMask mask;
-  mask.keep_ = Tensor::empty(forbidden.shape(), DType::kBool, forbidden.device());
-  kernels::logical_not(forbidden, mask.keep_);
+  mask.keep_ = ~forbidden;
   return mask;
 }
 

@@ -3,7 +3,7 @@
 #include "autograd/ops/attention.h"
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
-#include "framework/kernels/elementwise.h"
+#include "framework/math/compare.h"
 #include "layers/attention/heads.h"
 #include "layers/init.h"
 
@@ -18,10 +18,7 @@ MonotonicAttention::MonotonicAttention(std::unique_ptr<Score> score, MonotonicAt
 /// p of energies [B, H, T, S].
 Variable MonotonicAttention::stopping(const Variable& energies) const {
   if (!training()) {
-    const Tensor zero = Tensor::zeros({1}, energies.dtype(), energies.device());
-    Tensor passes = Tensor::empty(energies.shape(), DType::kBool, energies.device());
-    kernels::prefers_first(zero, energies.value(), false, passes);
-    return where(passes, Variable(zero), Variable(Tensor::full({1}, 1, energies.dtype(), energies.device())));
+    return Variable((~(energies.value() <= 0)).to(energies.dtype()));
   }
   if (options_.noise == 0) return sigmoid(energies);
   const Tensor noise = default_stream().normal(energies.shape(), 0, options_.noise, energies.dtype());

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "framework/fail.h"
-#include "framework/kernels/top_k.h"
+#include "framework/math/order.h"
 #include "layers/decoding/search.h"
 #include "layers/decoding/stepper.h"
 
@@ -203,9 +203,7 @@ Best BeamSearch::find_best(const Tensor& logits) const {
   for (const std::vector<int64_t>& banned : banned_) most_banned = std::max(most_banned, banned.size());
   const int64_t k = std::min(stepper_.vocabulary(), options_.width + 1 + static_cast<int64_t>(most_banned));
   std::vector<double> log_sums = stepper_.log_sums(logits);
-  Tensor values = Tensor::empty({logits.dim(0), k}, logits.dtype());
-  Tensor tokens = Tensor::empty({logits.dim(0), k}, DType::kInt64);
-  kernels::top_k(logits, values, tokens);
+  const auto [values, tokens] = topk(logits, k);
   return {values.to(DType::kFloat64).to_vector<double>(), tokens.to_vector<int64_t>(), std::move(log_sums), k};
 }
 

@@ -5,8 +5,9 @@
 #include <utility>
 
 #include "framework/fail.h"
-#include "framework/kernels/index.h"
 #include "framework/kernels/top_k.h"
+#include "framework/math/index.h"
+#include "framework/math/order.h"
 #include "layers/decoding/search.h"
 #include "layers/decoding/stepper.h"
 
@@ -19,10 +20,7 @@ constexpr int64_t kMore = 8;     // times as many when they are not enough
 
 /// x [N, V] -> its rows.
 Tensor take_rows(const Tensor& x, const std::vector<int64_t>& rows) {
-  const auto count = std::ssize(rows);
-  Tensor y = Tensor::empty({1, count, x.dim(1)}, x.dtype());
-  kernels::take_rows(x.unsqueeze(0), Tensor::from(rows, {count}), 1, y);
-  return y.view({count, x.dim(1)});
+  return index_select(x, 0, Tensor::from(rows, {std::ssize(rows)}));
 }
 
 /// A sequence that is being drawn.
@@ -150,9 +148,7 @@ void Sampler::draw_tokens(const Tensor& logits) {
   int64_t k = std::min(stepper_.vocabulary(), options_.top_k > 0 ? options_.top_k : kFewest);
   for (;;) {
     const auto rows = std::ssize(pending);
-    Tensor values = Tensor::empty({rows, k}, x.dtype());
-    Tensor tokens = Tensor::empty({rows, k}, DType::kInt64);
-    kernels::top_k(x, values, tokens);
+    const auto [values, tokens] = topk(x, k);
     std::vector<Pending> open;
     std::vector<int64_t> open_rows;
     for (int64_t i = 0; i < rows; ++i) {
