@@ -125,15 +125,26 @@ TEST_CASE("<attune.h> says in one error what it needs of the compiler", "[house]
 
 TEST_CASE("<attune.h> compiles in under 1.5 s", "[house][release]") {
   const TemporaryDirectory scratch;
-  const std::string source = scratch.write("only_attune.cpp", "#include <attune.h>\n");
-  double best = 1e9;
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    const double begin = seconds_of_children();
-    run(scratch, std::string(ATTUNE_COMPILER) + " -std=c++20 -O2 -I" ATTUNE_SOURCE_DIR " -c " + source + " -o " +
-                     scratch / "only_attune.o");
-    best = std::min(best, seconds_of_children() - begin);
-  }
-  CHECK(best < 1.5);
+  // On a machine that compiles what of the standard library is in it in 0.65 s; on slower ones, in as much more.
+  constexpr double kStandard = 0.65;
+  const auto best_of_three = [&](const std::string& source) {
+    double best = 1e9;
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      const double begin = seconds_of_children();
+      run(scratch, std::string(ATTUNE_COMPILER) + " -std=c++20 -O2 -I" ATTUNE_SOURCE_DIR " -c " + source + " -o " +
+                       scratch / "one.o");
+      best = std::min(best, seconds_of_children() - begin);
+    }
+    return best;
+  };
+  const double standard = best_of_three(scratch.write(
+      "standard.cpp",
+      "#include <atomic>\n#include <cmath>\n#include <functional>\n#include <map>\n#include <memory>\n#include "
+      "<optional>\n#include <span>\n#include <string>\n#include <unordered_map>\n#include <variant>\n#include "
+      "<vector>\n"));
+  const double attune = best_of_three(scratch.write("only_attune.cpp", "#include <attune.h>\n"));
+  INFO("the standard library's headers take " << standard << " s");
+  CHECK(attune < 1.5 * std::max(1.0, standard / kStandard));
 }
 
 TEST_CASE("the library without CUDA takes less than 12 MB", "[house][release]") {
