@@ -137,6 +137,7 @@ void Tape::pass(uint32_t root_slot, const Tensor& seed, bool retain) {
     }
   } finish{*this, std::exchange(modes.recording, false)};
   running_ = true;
+  modes.retaining = retain;
 
   slots_[root_slot].grad = seed.contiguous();
   TapeHook* const observer = modes.hook;

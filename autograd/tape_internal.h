@@ -1,6 +1,6 @@
 #pragma once
 
-// For the .cpp files of the tape only.
+// For the .cpp files of the tape, and of ops that would overwrite what they keep.
 
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +20,8 @@ struct Modes {
   bool recording = true;
   bool anomaly = false;
   TapeHook* hook = nullptr;
-  bool watched = false;  ///< anomaly or hook: what every op asks
+  bool watched = false;    ///< anomaly or hook: what every op asks
+  bool retaining = false;  ///< closures will be called again (BackwardOptions::retain): what they keep stays as it is
 };
 extern constinit thread_local Modes modes;
 

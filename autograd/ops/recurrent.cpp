@@ -9,6 +9,7 @@
 #include "autograd/ops/ops.h"
 #include "autograd/ops/recurrent_checks.h"
 #include "autograd/tape.h"
+#include "autograd/tape_internal.h"
 #include "framework/kernels/recurrent.h"
 
 namespace attune {
@@ -122,7 +123,12 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
     weights[2 * i + 1] = SavedTensor(layer.weights[i].weight_hh);
   }
   auto backward = [cell, blocks, sizes, sequences, packed, packed_x = SavedTensor(packed_x), weights,
-                   traces](Grads& g) mutable {
+                   traces](Grads& g) {
+    // Gates become their gradients in place, unless they are needed again.
+    std::array<RecurrentTrace, 2> used = traces;
+    for (RecurrentTrace& trace : used) {
+      if (tape_internal::modes.retaining && trace.gates.defined()) trace.gates = trace.gates.clone();
+    }
     RecurrentLayer kept{cell, sizes.directions, {}, false};
     std::array<RecurrentGradients, 2> gradients;
     for (size_t i = 0; i < static_cast<size_t>(sizes.directions); ++i) {
@@ -150,13 +156,13 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
       dc0 = Tensor::empty_like(dh0);
       dc_n = g.dy(2);
     }
-    kernels::recurrent_backward(kept, sequences, steps, traces, g.dy(0), g.dy(1), dc_n, dpacked, dh0, dc0, gradients);
+    kernels::recurrent_backward(kept, sequences, steps, used, g.dy(0), g.dy(1), dc_n, dpacked, dh0, dc0, gradients);
     if (dpacked.defined()) g.add(0, unpack(dpacked));
     g.add(1, std::move(dh0));
     if (dc0.defined()) g.add(2, std::move(dc0));
     if (g.needs(kGates)) {
       const Tensor dgates = Tensor::empty({steps.dim(0), blocks * sizes.width}, steps.dtype(), steps.device());
-      over_input_blocks(cell, traces[0].gates, dgates, sizes.width,
+      over_input_blocks(cell, used[0].gates, dgates, sizes.width,
                         [](const Tensor& from, Tensor to) { to.copy_(from); });
       g.add(kGates, unpack(dgates));
     }

@@ -329,9 +329,8 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
   const int64_t key_heads = k.shape()[2];
   const int64_t keys = k.shape()[1];
   visit_floating(q.dtype(), "attention", [&]<class T>(T) {
-    Tensor outputs = y;  // Head's members for forward are writable
-    Tensor sums = stats;
-    Tensor known = weights;
+    // Head's members for forward are writable; nothing is written through them, so that no version changes.
+    const auto readable = [](const T* data) { return const_cast<T*>(data); };
     // All query heads that share a key head in one task, one after the other: their dk and dv add up.
     share_heads(q.shape()[0] * key_heads, [&](int64_t task) {
       const int64_t b = task / key_heads;
@@ -339,10 +338,11 @@ void attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, cons
       for (int64_t i = 0; i < group; ++i) {
         const int64_t h = task % key_heads * group + i;
         Head<T> head = head_of<T>(q, k, v, bias, spec, b, h);
-        head.y = rows_of<T>(outputs, b, h);
-        head.largest = sums.data<T>() + (b * heads + h) * queries;
+        const Rows<const T> outputs = rows_of<T>(y, b, h);
+        head.y = {readable(outputs.data), outputs.step};
+        head.largest = readable(stats.data<T>()) + (b * heads + h) * queries;
         head.log_sums = head.largest + q.shape()[0] * heads * queries;
-        if (known.defined()) head.weights = known.data<T>() + (b * heads + h) * queries * keys;
+        if (weights.defined()) head.weights = readable(weights.data<T>()) + (b * heads + h) * queries * keys;
         head.dy = rows_of<T>(dy, b, h);
         head.dq = rows_of<T>(dq, b, h);
         head.dk = rows_of<T>(dk, b, task % key_heads);
