@@ -57,7 +57,7 @@ constexpr double kTolerance = 1e-5;
 
 }  // namespace
 
-TEST_CASE("sums over a million rows: linear", "[long_sums]") {
+TEST_CASE("sums over a million rows: linear", "[long_sums][release]") {
   for (const Activation activation : {Activation::kNone, Activation::kRelu, Activation::kGelu}) {
     CHECK(worst_error([&](DType dtype) {
             const Variable x(Tensor::full({kRows, 1}, 1, dtype)), w = parameter({3, 1}, 0.5, dtype),
@@ -72,7 +72,7 @@ TEST_CASE("sums over a million rows: linear", "[long_sums]") {
   CHECK(std::abs(b.grad().to_vector<float>()[1] / (kRows * kExact) - 1) < kTolerance);
 }
 
-TEST_CASE("sums over a million rows: a bias of the head of linear_cross_entropy", "[long_sums]") {
+TEST_CASE("sums over a million rows: a bias of the head of linear_cross_entropy", "[long_sums][release]") {
   std::vector<int64_t> targets(kRows);
   for (size_t i = 0; i < targets.size(); ++i) targets[i] = static_cast<int64_t>(i % 3);
   CHECK(worst_error([&](DType dtype) {
@@ -83,7 +83,7 @@ TEST_CASE("sums over a million rows: a bias of the head of linear_cross_entropy"
         }) < kTolerance);
 }
 
-TEST_CASE("sums over a million rows: norms", "[long_sums]") {
+TEST_CASE("sums over a million rows: norms", "[long_sums][release]") {
   CHECK(worst_error([](DType dtype) {
           const Variable gain = parameter({2}, 1, dtype), shift = parameter({2}, 0, dtype);
           batch_norm(Variable(alternating(kRows, 2, dtype)), gain, shift, 1e-5)
@@ -106,7 +106,7 @@ TEST_CASE("sums over a million rows: norms", "[long_sums]") {
         }) < kTolerance);
 }
 
-TEST_CASE("sums over a million rows: embedding, index_select, gather", "[long_sums]") {
+TEST_CASE("sums over a million rows: embedding, index_select, gather", "[long_sums][release]") {
   std::vector<int64_t> ids(kRows);
   for (size_t i = 0; i < ids.size(); ++i) ids[i] = i % 10 == 9 ? static_cast<int64_t>(i % 7) : 3;
   const Tensor indices = Tensor::from(ids, {kRows});
@@ -147,7 +147,7 @@ TEST_CASE("rows of one index are added in their order, however many there are", 
   }
 }
 
-TEST_CASE("sums over a million rows: convolution", "[long_sums]") {
+TEST_CASE("sums over a million rows: convolution", "[long_sums][release]") {
   for (const int64_t window : {1, 3, 5}) {
     CHECK(worst_error([&](DType dtype) {
             const Variable x(Tensor::full({1, 1000, 1000, 2}, 1, dtype));
@@ -159,7 +159,7 @@ TEST_CASE("sums over a million rows: convolution", "[long_sums]") {
   }
 }
 
-TEST_CASE("sums over a million rows: broadcast operands and products", "[long_sums]") {
+TEST_CASE("sums over a million rows: broadcast operands and products", "[long_sums][release]") {
   CHECK(
       worst_error([](DType dtype) {
         const Variable b = parameter({2}, 1, dtype), scale = parameter({1}, 1, dtype), x = parameter({1, 2}, 1, dtype);
@@ -174,7 +174,7 @@ TEST_CASE("sums over a million rows: broadcast operands and products", "[long_su
         }) < kTolerance);
 }
 
-TEST_CASE("sums over a million rows: attention", "[long_sums]") {
+TEST_CASE("sums over a million rows: attention", "[long_sums][release]") {
   CHECK(worst_error([](DType dtype) {
           const Variable q(Tensor::full({1, 1, 1000, 2}, 0.25, dtype)), k(Tensor::full({1, 1, 1000, 2}, 0.5, dtype)),
               v = parameter({1, 2}, 1, dtype);
@@ -194,7 +194,7 @@ TEST_CASE("sums over a million rows: attention", "[long_sums]") {
         }) < kTolerance);
 }
 
-TEST_CASE("sums over many rows: recurrent biases", "[long_sums]") {
+TEST_CASE("sums over many rows: recurrent biases", "[long_sums][release]") {
   for (const bool is_lstm : {false, true}) {
     const int64_t steps = is_lstm ? 50 : 1, samples = kRows / 4 / steps;
     CHECK(worst_error([&](DType dtype) {
@@ -230,7 +230,8 @@ TEST_CASE("sums of 2^25 rows of 0.1", "[long_sums][kernels]") {
   }
 }
 
-TEST_CASE("long sums are the same in every run and next to the same for every number of threads", "[long_sums]") {
+TEST_CASE("long sums are the same in every run and next to the same for every number of threads",
+          "[long_sums][release]") {
   const int threads = num_threads();
   std::vector<Tensor> found;
   for (const int n : {1, 2, 3, 3}) {

@@ -29,7 +29,8 @@ std::vector<std::string> pairs_of(const BilingualPair& pair, const std::vector<A
   return words;
 }
 
-TEST_CASE("bilingual grammar: the same on every machine, splits apart, one translation", "[datasets][translation]") {
+TEST_CASE("bilingual grammar: the same on every machine, splits apart, one translation",
+          "[datasets][translation][release]") {
   const auto train = generate_bilingual({.count = 8000});
   REQUIRE(train.size() == 8000);
   CHECK(train[0].source == "the kings 's elegant kings were yellow .");

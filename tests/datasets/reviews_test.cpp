@@ -188,7 +188,7 @@ TEST_CASE("reviews: balanced, of moderate length, hardly ever twice, in few word
   }
 }
 
-TEST_CASE("reviews: splits share no text, whatever the seeds", "[datasets][reviews]") {
+TEST_CASE("reviews: splits share no text, whatever the seeds", "[datasets][reviews][release]") {
   std::map<std::string, ReviewSplit> seen;
   for (ReviewSplit split : {ReviewSplit::kTrain, ReviewSplit::kDev, ReviewSplit::kTest}) {
     for (uint64_t seed : {1, 2}) {
@@ -199,7 +199,7 @@ TEST_CASE("reviews: splits share no text, whatever the seeds", "[datasets][revie
   }
 }
 
-TEST_CASE("reviews: the text alone tells the label", "[datasets][reviews]") {
+TEST_CASE("reviews: the text alone tells the label", "[datasets][reviews][release]") {
   const Reader reader;
   std::map<std::string, int64_t> labels;
   for (ReviewSplit split : {ReviewSplit::kTrain, ReviewSplit::kDev}) {

@@ -56,7 +56,7 @@ bool is_exact(const MaskKind& kind) {
 }  // namespace
 
 TEST_CASE("contract 3.9, 3.10: large scores are told apart as small ones, output and gradients",
-          "[attention][contract][large_numbers]") {
+          "[attention][contract][large_numbers][release]") {
   for (const Extents& e : kSizes) {
     for (const MaskKind& kind : mask_kinds()) {
       if (!is_exact(kind)) continue;
@@ -88,7 +88,7 @@ TEST_CASE("contract 3.9, 3.10: large scores are told apart as small ones, output
 }
 
 TEST_CASE("contract 1.7: weights of large scores sum to 1, fused and composed",
-          "[attention][contract][large_numbers]") {
+          "[attention][contract][large_numbers][release]") {
   const NoGrad values_only;
   for (const Extents& e : kSizes) {
     for (const MaskKind& kind : mask_kinds()) {
