@@ -1,8 +1,7 @@
-#include "framework/kernels/fold.h"
-
-#include "framework/kernels/cuda/packed.h"
 #include "framework/kernels/cuda/number.cuh"
+#include "framework/kernels/cuda/packed.h"
 #include "framework/kernels/cuda/team.cuh"
+#include "framework/kernels/fold.h"
 #include "framework/kernels/integer.h"
 
 namespace attune::cuda {
