@@ -16,7 +16,7 @@ LinearOptions first_options(const FeedForwardOptions& options) {
 
 }  // namespace
 
-FeedForward::FeedForward(int64_t dim, int64_t hidden, FeedForwardOptions options)
+FeedForward::FeedForward(int64_t dim, int64_t hidden, const FeedForwardOptions& options)
     : activation_(options.activation),
       dropout_(options.dropout),
       linear1_(child<Linear>("linear1", dim, hidden, first_options(options))),

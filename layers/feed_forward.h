@@ -31,7 +31,7 @@ struct FeedForwardOptions {
 /// [hidden, dim], gate.bias.
 class FeedForward : public Module {
  public:
-  FeedForward(int64_t dim, int64_t hidden, FeedForwardOptions options = {});
+  FeedForward(int64_t dim, int64_t hidden, const FeedForwardOptions& options = {});
 
   Variable operator()(const Variable& x) const;
 
