@@ -225,7 +225,6 @@ class Tape {
   bool visit(size_t index, TapeHook* observer);
   void finish_gradient(uint32_t index);
   static Tensor hooked(const Slot& slot, const GradientHook& hook);
-  static void take_asked(const Asked& asked, const Tensor& gradient);
   std::vector<bool> leading_to(const std::vector<uint32_t>& inputs, size_t nodes) const;
   bool takes_gradient(uint32_t slot) const { return slot != kNoSlot && (leads_.empty() || leads_[slot]); }
   bool adds_to_leaf(const Slot& slot) const { return slot.leaf && leads_.empty(); }

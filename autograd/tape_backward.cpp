@@ -12,6 +12,21 @@ namespace attune {
 
 using tape_internal::modes;
 
+namespace {
+
+/// sum += gradient, where nothing else that shares the memory of either sees it; either may be undefined, for nothing.
+void add_apart(Tensor& sum, const Tensor& gradient) {
+  if (!gradient.defined()) return;
+  if (!sum.defined()) {
+    sum = gradient;
+    return;
+  }
+  sum = sum.clone();
+  kernels::accumulate(gradient, sum);
+}
+
+}  // namespace
+
 void Tape::require_recorded(const Variable& root, const Tensor& seed, const char* who) const {
   require<ValueError>(root.requires_grad(),
                       "{}: the root {} depends on nothing that requires a gradient (or was computed under NoGrad)", who,
@@ -83,7 +98,14 @@ std::vector<Tensor> Tape::grad(const Variable& root, const Tensor& seed, std::sp
   require_recorded(root, seed, "grad");
   std::vector<Tensor> gradients(inputs.size());
   std::vector<uint32_t> slots;
-  asked_.clear();
+  // Whatever is thrown: what is asked for points into `gradients`.
+  struct Forget {
+    Tape& tape;
+    ~Forget() {
+      tape.leads_.clear();
+      tape.asked_.clear();
+    }
+  } forget{*this};
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Variable& input = inputs[i];
     require<ValueError>(input.requires_grad(), "grad: input {} ({}) needs no gradient", i, input.value());
@@ -102,13 +124,6 @@ std::vector<Tensor> Tape::grad(const Variable& root, const Tensor& seed, std::sp
     const uint32_t slot = slot_of(root, "grad");
     require_not_consumed(root, slot, "grad");
     leads_ = leading_to(slots, slots_[slot].node + size_t{1});
-    struct Forget {
-      Tape& tape;
-      ~Forget() {
-        tape.leads_.clear();
-        tape.asked_.clear();
-      }
-    } forget{*this};
     if (leads_[slot]) pass(slot, seed, options.retain);
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -156,7 +171,7 @@ void Tape::pass(uint32_t root_slot, const Tensor& seed, bool retain) {
     }
   }
   for (const Asked& asked : asked_) {
-    if (asked.of_leaf) take_asked(asked, std::exchange(slots_[asked.slot].grad, Tensor()));
+    if (asked.of_leaf) add_apart(*asked.gradient, std::exchange(slots_[asked.slot].grad, Tensor()));
   }
 }
 
@@ -186,17 +201,10 @@ void Tape::finish_gradient(uint32_t index) {
   if (slot.result && slot.result->extra != nullptr) {
     TapeResult::Extra& extra = *slot.result->extra;
     for (size_t i = 0; i < extra.hooks.size(); ++i) slot.grad = hooked(slot, GradientHook(extra.hooks[i]));
-    if (extra.retains_grad) {
-      Tensor sum = slot.grad;
-      if (extra.grad.defined()) {
-        sum = extra.grad.clone();
-        kernels::accumulate(slot.grad, sum);
-      }
-      extra.grad = sum;
-    }
+    if (extra.retains_grad) add_apart(extra.grad, slot.grad);
   }
   for (const Asked& asked : asked_) {
-    if (asked.slot == index && !asked.of_leaf) take_asked(asked, slot.grad);
+    if (asked.slot == index && !asked.of_leaf) add_apart(*asked.gradient, slot.grad);
   }
 }
 
@@ -211,17 +219,6 @@ Tensor Tape::hooked(const Slot& slot, const GradientHook& hook) {
   require<ShapeError>(changed.shape() == slot.shape && changed.dtype() == slot.dtype && changed.device() == slot.device,
                       "backward: a hook on the gradient of {} returned {}, expected {}", slot.op, changed, slot.grad);
   return changed.contiguous();
-}
-
-void Tape::take_asked(const Asked& asked, const Tensor& gradient) {
-  if (!gradient.defined()) return;
-  if (asked.gradient->defined()) {
-    Tensor sum = asked.gradient->clone();
-    kernels::accumulate(gradient, sum);
-    *asked.gradient = sum;
-  } else {
-    *asked.gradient = gradient;
-  }
 }
 
 TapeSlot& Grads::output(int i) const {

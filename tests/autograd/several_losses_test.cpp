@@ -110,6 +110,15 @@ TEST_CASE("grad() gives gradients of leaves and results and changes no leaf", "[
   CHECK(recorded() == 0);
 }
 
+TEST_CASE("a grad() that was refused leaves nothing to the next pass", "[tape]") {
+  const Variable a = leaf({1, 2});
+  const Variable x = hand_scale(a, 3);
+  const Variable y = hand_sum(x);
+  CHECK_THROWS_AS(grad(y, {x, a.detach()}), ValueError);  // the second of both, after the first was taken in
+  y.backward();
+  CHECK(numbers(a.grad()) == Numbers{3, 3});
+}
+
 TEST_CASE("results keep their gradient on request", "[tape]") {
   const Variable a = leaf({1, 2});
   Variable x = hand_scale(a, 3);
