@@ -14,7 +14,7 @@ Adagrad::Adagrad(const ParameterList& parameters, const AdagradOptions& options)
 }
 
 void Adagrad::update(ParameterUpdate& p) {
-  const Tensor g = p.weight_decay == 0 ? p.grad : p.grad + p.weight_decay * p.value;
+  const Tensor g = p.penalized_grad();
   p.state[0] += square(g);
   const double rate = p.learning_rate / (1 + static_cast<double>(p.step - 1) * options_.learning_rate_decay);
   p.value -= rate * g / (sqrt(p.state[0] + options_.initial_accumulator) + options_.epsilon);

@@ -17,7 +17,7 @@ Adamax::Adamax(const ParameterList& parameters, const AdamaxOptions& options)
 }
 
 void Adamax::update(ParameterUpdate& p) {
-  const Tensor g = p.weight_decay == 0 ? p.grad : p.grad + p.weight_decay * p.value;
+  const Tensor g = p.penalized_grad();
   Tensor &m = p.state[0], &u = p.state[1];
   m.copy_(lerp(m, g, 1 - options_.beta1));
   u.copy_(maximum(options_.beta2 * u, abs(g) + options_.epsilon));

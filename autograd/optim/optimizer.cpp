@@ -178,6 +178,8 @@ double Optimizer::step(const StepOptions& options) {
   return norm;
 }
 
+Tensor ParameterUpdate::penalized_grad() const { return weight_decay == 0 ? grad : grad + weight_decay * value; }
+
 void Optimizer::update(ParameterUpdate&) { fail<ValueError>("{}: the optimizer has no update()", who_); }
 
 void Optimizer::update_flat(Flat& flat, const GradientTransform& transform) {

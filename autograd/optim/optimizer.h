@@ -59,6 +59,9 @@ struct ParameterUpdate {
   int64_t step;             ///< 1 in the parameter's first step
   double learning_rate;     ///< with the factor of its group
   double weight_decay;
+
+  /// grad + weight_decay * value: weight decay as an L2 penalty.
+  Tensor penalized_grad() const;
 };
 
 /// What an optimizer keeps beside each parameter, zero at first: "<parameter>.<name>" in state().

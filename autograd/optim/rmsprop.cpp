@@ -28,7 +28,7 @@ RmsProp::RmsProp(const ParameterList& parameters, const RmsPropOptions& options)
 }
 
 void RmsProp::update(ParameterUpdate& p) {
-  const Tensor g = p.weight_decay == 0 ? p.grad : p.grad + p.weight_decay * p.value;
+  const Tensor g = p.penalized_grad();
   Tensor& v = p.state[0];
   v.copy_(lerp(v, square(g), 1 - options_.alpha));
   Tensor deviation = sqrt(v);
