@@ -171,17 +171,13 @@ TEST_CASE("what was recorded for results that nobody holds is freed", "[tape][me
     for (int i = 0; i < 20; ++i) x = hand_mul(hand_sin(x), a);
     return x;
   };
-#ifdef __SANITIZE_ADDRESS__
-  constexpr int kPasses = 100;
-#else
-  constexpr int kPasses = 1000;
-#endif
+  const int passes = testing::sanitized() ? 100 : 1000;
   std::optional<Variable> last = forward();
   const size_t nodes = recorded();
   last = forward();
   const uint64_t heap = heap_allocations();
   const MemoryStats before = memory_stats();
-  for (int i = 0; i < kPasses; ++i) last = forward();  // the newest is held while the next is recorded
+  for (int i = 0; i < passes; ++i) last = forward();  // the newest is held while the next is recorded
   CHECK(recorded() == nodes);
   CHECK(memory_stats().bytes_in_use == before.bytes_in_use);
   CHECK(heap_allocations() < heap + 2000);  // now and then, to close gaps

@@ -88,14 +88,15 @@ TEST_CASE("a gradient that two inputs share is not changed by accumulating into 
 TEST_CASE("a chain of a million nodes runs without recursion", "[tape]") {
   const Variable a = leaf({2});
   Variable x = a;
-  for (int i = 0; i < 1'000'000; ++i) x = pass(x);
-  CHECK(Tape::current().size() == 1'000'000);
+  const int nodes = sanitized() ? 100'000 : 1'000'000;
+  for (int i = 0; i < nodes; ++i) x = pass(x);
+  CHECK(Tape::current().size() == static_cast<size_t>(nodes));
   hand_sum(x).backward();
   CHECK(numbers(a.grad()) == Numbers{1});
   CHECK(Tape::current().size() == 0);
 }
 
-TEST_CASE("a node costs little", "[tape]") {
+TEST_CASE("a node costs little", "[tape][release]") {
   using Clock = std::chrono::steady_clock;
   const Variable a = leaf({2});
   double best = HUGE_VAL;

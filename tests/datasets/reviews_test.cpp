@@ -166,7 +166,7 @@ TEST_CASE("reviews: the same options give the same reviews, a smaller count a pr
         "reviews: count is -1, expected 0 or more");
 }
 
-TEST_CASE("reviews: balanced, of moderate length, hardly ever twice, in few words", "[datasets][reviews]") {
+TEST_CASE("reviews: balanced, of moderate length, hardly ever twice, in few words", "[datasets][reviews][release]") {
   const auto reviews = generate_reviews({.count = 20000, .seed = 1});
   int64_t positive = 0;
   std::set<std::string> texts;
@@ -212,7 +212,7 @@ TEST_CASE("reviews: the text alone tells the label", "[datasets][reviews][releas
   }
 }
 
-TEST_CASE("reviews: a bag of words does not get far", "[datasets][reviews]") {
+TEST_CASE("reviews: a bag of words does not get far", "[datasets][reviews][release]") {
   const auto train = generate_reviews({.count = 16000, .seed = 1});
   const auto dev = generate_reviews({.count = 2000, .seed = 1, .split = ReviewSplit::kDev});
   const WordTokenizer tokenizer;

@@ -32,7 +32,7 @@ TEST_CASE("unicode: categories", "[datasets][text]") {
   for (char32_t c : std::u32string_view(U"AZÉΩЯ漢1.")) CHECK_FALSE(unicode::is_lower(c));
 }
 
-TEST_CASE("unicode: as many code points of each kind as the standard has", "[datasets][text]") {
+TEST_CASE("unicode: as many code points of each kind as the standard has", "[datasets][text][release]") {
   int64_t alphabetic = 0;
   int64_t digits = 0;
   int64_t numbers = 0;

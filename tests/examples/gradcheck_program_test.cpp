@@ -103,7 +103,7 @@ TEST_CASE("attune-gradcheck checks a layer and reports in every form", "[program
   CHECK(gradients(again.out) == gradients(checked.out));
 }
 
-TEST_CASE("attune-gradcheck shrinks a failing case to a program that shows it", "[program][gradcheck]") {
+TEST_CASE("attune-gradcheck shrinks a failing case to a program that shows it", "[program][gradcheck][release]") {
   const TemporaryDirectory directory;
   const Finished failed = run(kProgram, {"--layer", "Linear", "--fault", kBrokenBias, "--json", directory / "a.json",
                                          "--junit", directory / "a.xml"});

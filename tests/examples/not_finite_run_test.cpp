@@ -103,7 +103,7 @@ TEST_CASE("weights that are not finite are used by nobody", "[program]") {
   const TemporaryDirectory directory;
   const std::string data = directory.write("data.tsv", testing::review_lines(40));
   const std::string pairs = testing::write_pairs(directory, "pairs", 20);
-  const std::string picture = std::string(ATTUNE_PROGRAM_DIR) + "/nothing.png";
+  const std::string picture = testing::program_path("nothing.png");
   const struct {
     const char* program;
     Words command;

@@ -96,8 +96,8 @@ TEST_CASE("bad data names file, line and what was expected", "[program][sentimen
               1, "standard input: line 1: byte 2 ('\\xff') is not valid UTF-8");
   // What cannot be read is not taken for the end.
   const TemporaryDirectory errors;
-  const std::string command = std::string(ATTUNE_PROGRAM_DIR) + "/" + kProgram + " predict --checkpoint '" + best +
-                              "' </ 2>'" + (errors / "err") + "'";
+  const std::string command =
+      "'" + testing::program_path(kProgram) + "' predict --checkpoint '" + best + "' </ 2>'" + (errors / "err") + "'";
   CHECK(std::system(command.c_str()) != 0);
   CHECK(read_bytes(errors / "err") == "error: standard input: cannot be read: Is a directory\n");
   check_error(run(kProgram, {"predict", "--checkpoint", best, "--text", " "}), 1, "--text: no words in the text");

@@ -9,6 +9,7 @@
 
 #include "framework/device.h"
 #include "framework/error.h"
+#include "tests/support/paths.h"
 
 namespace attune::testing {
 
@@ -55,7 +56,7 @@ class EnvironmentVariable {
 /// Programs started in this scope have an emulated CUDA device.
 class EmulatedDevice {
  public:
-  static std::string library() { return ATTUNE_PROGRAM_DIR "/emulated_cuda.so"; }
+  static std::string library() { return program_path("emulated_cuda.so"); }
 
  private:
   EnvironmentVariable variable_{"ATTUNE_CUDA_LIBRARY", library()};

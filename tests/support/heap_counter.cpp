@@ -17,6 +17,7 @@
 
 namespace attune::testing {
 uint64_t heap_allocations() { return 0; }
+bool sanitized() { return true; }
 }  // namespace attune::testing
 
 #else
@@ -35,6 +36,7 @@ void* counted(void* memory) {
 
 namespace attune::testing {
 uint64_t heap_allocations() { return allocations.load(std::memory_order_relaxed); }
+bool sanitized() { return false; }
 }  // namespace attune::testing
 
 // The array and nothrow forms of the standard library call these.

@@ -8,4 +8,7 @@ namespace attune::testing {
 /// where a sanitizer is in use.
 uint64_t heap_allocations();
 
+/// A sanitizer of addresses or of threads is in use.
+bool sanitized();
+
 }  // namespace attune::testing

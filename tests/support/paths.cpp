@@ -24,6 +24,8 @@ std::string path_from_environment(const char* variable, std::string_view name) {
 
 }  // namespace
 
+std::string program_path(std::string_view name) { return fs::read_symlink("/proc/self/exe").replace_filename(name); }
+
 TemporaryDirectory::TemporaryDirectory() {
   std::string pattern = (fs::temp_directory_path() / "attune-test-XXXXXX").string();
   REQUIRE(mkdtemp(pattern.data()) != nullptr);

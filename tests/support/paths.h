@@ -26,6 +26,9 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
+/// Path of `name` in the folder of the programs that were built with the running tests.
+std::string program_path(std::string_view name);
+
 /// All bytes of a file; fails the running test when it cannot be read.
 std::string read_bytes(const std::string& path);
 

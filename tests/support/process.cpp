@@ -25,7 +25,7 @@ Finished spawn(std::string_view program, const std::vector<std::string>& argumen
   const std::string in = directory.write("in", input);
   const std::string out = directory.write("out", "");
   const std::string err = directory.write("err", "");
-  std::string path = std::string(ATTUNE_PROGRAM_DIR) + "/" + std::string(program);
+  std::string path = program_path(program);
   std::vector<std::string> words = arguments;
   std::vector<char*> argv = {path.data()};
   for (auto& word : words) argv.push_back(word.data());

@@ -26,7 +26,7 @@ std::string programs_with(const TemporaryDirectory& directory, const std::string
   const fs::path folder = directory.path() / "programs";
   fs::create_directories(folder);
   for (const char* program : {"attune-sentiment", "attune-translation", "attune-captioning", "attune-checkpoint"}) {
-    const std::string real = fmt::format("{}/{}", ATTUNE_PROGRAM_DIR, program);
+    const std::string real = testing::program_path(program);
     if (name != program) {
       fs::create_symlink(real, folder / program);
       continue;

@@ -47,7 +47,7 @@ TEST_CASE("progress that cannot be shown is dropped, also while an error is on i
 
 /// Exit status of a program of this build with a command line as shells read it.
 int status_of(const std::string& program, const std::string& arguments) {
-  const std::string command = fmt::format("exec '{}/{}' {}", ATTUNE_PROGRAM_DIR, program, arguments);
+  const std::string command = fmt::format("exec '{}' {}", testing::program_path(program), arguments);
   const int status = std::system(command.c_str());  // NOLINT(cert-env33-c): a shell is what closes streams
   REQUIRE(WIFEXITED(status));
   return WEXITSTATUS(status);

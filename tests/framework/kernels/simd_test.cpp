@@ -168,7 +168,7 @@ const Range kRanges[] = {
     {Function::kNormalCdf, normal_cdf, -8, -1, false, 60},  // the rounding of x^2 / 2 is an error of exp
 };
 
-TEST_CASE("vector functions are accurate on every instruction set", "[simd]") {
+TEST_CASE("vector functions are accurate on every instruction set", "[simd][release]") {
   for_each_instruction_set([](const char* name) {
     for (const Range& r : kRanges) {
       INFO(name << ", function " << static_cast<int>(r.function) << " over " << r.low << " ... " << r.high);
