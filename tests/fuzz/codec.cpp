@@ -13,7 +13,11 @@ using namespace attune;
 
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   std::vector<std::string> sentences;
-  for (int i = 0; i < 40; ++i) sentences.push_back("a dog " + std::to_string(i) + " sees two cats and grüßt");
+  for (int i = 0; i < 40; ++i) {
+    sentences.push_back("a dog " + std::to_string(i) + " sees two cats and grüßt");
+    sentences.push_back("the young horse jumps quickly over boxes of brown leaves behind the village");
+    sentences.push_back("seven children watch a parade with balloons while somebody sells ice cream near the river");
+  }
   std::vector<std::string> seeds;
   for (const CodecKind kind : {CodecKind::kBpe, CodecKind::kUnigram, CodecKind::kWords}) {
     seeds.push_back(train_codec({sentences}, {.kind = kind, .size = kind == CodecKind::kWords ? 0 : 48})->bytes());
