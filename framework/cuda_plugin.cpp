@@ -114,6 +114,12 @@ void synchronize(Device device) {
   if (!device.is_cpu()) cuda_plugin().synchronize(device.index);
 }
 
+void* cuda_stream(Device device) {
+  require<DeviceError>(!device.is_cpu(), "cuda_stream: {} given, expected a CUDA device", device);
+  require_device(device);
+  return cuda_plugin().stream(device.index);
+}
+
 std::string device_summary(Device device) {
   require_device(device);
   if (device.is_cpu()) return cpu_summary();

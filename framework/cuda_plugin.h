@@ -13,6 +13,8 @@ namespace attune {
 // first use of a CUDA device, so that one build runs on machines with and without CUDA. It sees the library's headers
 // only.
 
+class Tensor;
+
 using AnyFunction = void (*)();
 
 inline constexpr int kMaxCudaDevices = 16;
@@ -71,6 +73,10 @@ struct CudaPlugin {
   void (*replay)(StepGraph* graph, uint64_t draws);
   void (*drop)(StepGraph* graph) noexcept;
   void (*synchronize)(int device);
+  /// The cudaStream_t that computes; `device` becomes that of the calling thread.
+  void* (*stream)(int device);
+  /// Where something is recorded on x's device: what x lies in stays as long as the graph.
+  void (*keep)(const Tensor& x);
 };
 
 /// The one function that the backend exports, attune_cuda_plugin().

@@ -38,6 +38,10 @@ int cuda_device_count();
 /// Waits for everything that was begun on `device`. On the CPU nothing is ever left to wait for.
 void synchronize(Device device);
 
+/// The cudaStream_t on which everything is computed on a CUDA device, in order: what one's own kernels are launched on.
+/// `device` becomes the current device of the calling thread. Throws DeviceError for the CPU.
+void* cuda_stream(Device device);
+
 /// One line about a device: cpu_summary(), or "NVIDIA H200, 139 GiB, compute capability 9.0, driver for CUDA 13.0".
 std::string device_summary(Device device);
 

@@ -89,6 +89,17 @@ TEST_CASE("an installed library serves a program that knows only <attune.h>", "[
   run(scratch, configure_consumer(scratch, "build"));
   run(scratch, ATTUNE_CMAKE " --build " + scratch / "build");
   CHECK(run(scratch, scratch / "build/consumer") == "slope 3\n");
+  CHECK_THAT(run(scratch, scratch / "build/custom_op"), ContainsSubstring("step 2000  loss 0.0"));
+}
+
+TEST_CASE("ops with CUDA kernels of their own are compiled outside the tree", "[house][release]") {
+  const std::string compiler = ATTUNE_CUDA_COMPILER;
+  if (compiler.empty()) SKIP("the CUDA backend was not built");
+  const TemporaryDirectory scratch;
+  install(scratch);
+  run(scratch, configure_consumer(scratch, "build") + " -DCUSTOM_OP_CUDA=ON -DCMAKE_CUDA_COMPILER=" + compiler);
+  run(scratch, ATTUNE_CMAKE " --build " + scratch / "build" + " --target custom_op");
+  CHECK_THAT(run(scratch, scratch / "build/custom_op"), ContainsSubstring("step 2000  loss 0.0"));
 }
 
 TEST_CASE("find_package names the modules that are missing and their packages", "[house][release]") {

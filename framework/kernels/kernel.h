@@ -12,6 +12,12 @@ namespace attune {
 /// Throws DeviceError naming the kernel and both devices.
 [[noreturn]] void fail_devices(const char* kernel, Device first, Device other);
 
+/// Throws DeviceError naming a kernel from outside that was made without a function for `device`.
+[[noreturn]] void fail_without_cuda(const char* kernel, Device device);
+
+/// Where a step is recorded on x's device: its memory stays as long as the recording.
+void keep_while_recorded(const Tensor& x);
+
 /// The CUDA function of the kernel whose CPU function is `cpu`. Throws DeviceError naming the kernel where the backend
 /// has none.
 void (*find_cuda_kernel(const char* kernel, void (*cpu)()))();
@@ -25,12 +31,17 @@ Tensor widen(const Tensor& x);
 /// Rounds what a kernel computed in `wide` into x, where the two differ.
 void narrow(const Tensor& wide, Tensor& x);
 
-/// One computation: its name and the function of each backend. The only place that asks "which device".
+/// One computation: its name and the function of each backend. The only place that asks "which device". Parameters that
+/// are tensors are operands: all on one device, outputs `Tensor&`.
 template <class... Params>
 struct Kernel {
   const char* name;
   void (*cpu)(Params...);
-  bool widens = false;  ///< on the CPU computes in float32 or float64: bfloat16 operands are converted around it
+  /// Computes in float32 or float64: bfloat16 operands are converted around it, on the CPU, and on CUDA devices where
+  /// `cuda` is given.
+  bool widens = false;
+  bool custom = false;                ///< from outside the library, whose kernels the CUDA backend has by their names
+  void (*cuda)(Params...) = nullptr;  ///< of a custom kernel
 
   void operator()(Params... params) const {
     Device device = Device::cpu();
@@ -38,16 +49,31 @@ struct Kernel {
     (look(params, device, found), ...);
     void (*function)(Params...) = cpu;
     if (!device.is_cpu()) [[unlikely]] {
-      function = reinterpret_cast<void (*)(Params...)>(find_cuda_kernel(name, reinterpret_cast<void (*)()>(cpu)));
+      function = custom ? custom_function(device, params...) : library_function();
     }
     if (widens && (is_bfloat16(params) || ...)) [[unlikely]] {
       const std::array operands{dtype_of(params)...};
-      if (is_widened(name, device, operands)) return run_wide(function, params...);
+      if (custom || is_widened(name, device, operands)) return run_wide(function, params...);
     }
     function(params...);
   }
 
  private:
+  auto library_function() const {
+    return reinterpret_cast<void (*)(Params...)>(find_cuda_kernel(name, reinterpret_cast<void (*)()>(cpu)));
+  }
+
+  [[gnu::noinline]] auto custom_function(Device device, const Params&... params) const {
+    if (cuda == nullptr) fail_without_cuda(name, device);
+    const auto keep = []<class P>(const P& param) {
+      if constexpr (std::is_same_v<P, Tensor>) {
+        if (param.defined()) keep_while_recorded(param);
+      }
+    };
+    (keep(params), ...);
+    return cuda;
+  }
+
   template <class P>
   static bool is_bfloat16(const P& param) {
     if constexpr (std::is_same_v<P, Tensor>) {
@@ -102,6 +128,16 @@ struct Kernel {
 template <class... Params>
 constexpr Kernel<Params...> make_kernel(const char* name, void (*cpu)(Params...), bool widens) {
   return {name, cpu, widens};
+}
+
+/// A kernel from outside the library (examples/custom_op.cpp). `name`, a literal, stands in errors. It checks nothing
+/// but that its operands are on one device. The function for CUDA launches on cuda_stream(); nullptr where there is
+/// none, and calling it on a CUDA device is a DeviceError. Both see float32 or float64 (visit_floating()): bfloat16
+/// operands are converted before, results rounded after.
+template <class... Params>
+constexpr Kernel<Params...> custom_kernel(const char* name, void (*cpu)(Params...),
+                                          std::type_identity_t<void (*)(Params...)> cuda = nullptr) {
+  return {name, cpu, true, true, cuda};
 }
 
 }  // namespace attune

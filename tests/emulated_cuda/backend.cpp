@@ -273,6 +273,10 @@ void to_host(void* to, const void* from, size_t bytes, int) {
 }
 void synchronize(int) { ++waits; }
 
+void keep(const attune::Tensor&) {}
+
+void* stream(int) { return &waits; }  // something that is not null
+
 Transfer* begin_to_host(const void* from, size_t bytes, int) {
   require_no_recording("copies a result to the host");
   auto* transfer = new Transfer{std::vector<std::byte>(bytes)};
@@ -298,9 +302,9 @@ void replay(StepGraph* graph, uint64_t draws) {
 void drop(StepGraph* graph) noexcept { delete graph; }
 
 constexpr CudaPlugin plugin_of(const char* interface) {
-  return {interface,     device_count, properties,      find_kernel,   widened,     reserve,
-          give_back,     to_device,    to_host,         begin_to_host, end_to_host, abandon,
-          begin_capture, end_capture,  abandon_capture, replay,        drop,        synchronize};
+  return {interface,       device_count, properties,    find_kernel, widened, reserve,       give_back,
+          to_device,       to_host,      begin_to_host, end_to_host, abandon, begin_capture, end_capture,
+          abandon_capture, replay,       drop,          synchronize, stream,  keep};
 }
 constexpr CudaPlugin kPlugin = plugin_of(ATTUNE_CUDA_INTERFACE);
 constexpr CudaPlugin kOther = plugin_of("another");

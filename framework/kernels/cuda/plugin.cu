@@ -101,6 +101,8 @@ void give_back(void* block, int device) noexcept {
 
 void synchronize(int device) { ATTUNE_CUDA(cudaStreamSynchronize(context(device).stream)); }
 
+void* stream(int device) { return context(device).stream; }
+
 constexpr CudaPlugin kPlugin{ATTUNE_CUDA_INTERFACE,
                              device_count,
                              properties,
@@ -118,7 +120,9 @@ constexpr CudaPlugin kPlugin{ATTUNE_CUDA_INTERFACE,
                              abandon_capture,
                              replay,
                              drop,
-                             synchronize};
+                             synchronize,
+                             stream,
+                             keep_while_recorded};
 
 }  // namespace
 }  // namespace attune::cuda
