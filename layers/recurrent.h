@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "autograd/ops/recurrent.h"
-#include "framework/kernels/recurrent.h"
 #include "layers/module.h"
 
 namespace attune {

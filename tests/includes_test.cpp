@@ -135,6 +135,23 @@ TEST_CASE("no include points upward", "[house]") {
   CHECK(wrong == std::vector<std::string>{});
 }
 
+// They compute in Tensors and Variables, as everybody who uses the library does.
+TEST_CASE("layers and programs call no kernels", "[house]") {
+  std::vector<std::string> wrong;
+  for (const char* room : {"layers", "examples"}) {
+    for (const fs::path& file : sources_below(kRoot / room)) {
+      if (file.stem() == "custom_op") continue;  // has kernels of its own
+      for (const Include& include : includes_of(file)) {
+        if (include.path.starts_with("framework/kernels/")) {
+          wrong.push_back(fs::relative(file, kRoot).string() + ":" + std::to_string(include.line) + " includes " +
+                          include.path);
+        }
+      }
+    }
+  }
+  CHECK(wrong == std::vector<std::string>{});
+}
+
 TEST_CASE("includes inside the tree name the path from its root", "[house]") {
   std::vector<std::string> wrong;
   for (const char* room : {"framework", "autograd", "layers", "datasets", "examples", "tests"}) {

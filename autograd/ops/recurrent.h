@@ -4,6 +4,7 @@
 
 #include "autograd/variable.h"
 #include "framework/kernels/activation.h"
+#include "framework/kernels/recurrent.h"
 
 namespace attune {
 

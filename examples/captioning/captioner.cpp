@@ -71,14 +71,13 @@ SearchSettings search_settings(const SearchOptions& options) {
 }
 
 Tensor to_tensor(const PictureStore& pictures, std::span<const int64_t> numbers) {
-  Tensor tensor = Tensor::empty({std::ssize(numbers), pictures.height(), pictures.width(), 3});
-  float* out = tensor.data<float>();
+  const auto size = static_cast<size_t>(pictures.height() * pictures.width() * 3);
+  std::vector<float> values(numbers.size() * size);
   Image scratch;
-  for (const int64_t number : numbers) {
-    to_floats(pictures.at(number, scratch), ImageColours{}, ImageNormalisation{}, out);
-    out += pictures.height() * pictures.width() * 3;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    to_floats(pictures.at(numbers[i], scratch), ImageColours{}, ImageNormalisation{}, &values[i * size]);
   }
-  return tensor;
+  return Tensor::from(values, {std::ssize(numbers), pictures.height(), pictures.width(), 3});
 }
 
 Captioner::Captioner(const CaptioningParts& parts, const SearchSettings& settings)

@@ -7,45 +7,40 @@
 #include "datasets/utf8.h"
 #include "examples/sentiment/corpus.h"
 #include "framework/fail.h"
+#include "framework/math/create.h"
+#include "framework/math/linalg.h"
+#include "framework/math/rearrange.h"
+#include "framework/math/reduce.h"
 #include "layers/attention/recorder.h"
 
 namespace attune::examples {
 namespace {
 
-/// Mean over the heads of what position `t` gives to each key: weights [1, H, T, S], added to `row` times `share`.
-void add_row(const Tensor& weights, int64_t t, double share, std::vector<double>& row) {
-  const int64_t heads = weights.dim(1);
-  const auto* w = weights.data<float>();
-  for (int64_t h = 0; h < heads; ++h) {
-    const float* from = w + (h * weights.dim(2) + t) * weights.dim(3);
-    for (size_t s = 0; s < row.size(); ++s) row[s] += share * static_cast<double>(from[s]) / static_cast<double>(heads);
-  }
+/// Weights [T, S] of the one sample of a record, mean over its heads.
+Tensor mean_over_heads(const AttentionRecorder::Record& record) {
+  return mean(record.weights.select(0, 0).to(DType::kFloat64), {0});
 }
 
-/// How much each position counts in the pooled vector of one member, whose last record is that of attention pooling.
-std::vector<double> pooling_shares(const std::string& pooling, const Tensor& last, size_t tokens) {
-  std::vector<double> shares(tokens, pooling == "mean" ? 1 / static_cast<double>(tokens) : 0.0);
-  if (pooling == "attention") add_row(last, 0, 1, shares);
-  if (pooling == "first") shares[0] = 1;
-  return shares;
+/// How much each position counts in the pooled vector of one member, [1, T]; `last` is its last record.
+Tensor pooling_shares(const std::string& pooling, const AttentionRecorder::Record& last, int64_t tokens) {
+  if (pooling == "attention") return mean_over_heads(last);
+  const Device device = last.weights.device();
+  if (pooling == "mean") return Tensor::full({1, tokens}, 1 / static_cast<double>(tokens), DType::kFloat64, device);
+  return one_hot(Tensor::zeros({1}, DType::kInt64, device), tokens, DType::kFloat64);
 }
 
 /// What the pooled positions look at in the last block, mean over the members.
-std::vector<double> attention_received(const AttentionRecorder& recorder, const Snapshot& snapshot, size_t tokens) {
+std::vector<double> attention_received(const AttentionRecorder& recorder, const Snapshot& snapshot, int64_t tokens) {
   const std::string& pooling = snapshot.config.model.pooling;
   const auto members = static_cast<size_t>(snapshot.model->members());
   const size_t per_member = recorder.records().size() / members;
-  std::vector<double> received(tokens);
+  std::vector<Tensor> received;
   for (size_t end = per_member; end <= recorder.records().size(); end += per_member) {
-    const Tensor last = recorder.records()[end - 1].weights.to(Device::cpu()).contiguous();
-    const Tensor block =
-        pooling == "attention" ? recorder.records()[end - 2].weights.to(Device::cpu()).contiguous() : last;
-    const std::vector<double> shares = pooling_shares(pooling, last, tokens);
-    for (size_t t = 0; t < tokens; ++t) {
-      add_row(block, static_cast<int64_t>(t), shares[t] / static_cast<double>(members), received);
-    }
+    const AttentionRecorder::Record& last = recorder.records()[end - 1];
+    const AttentionRecorder::Record& block = pooling == "attention" ? recorder.records()[end - 2] : last;
+    received.push_back(matmul(pooling_shares(pooling, last, tokens), mean_over_heads(block)));
   }
-  return received;
+  return mean(concat(received, 0), {0}).to_vector<double>();
 }
 
 /// All that was recorded: words look at words and, where attention pools them, the pooled vector at words.
@@ -81,14 +76,14 @@ Prediction classify(const Snapshot& snapshot, const std::string& text, const std
 
   Prediction prediction;
   prediction.truncated = stats.truncated > 0;
-  const double positive = SentimentModel::probability(logits.value().to(Device::cpu()), 0);
+  const double positive = SentimentModel::probabilities(logits.value()).item();
   require<ValueError>(std::isfinite(positive),
                       "{}: the model answers {}, expected a probability: its weights are not numbers; use another "
                       "checkpoint",
                       origin, positive);
   prediction.label = positive > 0.5 ? 1 : 0;
   prediction.probability = std::max(positive, 1 - positive);
-  const std::vector<double> received = attention_received(recorder, snapshot, ids.size());
+  const std::vector<double> received = attention_received(recorder, snapshot, length);
   for (size_t i = 0; i < ids.size(); ++i) {
     prediction.tokens.push_back({{words[i], received[i]}, ids[i] != Vocabulary::kUnknown});
   }

@@ -23,10 +23,8 @@ namespace {
 
 /// The probability of "positive" for each row of a batch. NaN stays NaN, whatever it becomes in a file.
 PartialEvaluation::Json probabilities(SentimentModel& model, const Batch& batch) {
-  const Tensor logits = model(batch.tokens, batch.lengths).value().to(Device::cpu());
-  PartialEvaluation::Json found = PartialEvaluation::Json::array();
-  for (int64_t b = 0; b < batch.labels.numel(); ++b) found.push_back(SentimentModel::probability(logits, b));
-  return found;
+  const Tensor logits = model(batch.tokens, batch.lengths).value();
+  return SentimentModel::probabilities(logits).to_vector<double>();
 }
 
 }  // namespace
@@ -43,9 +41,9 @@ Scores evaluate(SentimentModel& model, Loader& loader, PartialEvaluation& parts)
       end_if_interrupted();
       return probabilities(model, *batch);
     });
-    const int64_t* label = batch->labels.data<int64_t>();
-    for (int64_t b = 0; b < batch->labels.numel(); ++b) {
-      const double positive = number_or_nan(found.at(static_cast<size_t>(b)));
+    const std::vector<int64_t> label = batch->labels.to_vector<int64_t>();
+    for (size_t b = 0; b < label.size(); ++b) {
+      const double positive = number_or_nan(found.at(b));
       const double probability = label[b] == 1 ? positive : 1 - positive;
       loss.add(-std::log(probability < kLeast ? kLeast : probability));  // NaN stays
       scores.confusion.add(label[b], positive > 0.5 ? 1 : 0);

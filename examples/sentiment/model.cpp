@@ -1,11 +1,11 @@
 #include "examples/sentiment/model.h"
 
-#include <cmath>
 #include <string>
 
 #include "autograd/ops/ops.h"
 #include "datasets/vocabulary.h"
 #include "framework/math/arithmetic.h"
+#include "framework/math/reduce.h"
 #include "layers/attention/registry.h"
 
 namespace attune::examples {
@@ -105,13 +105,9 @@ Variable SentimentModel::operator()(const Tensor& tokens, const Tensor& lengths)
   return all;
 }
 
-double SentimentModel::probability(const Tensor& logits, int64_t b) {
-  const float* z = logits.data<float>() + b * kClasses;
-  double sum = 0;
-  for (int64_t m = 0; m < logits.dim(0); ++m, z += logits.dim(1) * kClasses) {
-    sum += 1 / (1 + std::exp(static_cast<double>(z[0]) - static_cast<double>(z[1])));
-  }
-  return sum / static_cast<double>(logits.dim(0));
+Tensor SentimentModel::probabilities(const Tensor& logits) {
+  const Tensor z = logits.to(DType::kFloat64);
+  return mean(sigmoid(z.select(2, 1) - z.select(2, 0)), {0});
 }
 
 }  // namespace attune::examples

@@ -69,8 +69,8 @@ class SentimentModel : public Module {
   /// tokens int64 [B, T], lengths int64 [B], on any device -> logits of each of M members [M, B, 2].
   Variable operator()(const Tensor& tokens, const Tensor& lengths);
 
-  /// Mean over the members of the probability of the second class: logits [M, B, 2] on the CPU, row b.
-  static double probability(const Tensor& logits, int64_t b);
+  /// Mean over the members of the probability of the second class: logits [M, B, 2] -> float64 [B].
+  static Tensor probabilities(const Tensor& logits);
 
  private:
   std::vector<Classifier*> members_;

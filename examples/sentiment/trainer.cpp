@@ -16,6 +16,7 @@
 #include "examples/support/table.h"
 #include "framework/fail.h"
 #include "framework/math/compare.h"
+#include "framework/math/reduce.h"
 
 namespace attune::examples {
 namespace {
@@ -126,11 +127,8 @@ Trainer::Step Trainer::train_step() {
 /// What a step found: the members' losses, and the logits for each.
 void Trainer::see(const Tensor& loss, const Tensor& logits, const Tensor& labels) {
   const int64_t examples = labels.numel();
-  const int64_t* label = labels.data<int64_t>();
-  int64_t correct = 0;
-  for (int64_t b = 0; b < examples; ++b) {
-    correct += (SentimentModel::probability(logits, b) > 0.5) == (label[b] == 1);
-  }
+  const Tensor positive = SentimentModel::probabilities(logits) > 0.5;
+  const auto correct = static_cast<int64_t>(count_nonzero(positive == (labels == 1)).item());
   loss_ = loss.item() / static_cast<double>(model_->members());
   accuracy_ = static_cast<double>(correct) / static_cast<double>(examples);
   loss_sum_ += loss_ * static_cast<double>(examples);

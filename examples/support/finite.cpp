@@ -8,7 +8,8 @@
 
 #include "framework/dtype.h"
 #include "framework/fail.h"
-#include "framework/kernels/accumulate.h"
+#include "framework/math/compare.h"
+#include "framework/math/reduce.h"
 
 namespace attune::examples {
 
@@ -21,9 +22,7 @@ void require_finite_loss(double loss, int64_t step) {
 std::string first_not_finite(const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) {
     if (!is_floating(tensor.dtype())) continue;
-    int64_t bad = -1;
-    kernels::find_non_finite(tensor, bad);
-    if (bad >= 0) return fmt::format("'{}' {}", name, tensor.shape().to_string());
+    if (all(isfinite(tensor)).item() == 0) return fmt::format("'{}' {}", name, tensor.shape().to_string());
   }
   return {};
 }

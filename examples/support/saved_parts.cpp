@@ -25,12 +25,13 @@ void put_codec(Checkpoint& checkpoint, std::string path, const TextCodec& codec)
 
 std::unique_ptr<TextCodec> codec_of(const Checkpoint& checkpoint, std::string_view path, const std::string& file) {
   require<FormatError>(checkpoint.contains(path), "{}: a checkpoint without {}", file, path);
-  const Tensor words = checkpoint.tensor(path);
-  const size_t room = words.dtype() == DType::kInt64 && words.numel() > 0 ? static_cast<size_t>(words.numel() - 1) : 0;
-  const int64_t size = room > 0 ? *words.data<int64_t>() : -1;
+  const Tensor tensor = checkpoint.tensor(path);
+  const auto words = tensor.dtype() == DType::kInt64 ? tensor.to_vector<int64_t>() : std::vector<int64_t>();
+  const size_t room = words.empty() ? 0 : words.size() - 1;
+  const int64_t size = room > 0 ? words[0] : -1;
   require<FormatError>(size >= 0 && static_cast<uint64_t>(size) <= room * kWord, "{}: {} is not a codec", file, path);
   std::string bytes(static_cast<size_t>(size), '\0');
-  std::memcpy(bytes.data(), words.data<int64_t>() + 1, bytes.size());
+  std::memcpy(bytes.data(), words.data() + 1, bytes.size());
   return TextCodec::load(bytes, file);
 }
 

@@ -7,6 +7,8 @@
 #include "datasets/pair_loader.h"
 #include "datasets/utf8.h"
 #include "framework/fail.h"
+#include "framework/math/rearrange.h"
+#include "framework/math/reduce.h"
 #include "layers/attention/recorder.h"
 
 namespace attune::examples::translation {
@@ -56,21 +58,10 @@ std::vector<std::pair<std::string, std::vector<Tensor>>> cross_attentions(std::s
 
 /// Mean over the heads of sample b of weights [B, H, T, S], given as blocks of rows; cut to [rows, columns].
 Tensor mean_over_heads(std::span<const Tensor> blocks, int64_t b, int64_t rows, int64_t columns) {
-  std::vector<float> mean;
-  for (const Tensor& block : blocks) {
-    const int64_t heads = block.dim(1);
-    const int64_t block_rows = block.dim(2);
-    const int64_t stride = block.dim(3);
-    const float* weights = block.data<float>() + b * heads * block_rows * stride;
-    for (int64_t t = 0; t < block_rows && std::ssize(mean) < rows * columns; ++t) {
-      for (int64_t s = 0; s < columns; ++s) {
-        float sum = 0;
-        for (int64_t h = 0; h < heads; ++h) sum += weights[(h * block_rows + t) * stride + s];
-        mean.push_back(sum / static_cast<float>(heads));
-      }
-    }
-  }
-  return Tensor::from(mean, {rows, columns});
+  std::vector<Tensor> means;
+  for (const Tensor& block : blocks)
+    means.push_back(mean(block.select(0, b).slice(2, 0, columns).to(DType::kFloat32), {0}));
+  return concat(means, 0).slice(0, 0, rows).contiguous();
 }
 
 size_t word_count(std::string_view text) { return utf8::split(text).size(); }

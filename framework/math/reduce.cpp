@@ -3,6 +3,7 @@
 #include "framework/kernels/elementwise.h"
 #include "framework/kernels/fold.h"
 #include "framework/kernels/reduce.h"
+#include "framework/kernels/top_k.h"
 #include "framework/math/arithmetic.h"
 #include "framework/math/compare.h"
 #include "framework/math/detail/checks.h"
@@ -135,6 +136,19 @@ Tensor logsumexp(const Tensor& x, const Axes& axes, bool keep) {
     const Tensor total = log(sum(exp(wide - shift), axes, /*keep=*/true)) + shift;
     return total.view(reduced.result(keep));
   });
+}
+
+Tensor log_normalizer(const Tensor& x, double temperature) {
+  constexpr const char* kOp = "log_normalizer";
+  check_floating(kOp, "x", x);
+  require<ValueError>(temperature > 0, "{}: temperature is {}, expected above 0", kOp, temperature);
+  const Reduced reduced(kOp, x.shape(), {-1});
+  reduced.require_elements(kOp, "largest element");
+  const Tensor wide = x.dtype() == DType::kBFloat16 ? x.to(DType::kFloat32) : x.contiguous();
+  Tensor y = Tensor::empty(reduced.result(false), DType::kFloat64, x.device());
+  Tensor rows = y.view({y.numel()});
+  kernels::log_sum_exp(wide.view({y.numel(), x.dim(-1)}), 1 / temperature, rows);
+  return y;
 }
 
 Tensor all(const Tensor& x, const Axes& axes, bool keep) {

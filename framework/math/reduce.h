@@ -32,6 +32,10 @@ Tensor stddev(const Tensor& x, const Axes& axes = {}, bool keep = false, int64_t
 Tensor norm(const Tensor& x, const Axes& axes = {}, bool keep = false);
 /// log(sum(exp(x))) without overflow; -infinity where every element is.
 Tensor logsumexp(const Tensor& x, const Axes& axes = {}, bool keep = false);
+/// log(sum(exp(x / temperature))) over the last axis, the logarithm of what softmax divides by: float64 for every dtype
+/// of x, so that its difference from large x is precise. NaN where softmax is: of NaN, of +infinity, of nothing but
+/// -infinity. Throws ValueError for a temperature that is not above 0.
+Tensor log_normalizer(const Tensor& x, double temperature = 1);
 
 /// Whether all, or any, elements of a bool tensor are true.
 Tensor all(const Tensor& x, const Axes& axes = {}, bool keep = false);

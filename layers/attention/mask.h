@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "autograd/ops/attention.h"
 #include "autograd/variable.h"
-#include "framework/kernels/attention.h"
 #include "layers/module.h"
 
 namespace attune {

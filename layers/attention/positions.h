@@ -6,7 +6,7 @@
 #include <variant>
 #include <vector>
 
-#include "framework/kernels/rotary.h"
+#include "autograd/ops/attention.h"
 #include "layers/module.h"
 
 namespace attune {

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "framework/fail.h"
-#include "framework/kernels/top_k.h"
 #include "framework/math/index.h"
 #include "framework/math/order.h"
+#include "framework/math/reduce.h"
 #include "layers/decoding/search.h"
 #include "layers/decoding/stepper.h"
 
@@ -132,8 +132,7 @@ Tensor Sampler::allowed(const Tensor& logits) const {
 
 void Sampler::draw_tokens(const Tensor& logits) {
   Tensor x = allowed(logits);
-  Tensor sums = Tensor::empty({x.dim(0)}, x.dtype());
-  kernels::log_sum_exp(x, 1 / options_.temperature, sums);
+  const std::vector<double> sums = log_normalizer(x, options_.temperature).to_vector<double>();
   struct Pending {
     Draw* draw;
     double uniform;
@@ -142,7 +141,7 @@ void Sampler::draw_tokens(const Tensor& logits) {
   std::vector<Pending> pending;
   for (size_t i = 0; i < draws_.size(); ++i) {
     draws_[i].token = -1;
-    pending.push_back({&draws_[i], draws_[i].stream.uniform(), sums.data<double>()[i]});
+    pending.push_back({&draws_[i], draws_[i].stream.uniform(), sums[i]});
   }
   // Few of the most probable tokens are enough for most draws.
   int64_t k = std::min(stepper_.vocabulary(), options_.top_k > 0 ? options_.top_k : kFewest);

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "framework/fail.h"
-#include "framework/kernels/top_k.h"
+#include "framework/math/reduce.h"
 
 namespace attune {
 
@@ -49,9 +49,7 @@ Tensor Stepper::step(const std::vector<int64_t>& tokens) {
 }
 
 std::vector<double> Stepper::log_sums(const Tensor& logits) const {
-  Tensor sums = Tensor::empty({logits.dim(0)}, DType::kFloat64);
-  kernels::log_sum_exp(logits, 1, sums);
-  std::vector<double> values = sums.to_vector<double>();
+  std::vector<double> values = log_normalizer(logits).to_vector<double>();
   const auto bad = std::find_if(values.begin(), values.end(), [](double sum) { return !std::isfinite(sum); });
   require<ValueError>(bad == values.end(),
                       "{}: the logits of step {}, row {} hold NaN, +infinity or nothing but -infinity; the model's "

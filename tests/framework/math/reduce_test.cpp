@@ -109,6 +109,21 @@ TEST_CASE("infinities in logsumexp", "[math][reduce]") {
   CHECK(std::abs(got[3] - (1000 + std::log(2.0))) < 1e-4);
 }
 
+TEST_CASE("log_normalizer is softmax's, in float64", "[math][reduce]") {
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16}) {
+    const Tensor x = Tensor::from(std::vector<float>{1, 2, 3, 1e6, 1e6, 1e6}, {2, 1, 3}, dtype);
+    const Tensor y = log_normalizer(x, 2);
+    CHECK(y.dtype() == DType::kFloat64);
+    CHECK(y.shape() == Shape{2, 1});
+    const Numbers got = values(y);
+    CHECK(std::abs(got[0] - std::log(std::exp(0.5) + std::exp(1.0) + std::exp(1.5))) < 1e-6);
+    const double large = x.to(DType::kFloat64).select(0, 1).select(1, 0).item();
+    CHECK(std::abs(got[1] - large / 2 - std::log(3.0)) < 1e-6);
+  }
+  CHECK(error_text<ValueError>([] { log_normalizer(Tensor::zeros({2}), 0); }) ==
+        "log_normalizer: temperature is 0, expected above 0");
+}
+
 TEST_CASE("running sums and products", "[math][reduce]") {
   const Tensor x = table();
   CHECK(values(cumsum(x, 0)) == Numbers{0, 1, 2, 3, 5, 7});
