@@ -29,9 +29,9 @@ FeedForward::FeedForward(int64_t dim, int64_t hidden, const FeedForwardOptions& 
 }
 
 Variable FeedForward::operator()(const Variable& x) const {
-  if (gate_ != nullptr) return linear2_(dropped(mul(activation_.apply((*gate_)(x)), linear1_(x))));
+  if (gate_ != nullptr) return result(linear2_(dropped(mul(activation_.apply((*gate_)(x)), linear1_(x)))));
   const Variable hidden = linear1_(x);
-  return linear2_(activation_.is_fused() ? hidden : dropped(activation_.apply(hidden)));
+  return result(linear2_(activation_.is_fused() ? hidden : dropped(activation_.apply(hidden))));
 }
 
 Variable FeedForward::dropped(const Variable& hidden) const {

@@ -79,15 +79,17 @@ class Module {
   void freeze() { set_trainable(false); }
   void unfreeze() { set_trainable(true); }
 
-  /// Called in their order for every result that this module returns through result(): layers of layers/*.h do so,
-  /// those of attention, transformer and seq2seq do not, and neither do steps that fuse several layers. Throws
-  /// ValueError for an empty function; what a hook throws becomes an Error that names the module. Returns what
-  /// remove_hook() takes.
+  /// Called in their order for every result of this module: what operator() returns, of attention its output. Modules
+  /// of one's own return result(y). Throws ValueError for an empty function; what a hook throws becomes an Error that
+  /// names the module. Returns what remove_hook() takes.
   uint64_t add_forward_hook(ForwardHook hook);
   /// The same for gradients of those results. Nothing is called where no gradient flows.
   uint64_t add_gradient_hook(GradientHook hook);
   /// Throws ValueError for a hook that is not there.
   void remove_hook(uint64_t id);
+  /// Results of this module are looked at, by hooks or by summary(): it must give them on its own, where it would
+  /// otherwise be fused with others.
+  bool observed() const;
 
   /// Dotted path from the root module: "encoder.block0.attn"; empty for the root.
   std::string path() const;

@@ -78,6 +78,8 @@ void Module::remove_hook(uint64_t id) {
   require<ValueError>(removed > 0, "{}: there is no hook {} to be removed", who("Module"), id);
 }
 
+bool Module::observed() const { return hooks_ != nullptr || observer != nullptr; }
+
 Variable Module::result(Variable y) const {
   if (hooks_ != nullptr) {
     // A copy: a hook may remove itself.

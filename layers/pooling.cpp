@@ -45,10 +45,10 @@ AttentionResult AttentionPooling::operator()(const Variable& x, const AttentionM
   const Variable q =
       expand(reshape(parameter_for(x, query_), {1, 1, heads_, dim / heads_}), {batch, 1, heads_, dim / heads_});
   const Variable keys = reshape(x, {batch, x.dim(1), heads_, dim / heads_});
-  AttentionResult result = core_(q, keys, keys, mask, want_weights);
-  result.output = reshape(result.output, {batch, dim});
-  if (want_weights) result.weights = select(result.weights, 2, 0);
-  return result;
+  AttentionResult found = core_(q, keys, keys, mask, want_weights);
+  found.output = result(reshape(found.output, {batch, dim}));
+  if (want_weights) found.weights = select(found.weights, 2, 0);
+  return found;
 }
 
 }  // namespace attune

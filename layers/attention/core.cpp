@@ -45,10 +45,10 @@ AttentionState AttentionState::of_samples(const Tensor& indices) const {
 template <class Attend>
 AttentionResult AttentionCore::recorded(bool want_weights, Attend&& attend) {
   const RandomState begin = default_stream().state();
-  AttentionResult result = attend(want_weights);
+  AttentionResult found = attend(want_weights);
   if (recorder_ != nullptr) [[unlikely]] {
     if (want_weights) {
-      recorder_->add(*this, result.weights.value());
+      recorder_->add(*this, found.weights.value());
     } else {
       const NoGrad no_grad;
       const RandomState end = default_stream().state();
@@ -57,7 +57,8 @@ AttentionResult AttentionCore::recorded(bool want_weights, Attend&& attend) {
       default_stream().set_state(end);
     }
   }
-  return result;
+  found.output = result(std::move(found.output));
+  return found;
 }
 
 AttentionResult AttentionCore::operator()(const Variable& q, const Variable& k, const Variable& v,

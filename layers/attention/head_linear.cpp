@@ -38,7 +38,7 @@ Variable HeadLinear::operator()(const Variable& x) const {
     fail<ShapeError>("{}: x is {}, expected [B, N, {}, {}]", who("HeadLinear"), x.shape(), weight_.dim(0),
                      weight_.dim(2));
   }
-  return by_head(x, parameter_for(x, weight_), parameter_for(x, bias_));
+  return result(by_head(x, parameter_for(x, weight_), parameter_for(x, bias_)));
 }
 
 Variable HeadLinear::part(const Variable& x, int64_t out, int64_t begin, int64_t end) const {

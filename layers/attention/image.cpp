@@ -94,7 +94,7 @@ Variable ReinforceLoss::operator()(const Variable& log_likelihood, const Attenti
     const double after = options_.decay * baseline() + (1 - options_.decay) * mean(log_likelihood).item();
     Tensor(baseline_.value()).fill_(after);
   }
-  return -mean(bound);
+  return result(-mean(bound));
 }
 
 }  // namespace attune

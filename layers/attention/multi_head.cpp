@@ -223,11 +223,11 @@ AttentionResult MultiHeadAttention::attend(const Heads& heads, const AttentionMa
 
 AttentionResult MultiHeadAttention::finish(const AttentionResult& heads, Weights weights) const {
   const Variable& y = heads.output;
-  AttentionResult result;
-  result.output = (*out_)(reshape(y, {y.dim(0), y.dim(1), y.dim(2) * y.dim(3)}));
-  if (weights == Weights::kPerHead) result.weights = heads.weights;
-  if (weights == Weights::kAveraged) result.weights = mean(heads.weights, {1});
-  return result;
+  AttentionResult all;
+  all.output = result((*out_)(reshape(y, {y.dim(0), y.dim(1), y.dim(2) * y.dim(3)})));
+  if (weights == Weights::kPerHead) all.weights = heads.weights;
+  if (weights == Weights::kAveraged) all.weights = mean(heads.weights, {1});
+  return all;
 }
 
 }  // namespace attune

@@ -42,7 +42,7 @@ Variable Score::operator()(const Variable& q, const Variable& keys) const {
   if (q.rank() != 4 || q.dim(2) != sizes_.heads || q.dim(3) != sizes_.query) [[unlikely]] {
     fail<ShapeError>("{}: q is {}, expected [B, T, {}, {}]", who("Score"), q.shape(), sizes_.heads, sizes_.query);
   }
-  return score(q, keys);
+  return result(score(q, keys));
 }
 
 void Score::require_equal_widths(const char* who) const {

@@ -53,10 +53,10 @@ RecurrentTextEncoder::RecurrentTextEncoder(const RecurrentTextEncoderOptions& op
                    {.layers = options.layers, .bidirectional = options.bidirectional, .dropout = options.dropout}))) {}
 
 EncoderOutput RecurrentTextEncoder::operator()(const Tensor& tokens, const Tensor& lengths) {
-  const RecurrentResult result = rnn_.run(embedding_(tokens), {.lengths = lengths});
-  const int64_t directions = rnn_.directions(), layers = result.hidden.dim(0);
-  const Variable last = slice(result.hidden, 0, layers - directions, layers);  // [directions, B, H]
-  return {.states = result.output,
+  const RecurrentResult read = rnn_.run(embedding_(tokens), {.lengths = lengths});
+  const int64_t directions = rnn_.directions(), layers = read.hidden.dim(0);
+  const Variable last = slice(read.hidden, 0, layers - directions, layers);  // [directions, B, H]
+  return {.states = result(read.output),
           .lengths = lengths,
           .summary = reshape(permute(last, {1, 0, 2}), {last.dim(1), directions * last.dim(2)})};
 }
@@ -153,13 +153,13 @@ Variable RecurrentTextDecoder::features(const Variable& states, const Variable& 
 }
 
 Variable RecurrentTextDecoder::operator()(const EncoderOutput& source, const Tensor& tokens) {
-  return run(source, tokens, nullptr);
+  return result(run(source, tokens, nullptr));
 }
 
 Variable RecurrentTextDecoder::teach(const EncoderOutput& source, const Tensor& tokens, TaughtAttention& taught) {
   require<ValueError>(attention_ != nullptr, "{}: teach() asks a decoder without attention what it looked at",
                       who(kRecurrentDecoder));
-  return run(source, tokens, &taught);
+  return result(run(source, tokens, &taught));
 }
 
 Variable RecurrentTextDecoder::run(const EncoderOutput& source, const Tensor& tokens, TaughtAttention* taught) const {

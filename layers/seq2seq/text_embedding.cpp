@@ -31,7 +31,7 @@ Variable TextEmbedding::operator()(const Tensor& tokens, int64_t offset) const {
   Variable x = tokens_(tokens);
   if (sinusoidal_ != nullptr) x = (*sinusoidal_)(x, offset);
   if (learned_ != nullptr) x = (*learned_)(x, offset);
-  return (*dropout_)(x);
+  return result((*dropout_)(x));
 }
 
 }  // namespace attune

@@ -50,7 +50,7 @@ TransformerTextEncoder::TransformerTextEncoder(const TransformerTextEncoderOptio
 
 EncoderOutput TransformerTextEncoder::operator()(const Tensor& tokens, const Tensor& lengths) {
   EncoderOutput output{.states = {}, .lengths = lengths};
-  output.states = encoder_(embedding_(tokens), padding_of(output));
+  output.states = result(encoder_(embedding_(tokens), padding_of(output)));
   return output;
 }
 
@@ -61,7 +61,7 @@ TransformerTextDecoder::TransformerTextDecoder(const TransformerTextDecoderOptio
       head_(own("head", make_head(embedding_, options.share_head, options.head_bias))) {}
 
 Variable TransformerTextDecoder::operator()(const EncoderOutput& source, const Tensor& tokens) {
-  return decoder_(embedding_(tokens), source.states, AttentionMask::causal(), padding_of(source));
+  return result(decoder_(embedding_(tokens), source.states, AttentionMask::causal(), padding_of(source)));
 }
 
 std::unique_ptr<Generation> TransformerTextDecoder::start(const EncoderOutput& source,

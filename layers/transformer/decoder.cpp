@@ -1,5 +1,6 @@
 #include "layers/transformer/decoder.h"
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <utility>
@@ -78,10 +79,14 @@ ResidualStep TransformerDecoderLayer::pre_norm(const Variable& x, const Variable
   return {z, ffn_(normed3)};
 }
 
+template <class Attend>
+Variable TransformerDecoderLayer::on_its_own(const Variable& x, const Attend& attend) const {
+  return result(norm_first_ ? add_branch(pre_norm(x, norm1_(x), attend), branch_dropout()) : post_norm(x, attend));
+}
+
 Variable TransformerDecoderLayer::operator()(const Variable& x, const Variable& memory, const AttentionMask& mask,
                                              const AttentionMask& memory_mask) const {
-  const Whole attend{memory, mask, memory_mask};
-  return norm_first_ ? add_branch(pre_norm(x, norm1_(x), attend), branch_dropout()) : post_norm(x, attend);
+  return on_its_own(x, Whole{memory, mask, memory_mask});
 }
 
 void TransformerDecoderCache::select(const Tensor& rows) {
@@ -114,15 +119,18 @@ TransformerDecoder::TransformerDecoder(const TransformerDecoderOptions& options)
 
 template <class Attends>
 Variable TransformerDecoder::run(const Variable& x, const Attends& attends) const {
-  if (!norm_first_) {
+  const bool apart = std::ranges::any_of(blocks_, [](const Module* block) { return block->observed(); });
+  if (!norm_first_ || apart) {
     Variable y = x;
-    for (size_t i = 0; i < blocks_.size(); ++i) y = blocks_[i]->post_norm(y, attends(i));
-    return norm_ == nullptr ? y : (*norm_)(y);
+    for (size_t i = 0; i < blocks_.size(); ++i) y = blocks_[i]->on_its_own(y, attends(i));
+    return result(norm_ == nullptr ? y : (*norm_)(y));
   }
-  return pre_norm_stack(
+  return result(pre_norm_stack(
       x, blocks_.size(), blocks_.front()->branch_dropout(), norm_,
       [&](size_t i) -> const Norm& { return blocks_[i]->norm1_; },
-      [&](size_t i, const Variable& y, const Variable& normed) { return blocks_[i]->pre_norm(y, normed, attends(i)); });
+      [&](size_t i, const Variable& y, const Variable& normed) {
+        return blocks_[i]->pre_norm(y, normed, attends(i));
+      }));
 }
 
 Variable TransformerDecoder::operator()(const Variable& x, const Variable& memory, const AttentionMask& mask,

@@ -32,6 +32,9 @@ class TransformerDecoderLayer : public Module {
   friend class TransformerDecoder;
 
   // Attend: attends to itself and to the memory, with or without a cache.
+  /// A block that is not fused with its neighbours.
+  template <class Attend>
+  Variable on_its_own(const Variable& x, const Attend& attend) const;
   template <class Attend>
   Variable post_norm(const Variable& x, const Attend& attend) const;
   /// From norm1(x) on.

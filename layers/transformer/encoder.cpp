@@ -1,5 +1,6 @@
 #include "layers/transformer/encoder.h"
 
+#include <algorithm>
 #include <string>
 
 #include "autograd/tape.h"
@@ -39,9 +40,13 @@ ResidualStep TransformerEncoderLayer::pre_norm(const Variable& x, const Variable
   return {sum, ffn_(normed2)};
 }
 
+template <class Attend>
+Variable TransformerEncoderLayer::on_its_own(const Variable& x, const Attend& attend) const {
+  return result(norm_first_ ? add_branch(pre_norm(x, norm1_(x), attend), branch_dropout()) : post_norm(x, attend));
+}
+
 Variable TransformerEncoderLayer::operator()(const Variable& x, const AttentionMask& mask) const {
-  const WholeSequence attend{mask};
-  return norm_first_ ? add_branch(pre_norm(x, norm1_(x), attend), branch_dropout()) : post_norm(x, attend);
+  return on_its_own(x, WholeSequence{mask});
 }
 
 void TransformerEncoderCache::select(const Tensor& rows) {
@@ -59,15 +64,18 @@ TransformerEncoder::TransformerEncoder(const TransformerEncoderOptions& options)
 
 template <class Attends>
 Variable TransformerEncoder::run(const Variable& x, const Attends& attends) const {
-  if (!norm_first_) {
+  const bool apart = std::ranges::any_of(blocks_, [](const Module* block) { return block->observed(); });
+  if (!norm_first_ || apart) {
     Variable y = x;
-    for (size_t i = 0; i < blocks_.size(); ++i) y = blocks_[i]->post_norm(y, attends(i));
-    return norm_ == nullptr ? y : (*norm_)(y);
+    for (size_t i = 0; i < blocks_.size(); ++i) y = blocks_[i]->on_its_own(y, attends(i));
+    return result(norm_ == nullptr ? y : (*norm_)(y));
   }
-  return pre_norm_stack(
+  return result(pre_norm_stack(
       x, blocks_.size(), blocks_.front()->branch_dropout(), norm_,
       [&](size_t i) -> const Norm& { return blocks_[i]->norm1_; },
-      [&](size_t i, const Variable& y, const Variable& normed) { return blocks_[i]->pre_norm(y, normed, attends(i)); });
+      [&](size_t i, const Variable& y, const Variable& normed) {
+        return blocks_[i]->pre_norm(y, normed, attends(i));
+      }));
 }
 
 Variable TransformerEncoder::operator()(const Variable& x, const AttentionMask& mask) const {

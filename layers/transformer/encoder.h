@@ -27,6 +27,9 @@ class TransformerEncoderLayer : public Module {
   friend class TransformerEncoder;
 
   // attend(attn, x): over whole sequences, or with a cache.
+  /// A block that is not fused with its neighbours.
+  template <class Attend>
+  Variable on_its_own(const Variable& x, const Attend& attend) const;
   template <class Attend>
   Variable post_norm(const Variable& x, const Attend& attend) const;
   /// From norm1(x) on.

@@ -62,11 +62,11 @@ SinusoidalPositions::SinusoidalPositions(int64_t dim, int64_t max_length) {
 }
 
 Variable SinusoidalPositions::operator()(const Variable& x, int64_t offset) const {
-  return add_positions(*this, "SinusoidalPositions", x, table_, offset);
+  return result(add_positions(*this, "SinusoidalPositions", x, table_, offset));
 }
 
 Variable SinusoidalPositions::operator()(const Variable& x, const Tensor& positions) const {
-  return add_positions(*this, "SinusoidalPositions", x, table_, positions);
+  return result(add_positions(*this, "SinusoidalPositions", x, table_, positions));
 }
 
 LearnedPositions::LearnedPositions(int64_t dim, int64_t max_length) {
@@ -75,11 +75,11 @@ LearnedPositions::LearnedPositions(int64_t dim, int64_t max_length) {
 }
 
 Variable LearnedPositions::operator()(const Variable& x, int64_t offset) const {
-  return add_positions(*this, "LearnedPositions", x, weight_, offset);
+  return result(add_positions(*this, "LearnedPositions", x, weight_, offset));
 }
 
 Variable LearnedPositions::operator()(const Variable& x, const Tensor& positions) const {
-  return add_positions(*this, "LearnedPositions", x, weight_, positions);
+  return result(add_positions(*this, "LearnedPositions", x, weight_, positions));
 }
 
 }  // namespace attune

@@ -13,13 +13,11 @@ struct ResidualStep {
   Variable branch;
 };
 
-/// {sum + dropout(branch), norm of it}.
-inline std::pair<Variable, Variable> add_norm(const ResidualStep& step, const Norm& norm, double dropout) {
-  return norm.add(step.sum, step.branch, dropout);
-}
-
 /// sum + dropout(branch).
 Variable add_branch(const ResidualStep& step, double dropout);
+
+/// {sum + dropout(branch), norm of it}.
+std::pair<Variable, Variable> add_norm(const ResidualStep& step, const Norm& norm, double dropout);
 
 /// A stack of pre-norm blocks: the branch of one block is added in the same pass as the next block's first norm.
 /// first_norm(i): of block i; run(i, y, normed): block i from there on, a ResidualStep. last: the norm behind all

@@ -12,7 +12,7 @@ Transformer::Transformer(const TransformerOptions& options)
                                                                               .final_norm = options.final_norm})) {}
 
 Variable Transformer::operator()(const Variable& source, const Variable& target, const TransformerMasks& masks) const {
-  return decoder_(target, encoder_(source, masks.source), masks.target, masks.memory);
+  return result(decoder_(target, encoder_(source, masks.source), masks.target, masks.memory));
 }
 
 }  // namespace attune

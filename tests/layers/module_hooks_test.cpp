@@ -1,13 +1,18 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include <map>
+#include <string>
+
 #include "autograd/ops/ops.h"
 #include "autograd/optim/sgd.h"
 #include "autograd/tape.h"
 #include "framework/error.h"
 #include "layers/linear.h"
 #include "layers/sequential.h"
+#include "layers/transformer/transformer.h"
 #include "tests/support/errors.h"
 #include "tests/support/gradients.h"
+#include "tests/support/tensors.h"
 
 using namespace attune;
 using namespace attune::testing;
@@ -130,4 +135,42 @@ TEST_CASE("a child is replaced under its name and in its place", "[module]") {
   CHECK(error_text<ValueError>([&] { model.replace_missing(); }) ==
         "Module: there is no child 'tail' to be replaced, only 'first', 'head'");
   Tape::current().clear();
+}
+
+TEST_CASE("every layer of a Transformer gives its results to hooks, also where it is fused with others",
+          "[module][hooks][transformer]") {
+  for (const bool norm_first : {true, false}) {
+    const TransformerOptions options{.encoder_blocks = 2,
+                                     .decoder_blocks = 2,
+                                     .block = {.dim = 8, .heads = 2, .ffn_dim = 16, .norm_first = norm_first}};
+    Transformer model(options);
+    Transformer plain(options);
+    plain.load_state_dict(model.state_dict());
+    plain.eval();
+    model.eval();
+    std::map<std::string, int> forward, backward;
+    model.visit([&](const std::string& path, Module& module) {
+      module.add_forward_hook([&forward, path](const Variable&) {
+        ++forward[path];
+        return Variable();
+      });
+      module.add_gradient_hook([&backward, path](const Tensor&) {
+        ++backward[path];
+        return Tensor();
+      });
+    });
+    const Variable source(random_tensor({2, 5, 8}, DType::kFloat32));
+    const Variable target(random_tensor({2, 4, 8}, DType::kFloat32));
+    const Variable y = model(source, target);
+    sum(square(y)).backward();
+    model.visit([&](const std::string& path, Module&) {
+      INFO(path << (norm_first ? ", norm first" : ", norm last"));
+      // Attention to a memory takes parts of that weight.
+      const int expected = path.ends_with("cross.qkv") ? 0 : 1;
+      CHECK(forward[path] == expected);
+      CHECK(backward[path] == expected);
+    });
+    CHECK(max_difference(y.value(), plain(source, target).value()) < 1e-5);
+    Tape::current().clear();
+  }
 }
