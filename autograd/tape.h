@@ -47,6 +47,8 @@ class Grads {
   const Tensor& dy(int i = 0) const;
   /// Takes the gradient of output i out, so that the closure may overwrite it when its storage is unique().
   Tensor take_dy(int i = 0);
+  /// The closure will be called again (BackwardOptions::retain): what it keeps must stay as it is.
+  bool retained() const;
   /// Whether input i wants a gradient.
   bool needs(int i) const;
   /// Adds dx to the gradient of input i. Shape, dtype and device are validated; does nothing when !needs(i).

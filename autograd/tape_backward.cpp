@@ -246,6 +246,8 @@ const Tensor& Grads::dy(int i) const { return output(i).grad; }
 
 Tensor Grads::take_dy(int i) { return std::exchange(output(i).grad, Tensor()); }
 
+bool Grads::retained() const { return modes.retaining; }
+
 bool Grads::needs(int i) const { return tape_.takes_gradient(input(i)); }
 
 void Grads::add(int i, Tensor dx) {

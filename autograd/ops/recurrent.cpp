@@ -9,7 +9,6 @@
 #include "autograd/ops/ops.h"
 #include "autograd/ops/recurrent_checks.h"
 #include "autograd/tape.h"
-#include "autograd/tape_internal.h"
 #include "framework/kernels/recurrent.h"
 
 namespace attune {
@@ -127,7 +126,7 @@ RecurrentResult run(const char* op, RecurrentCell cell, const Variable& x, const
     // Gates become their gradients in place, unless they are needed again.
     std::array<RecurrentTrace, 2> used = traces;
     for (RecurrentTrace& trace : used) {
-      if (tape_internal::modes.retaining && trace.gates.defined()) trace.gates = trace.gates.clone();
+      if (g.retained() && trace.gates.defined()) trace.gates = trace.gates.clone();
     }
     RecurrentLayer kept{cell, sizes.directions, {}, false};
     std::array<RecurrentGradients, 2> gradients;

@@ -95,6 +95,7 @@ Variable sum(const Variable& x, const Axes& axes, bool keep) {
 Variable mean(const Variable& x, const Axes& axes, bool keep) {
   check_operand("mean", "x", x);
   const Reduced shapes("mean", x.shape(), axes);
+  shapes.require_elements("mean", "mean");
   return scaled_sum("mean", x, shapes, 1.0 / static_cast<double>(shapes.count), keep);
 }
 

@@ -10,9 +10,7 @@ Adam::Adam(const char* who, const ParameterList& parameters, const AdamOptions& 
     : Optimizer(who, parameters, {options.learning_rate, options.weight_decay, options.groups},
                 std::vector<StateTensor>{{"m"}, {"v"}}),
       rule_{options.beta1, options.beta2, options.epsilon, decoupled} {
-  const auto in_range = [](double beta) { return beta >= 0 && beta < 1; };
-  require<ValueError>(in_range(options.beta1) && in_range(options.beta2),
-                      "{}: beta1 {} and beta2 {} must lie in 0 <= beta < 1", who, options.beta1, options.beta2);
+  check_betas({options.beta1, options.beta2});
   require<ValueError>(options.epsilon >= 0, "{}: epsilon {} is below 0", who, options.epsilon);
 }
 

@@ -10,9 +10,7 @@ namespace attune {
 Adamax::Adamax(const ParameterList& parameters, const AdamaxOptions& options)
     : Optimizer("Adamax", parameters, {options.learning_rate, options.weight_decay, options.groups}, {{"m"}, {"u"}}),
       options_(options) {
-  for (const double beta : {options.beta1, options.beta2}) {
-    require<ValueError>(beta >= 0 && beta < 1, "Adamax: beta {} must lie in 0 <= beta < 1", beta);
-  }
+  check_betas({options.beta1, options.beta2});
   require<ValueError>(options.epsilon > 0, "Adamax: epsilon {} must be above 0", options.epsilon);
 }
 

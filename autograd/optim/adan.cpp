@@ -11,9 +11,7 @@ Adan::Adan(const ParameterList& parameters, const AdanOptions& options)
     : Optimizer("Adan", parameters, {options.learning_rate, options.weight_decay, options.groups},
                 {{"m"}, {"v"}, {"n"}, {"previous"}}),
       options_(options) {
-  for (const double beta : {options.beta1, options.beta2, options.beta3}) {
-    require<ValueError>(beta >= 0 && beta < 1, "Adan: beta {} must lie in 0 <= beta < 1", beta);
-  }
+  check_betas({options.beta1, options.beta2, options.beta3});
   require<ValueError>(options.epsilon >= 0, "Adan: epsilon {} is below 0", options.epsilon);
 }
 

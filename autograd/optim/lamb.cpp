@@ -12,9 +12,7 @@ namespace attune {
 Lamb::Lamb(const ParameterList& parameters, const LambOptions& options)
     : Optimizer("Lamb", parameters, {options.learning_rate, options.weight_decay, options.groups}, {{"m"}, {"v"}}),
       options_(options) {
-  const auto in_range = [](double beta) { return beta >= 0 && beta < 1; };
-  require<ValueError>(in_range(options.beta1) && in_range(options.beta2),
-                      "Lamb: beta1 {} and beta2 {} must lie in 0 <= beta < 1", options.beta1, options.beta2);
+  check_betas({options.beta1, options.beta2});
   require<ValueError>(options.epsilon >= 0, "Lamb: epsilon {} is below 0", options.epsilon);
 }
 

@@ -1,6 +1,5 @@
 #include "autograd/optim/lion.h"
 
-#include "framework/fail.h"
 #include "framework/math/arithmetic.h"
 
 namespace attune {
@@ -8,9 +7,7 @@ namespace attune {
 Lion::Lion(const ParameterList& parameters, const LionOptions& options)
     : Optimizer("Lion", parameters, {options.learning_rate, options.weight_decay, options.groups}, {{"m"}}),
       options_(options) {
-  const auto in_range = [](double beta) { return beta >= 0 && beta < 1; };
-  require<ValueError>(in_range(options.beta1) && in_range(options.beta2),
-                      "Lion: beta1 {} and beta2 {} must lie in 0 <= beta < 1", options.beta1, options.beta2);
+  check_betas({options.beta1, options.beta2});
 }
 
 void Lion::update(ParameterUpdate& p) {

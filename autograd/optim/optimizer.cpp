@@ -180,6 +180,14 @@ double Optimizer::step(const StepOptions& options) {
 
 Tensor ParameterUpdate::penalized_grad() const { return weight_decay == 0 ? grad : grad + weight_decay * value; }
 
+void Optimizer::check_betas(std::initializer_list<double> betas) const {
+  int number = 0;
+  for (const double beta : betas) {
+    ++number;
+    require<ValueError>(beta >= 0 && beta < 1, "{}: beta{} is {}, expected 0 <= beta < 1", who_, number, beta);
+  }
+}
+
 void Optimizer::update(ParameterUpdate&) { fail<ValueError>("{}: the optimizer has no update()", who_); }
 
 void Optimizer::update_flat(Flat& flat, const GradientTransform& transform) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <span>
@@ -143,6 +144,9 @@ class Optimizer {
 
   /// who: for messages.
   Optimizer(const char* who, const ParameterList& parameters, const Common& options, std::vector<StateTensor> state);
+
+  /// Throws ValueError naming the first of beta1, beta2, ... that is not in 0 <= beta < 1.
+  void check_betas(std::initializer_list<double> betas) const;
 
   /// The rule. p.value and p.state are changed in place: by `-=`, copy_() and the like.
   virtual void update(ParameterUpdate& p);
