@@ -1,9 +1,13 @@
 #include "layers/init.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "framework/fail.h"
+#include "framework/math/arithmetic.h"
+#include "framework/math/reduce.h"
+#include "layers/orthogonal.h"
 
 namespace attune::init {
 namespace {
@@ -79,6 +83,17 @@ Tensor kaiming_normal(const Shape& shape, double gain, Fan fan, RandomStream& st
   return normal(shape, 0, gain / std::sqrt(one_fan(shape, fan, "kaiming_normal")), stream);
 }
 
+Tensor orthogonal(const Shape& shape, double gain, RandomStream& stream) {
+  require<ShapeError>(shape.rank() >= 2, "orthogonal: shape {} given, expected two axes at least", shape);
+  if (skipping || shape.numel() == 0) return Tensor::empty(shape);
+  const int64_t rows = shape[0], columns = shape.numel() / rows;
+  const int64_t count = std::min(rows, columns), size = std::max(rows, columns);
+  Tensor drawn = stream.normal({count, size}, 0, 1, DType::kFloat64);
+  orthogonalise_rows(drawn.data<double>(), count, size);
+  drawn = drawn / norm(drawn, {1}, true) * gain;
+  return (rows > columns ? drawn.transpose(0, 1) : drawn).to(DType::kFloat32).contiguous().view(shape);
+}
+
 Initializer::Initializer(Zeros) : make_([](const Shape& shape, RandomStream&) { return zeros(shape); }) {}
 Initializer::Initializer(Ones) : make_([](const Shape& shape, RandomStream&) { return ones(shape); }) {}
 Initializer::Initializer(Constant i)
@@ -99,6 +114,8 @@ Initializer::Initializer(KaimingUniform i)
     : make_([i](const Shape& shape, RandomStream& stream) { return kaiming_uniform(shape, i.gain, i.fan, stream); }) {}
 Initializer::Initializer(KaimingNormal i)
     : make_([i](const Shape& shape, RandomStream& stream) { return kaiming_normal(shape, i.gain, i.fan, stream); }) {}
+Initializer::Initializer(Orthogonal i)
+    : make_([i](const Shape& shape, RandomStream& stream) { return orthogonal(shape, i.gain, stream); }) {}
 Initializer::Initializer(Function f)
     : make_([f = std::move(f)](const Shape& shape, RandomStream&) {
         require<ValueError>(static_cast<bool>(f), "init: the function for shape {} is empty", shape);

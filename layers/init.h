@@ -29,6 +29,10 @@ Tensor xavier_uniform(const Shape& shape, double gain = 1, RandomStream& stream 
 /// Normal with stddev gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010, eq. 12).
 Tensor xavier_normal(const Shape& shape, double gain = 1, RandomStream& stream = default_stream());
 
+/// Rows, or where there are more rows than columns the columns, orthogonal and of length gain: a normal draw made
+/// orthogonal (Saxe et al., 2014). A shape of more axes counts as [first, the others]. Throws ShapeError below rank 2.
+Tensor orthogonal(const Shape& shape, double gain = 1, RandomStream& stream = default_stream());
+
 /// While it lives, what this thread would draw by the functions of this file stays uninitialised, and no stream moves:
 /// for a model whose weights are loaded next.
 class SkipInit {
@@ -86,10 +90,13 @@ struct KaimingNormal {
   double gain = 1.4142135623730951;
   Fan fan = Fan::kIn;
 };
+struct Orthogonal {
+  double gain = 1;
+};
 /// One's own: shape -> float32 values.
 using Function = std::function<Tensor(const Shape&)>;
 
-/// Any of these. A class of its own: a variant of eleven takes each file that includes it longer to compile.
+/// Any of these. A class of its own: a variant of twelve takes each file that includes it longer to compile.
 class Initializer {
  public:
   Initializer(Zeros rule);            // NOLINT(google-explicit-constructor): an option takes any
@@ -102,6 +109,7 @@ class Initializer {
   Initializer(XavierNormal rule);     // NOLINT(google-explicit-constructor): an option takes any
   Initializer(KaimingUniform rule);   // NOLINT(google-explicit-constructor): an option takes any
   Initializer(KaimingNormal rule);    // NOLINT(google-explicit-constructor): an option takes any
+  Initializer(Orthogonal rule);       // NOLINT(google-explicit-constructor): an option takes any
   Initializer(Function rule);         // NOLINT(google-explicit-constructor): an option takes any
 
  private:

@@ -22,16 +22,19 @@ Activation check_activation(const char* name, Activation activation) {
 
 /// Draws the parameters of one direction and hands each to enter(name, tensor).
 template <class Enter>
-RecurrentParameters draw(int64_t gates, int64_t in, int64_t hidden, bool bias, const std::string& suffix,
-                         const Enter& enter) {
+RecurrentParameters draw(int64_t gates, int64_t in, int64_t hidden, bool bias, const RecurrentInit& init,
+                         const std::string& suffix, const Enter& enter) {
   const double limit = 1 / std::sqrt(static_cast<double>(hidden));
+  const auto values = [&](const std::optional<init::Initializer>& given, const Shape& shape) {
+    return init::make(given.value_or(init::Uniform{.low = -limit, .high = limit}), shape);
+  };
   const int64_t rows = gates * hidden;
   RecurrentParameters p;
-  p.weight_ih = enter("weight_ih" + suffix, init::uniform({rows, in}, -limit, limit));
-  p.weight_hh = enter("weight_hh" + suffix, init::uniform({rows, hidden}, -limit, limit));
+  p.weight_ih = enter("weight_ih" + suffix, values(init.weight_ih, {rows, in}));
+  p.weight_hh = enter("weight_hh" + suffix, values(init.weight_hh, {rows, hidden}));
   if (bias) {
-    p.bias_ih = enter("bias_ih" + suffix, init::uniform({rows}, -limit, limit));
-    p.bias_hh = enter("bias_hh" + suffix, init::uniform({rows}, -limit, limit));
+    p.bias_ih = enter("bias_ih" + suffix, values(init.bias, {rows}));
+    p.bias_hh = enter("bias_hh" + suffix, values(init.bias, {rows}));
   }
   return p;
 }
@@ -56,7 +59,7 @@ RecurrentLayers::RecurrentLayers(const char* name, int64_t gates, int64_t in, in
     const int64_t inputs = l == 0 ? in : directions() * hidden;
     for (int64_t d = 0; d < directions(); ++d) {
       const std::string suffix = "_l" + std::to_string(l) + (d == 0 ? "" : "_reverse");
-      parameters_.push_back(draw(gates, inputs, hidden, options.bias, suffix, enter));
+      parameters_.push_back(draw(gates, inputs, hidden, options.bias, options.init, suffix, enter));
     }
   }
 }
@@ -153,10 +156,11 @@ std::unique_ptr<RecurrentLayers> make_recurrent(RecurrentCell cell, int64_t in, 
   return std::make_unique<LSTM>(in, hidden, options);
 }
 
-RecurrentStep::RecurrentStep(const char* name, int64_t gates, int64_t in, int64_t hidden, bool bias)
+RecurrentStep::RecurrentStep(const char* name, int64_t gates, int64_t in, int64_t hidden, bool bias,
+                             const RecurrentInit& init)
     : name_(name), in_(in), hidden_(hidden) {
   check_widths(name, in, hidden);
-  parameters_ = draw(gates, in, hidden, bias, "", [this](std::string entry, Tensor initial) {
+  parameters_ = draw(gates, in, hidden, bias, init, "", [this](std::string entry, Tensor initial) {
     return parameter(std::move(entry), std::move(initial));
   });
 }
@@ -170,8 +174,8 @@ void RecurrentStep::check(const Variable& x, std::initializer_list<const Variabl
   }
 }
 
-GRUCell::GRUCell(int64_t in, int64_t hidden, bool bias, GruOptions options)
-    : RecurrentStep("GRUCell", 3, in, hidden, bias), options_(options) {}
+GRUCell::GRUCell(int64_t in, int64_t hidden, bool bias, GruOptions options, const RecurrentInit& init)
+    : RecurrentStep("GRUCell", 3, in, hidden, bias, init), options_(options) {}
 
 Variable GRUCell::operator()(const Variable& x, const Variable& h) const {
   check(x, {&h});
@@ -179,15 +183,16 @@ Variable GRUCell::operator()(const Variable& x, const Variable& h) const {
       as_step(gru(as_sequence(x), as_states(h), std::span(&parameters_of_cell(), 1), {}, {}, options_).hidden));
 }
 
-RnnCell::RnnCell(int64_t in, int64_t hidden, bool bias, Activation activation)
-    : RecurrentStep("RnnCell", 1, in, hidden, bias), activation_(check_activation("RnnCell", activation)) {}
+RnnCell::RnnCell(int64_t in, int64_t hidden, bool bias, Activation activation, const RecurrentInit& init)
+    : RecurrentStep("RnnCell", 1, in, hidden, bias, init), activation_(check_activation("RnnCell", activation)) {}
 
 Variable RnnCell::operator()(const Variable& x, const Variable& h) const {
   check(x, {&h});
   return result(as_step(rnn(as_sequence(x), as_states(h), std::span(&parameters_of_cell(), 1), activation_).hidden));
 }
 
-LSTMCell::LSTMCell(int64_t in, int64_t hidden, bool bias) : RecurrentStep("LSTMCell", 4, in, hidden, bias) {}
+LSTMCell::LSTMCell(int64_t in, int64_t hidden, bool bias, const RecurrentInit& init)
+    : RecurrentStep("LSTMCell", 4, in, hidden, bias, init) {}
 
 std::pair<Variable, Variable> LSTMCell::operator()(const Variable& x, const Variable& h, const Variable& c) const {
   check(x, {&h, &c});

@@ -2,20 +2,31 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "autograd/ops/recurrent.h"
+#include "layers/init.h"
 #include "layers/module.h"
 
 namespace attune {
+
+/// Initial values of the parameters of a recurrent layer; what is not given is drawn as PyTorch draws it, uniform over
+/// +- 1 / sqrt(hidden). Each weight holds the blocks of all gates.
+struct RecurrentInit {
+  std::optional<init::Initializer> weight_ih{};  ///< init::XavierUniform{} in Keras
+  std::optional<init::Initializer> weight_hh{};  ///< init::Orthogonal{} in Keras
+  std::optional<init::Initializer> bias{};       ///< of both biases
+};
 
 struct RecurrentOptions {
   int64_t layers = 1;
   bool bidirectional = false;
   bool bias = true;
   double dropout = 0;  ///< of what passes from one layer to the next, in training only
+  RecurrentInit init{};
 };
 
 /// What a recurrent layer may be given besides its input; undefined where it is not there.
@@ -114,7 +125,7 @@ class RecurrentStep : public Module {
   int64_t hidden_size() const { return hidden_; }
 
  protected:
-  RecurrentStep(const char* name, int64_t gates, int64_t in, int64_t hidden, bool bias);
+  RecurrentStep(const char* name, int64_t gates, int64_t in, int64_t hidden, bool bias, const RecurrentInit& init);
 
   void check(const Variable& x, std::initializer_list<const Variable*> states) const;
   const RecurrentParameters& parameters_of_cell() const { return parameters_; }
@@ -129,7 +140,7 @@ class RecurrentStep : public Module {
 /// One step of a GRU, for decoders: x [B, in], h [B, hidden] -> the next h.
 class GRUCell : public RecurrentStep {
  public:
-  GRUCell(int64_t in, int64_t hidden, bool bias = true, GruOptions options = {});
+  GRUCell(int64_t in, int64_t hidden, bool bias = true, GruOptions options = {}, const RecurrentInit& init = {});
 
   /// Throws ShapeError naming the module.
   Variable operator()(const Variable& x, const Variable& h) const;
@@ -142,7 +153,8 @@ class GRUCell : public RecurrentStep {
 class RnnCell : public RecurrentStep {
  public:
   /// activation: kTanh or kRelu. Throws ValueError for others.
-  RnnCell(int64_t in, int64_t hidden, bool bias = true, Activation activation = Activation::kTanh);
+  RnnCell(int64_t in, int64_t hidden, bool bias = true, Activation activation = Activation::kTanh,
+          const RecurrentInit& init = {});
 
   Variable operator()(const Variable& x, const Variable& h) const;
 
@@ -153,7 +165,7 @@ class RnnCell : public RecurrentStep {
 /// One step of an LSTM, for decoders: x [B, in], h and c [B, hidden] -> the next {h, c}.
 class LSTMCell : public RecurrentStep {
  public:
-  LSTMCell(int64_t in, int64_t hidden, bool bias = true);
+  LSTMCell(int64_t in, int64_t hidden, bool bias = true, const RecurrentInit& init = {});
 
   std::pair<Variable, Variable> operator()(const Variable& x, const Variable& h, const Variable& c) const;
 };

@@ -66,6 +66,7 @@ bool is_private(std::string_view header) {
       "framework/sha256.h",
       "layers/attention/heads.h",
       "layers/module_observer.h",
+      "layers/orthogonal.h",
       "layers/seq2seq/parts.h",
       "layers/decoding/stepper.h",
       "layers/transformer/parts.h",

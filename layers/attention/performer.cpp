@@ -6,32 +6,10 @@
 
 #include "autograd/ops/ops.h"
 #include "framework/fail.h"
+#include "layers/orthogonal.h"
 
 namespace attune {
 namespace {
-
-/// Makes rows of x, `count` of length `size`, orthogonal with their lengths kept (Gram and Schmidt, twice: once leaves
-/// the error of cancellation).
-void orthogonalise(double* x, int64_t count, int64_t size) {
-  for (int64_t i = 0; i < count; ++i) {
-    double* row = x + i * size;
-    const auto dot = [&](const double* a, const double* b) {
-      double total = 0;
-      for (int64_t k = 0; k < size; ++k) total += a[k] * b[k];
-      return total;
-    };
-    const double length = std::sqrt(dot(row, row));
-    for (int pass = 0; pass < 2; ++pass) {
-      for (int64_t j = 0; j < i; ++j) {
-        const double* other = x + j * size;
-        const double part = dot(row, other) / dot(other, other);
-        for (int64_t k = 0; k < size; ++k) row[k] -= part * other[k];
-      }
-    }
-    const double factor = length / std::sqrt(dot(row, row));
-    for (int64_t k = 0; k < size; ++k) row[k] *= factor;
-  }
-}
 
 int64_t feature_count(int64_t head_size, int64_t features) {
   if (features > 0) return features;
@@ -54,7 +32,7 @@ void Performer::redraw(RandomStream& stream) {
   Tensor drawn = stream.normal(directions_.shape(), 0, 1, DType::kFloat64);
   const int64_t size = directions_.dim(1);
   for (int64_t i = 0; orthogonal_ && i < drawn.dim(0); i += size) {
-    orthogonalise(drawn.data<double>() + i * size, std::min(size, drawn.dim(0) - i), size);
+    orthogonalise_rows(drawn.data<double>() + i * size, std::min(size, drawn.dim(0) - i), size);
   }
   Tensor(directions_.value()).copy_(drawn);
 }

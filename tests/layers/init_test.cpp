@@ -7,9 +7,13 @@
 #include <cmath>
 
 #include "framework/error.h"
+#include "framework/math/arithmetic.h"
+#include "framework/math/create.h"
+#include "framework/math/linalg.h"
 #include "layers/conv.h"
 #include "layers/embedding.h"
 #include "layers/linear.h"
+#include "layers/recurrent.h"
 #include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
@@ -155,4 +159,41 @@ TEST_CASE("a function that gives other values than are asked for is refused", "[
   CHECK_THROWS_AS(Linear(4, 3, of(Tensor::zeros({3, 4}, DType::kFloat64))), ShapeError);
   CHECK_THROWS_AS(init::make(init::Function(), {2}), ValueError);
   CHECK_THROWS_AS(init::make(init::TruncatedNormal{.bound = 0}, {2}), ValueError);
+}
+
+TEST_CASE("orthogonal rows or columns have the length that is asked for", "[init]") {
+  for (const Shape& shape : {Shape{7, 7}, Shape{5, 12}, Shape{12, 5}, Shape{4, 2, 3}, Shape{1, 9}}) {
+    const int64_t rows = shape[0], columns = shape.numel() / rows;
+    RandomStream stream(3);
+    const Tensor w = init::orthogonal(shape, 1.5, stream).view({rows, columns}).to(DType::kFloat64);
+    CHECK(w.numel() == shape.numel());
+    const Tensor products = rows <= columns ? matmul(w, w.transpose(0, 1)) : matmul(w.transpose(0, 1), w);
+    CHECK(max_difference(products, 2.25 * eye(std::min(rows, columns), -1, DType::kFloat64)) < 1e-6);
+  }
+  CHECK(init::orthogonal({0, 3}).shape() == Shape{0, 3});
+  CHECK(error_text<ShapeError>([] { init::orthogonal({3}); }) ==
+        "orthogonal: shape [3] given, expected two axes at least");
+}
+
+TEST_CASE("recurrent layers take initial values for each kind of parameter", "[init][recurrent]") {
+  const RecurrentInit init{.weight_ih = init::Constant{0.25}, .weight_hh = init::Orthogonal{}, .bias = init::Zeros{}};
+  const auto holds = [](const Module& module) {
+    for (const auto& [name, parameter] : module.named_parameters()) {
+      INFO(name);
+      const Tensor value = parameter.value();
+      if (name.starts_with("weight_ih")) CHECK(same_values(value, Tensor::full(value.shape(), 0.25)));
+      if (name.starts_with("bias")) CHECK(same_values(value, Tensor::zeros(value.shape())));
+      if (name.starts_with("weight_hh")) {
+        const Tensor columns = value.to(DType::kFloat64);
+        const Tensor products = matmul(columns.transpose(0, 1), columns);
+        CHECK(max_difference(products, eye(4, -1, DType::kFloat64)) < 1e-6);
+      }
+    }
+  };
+  holds(GRU(3, 4, {.layers = 2, .bidirectional = true, .init = init}));
+  holds(LSTM(3, 4, {.init = init}));
+  holds(Rnn(3, 4, {.init = init}));
+  holds(GRUCell(3, 4, true, {}, init));
+  holds(LSTMCell(3, 4, true, init));
+  holds(RnnCell(3, 4, true, Activation::kTanh, init));
 }
