@@ -301,12 +301,14 @@ HWY_INLINE hn::Vec<D> Log(D d, hn::Vec<D> x) {
   return hn::IfThenElse(hn::Ge(x, hn::Zero(d)), y, hn::NaN(d));
 }
 
-/// log(1 + x) for x >= 0, accurate for small x.
+/// log(1 + x), accurate for small x. -infinity at -1, NaN below.
 template <class D>
 HWY_INLINE hn::Vec<D> Log1p(D d, hn::Vec<D> x) {
   const auto one = hn::Set(d, hn::TFromD<D>{1});
   const auto w = hn::Add(x, one);
-  return hn::Add(Log(d, w), hn::Div(hn::Sub(x, hn::Sub(w, one)), w));
+  const auto rounded_off = hn::Div(hn::Sub(x, hn::Sub(w, one)), w);  // NaN where w is 0 or infinite
+  const auto usual = hn::And(hn::Gt(w, hn::Zero(d)), hn::Lt(w, hn::Inf(d)));
+  return hn::Add(Log(d, w), hn::IfThenElseZero(usual, rounded_off));
 }
 
 /// tanh(x) = -t / (t + 2), t = exp(-2 |x|) - 1.
