@@ -6,6 +6,7 @@
 #define ATTUNE_UNARY_KERNELS(X) \
   X(exp, Exp)                   \
   X(log, Log)                   \
+  X(log1p, Log1p)               \
   X(sqrt, Sqrt)                 \
   X(square, Square)             \
   X(reciprocal, Reciprocal)     \

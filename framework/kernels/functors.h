@@ -106,6 +106,17 @@ struct Log {  // of x
   }
 };
 
+struct Log1p {  // of x
+  template <class T>
+  ATTUNE_HD T forward(T x) const {
+    return log1p(x);
+  }
+  template <class T>
+  ATTUNE_HD T derivative(T x) const {
+    return T(1) / (T(1) + x);
+  }
+};
+
 struct Sqrt {  // of y
   template <class T>
   ATTUNE_HD T forward(T x) const {

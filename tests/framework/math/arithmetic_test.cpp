@@ -143,6 +143,14 @@ TEST_CASE("functions of elements", "[math]") {
   agrees(erf(x), [](double v) { return std::erf(v); });
   agrees(sigmoid(x), [](double v) { return 1 / (1 + std::exp(-v)); });
   agrees(log(abs(x)), [](double v) { return std::log(std::abs(v)); });
+  agrees(log1p(abs(x)), [](double v) { return std::log1p(std::abs(v)); });
+  agrees(log1p(1e-9 * x), [](double v) { return std::log1p(1e-9 * v); });
+  const Numbers ends = values(log1p(Tensor::from(Numbers{-1, -2, kInfinity, -0.75, 0}, {5})));
+  CHECK(ends[0] == -kInfinity);
+  CHECK(std::isnan(ends[1]));
+  CHECK(ends[2] == kInfinity);
+  CHECK(std::abs(ends[3] - std::log1p(-0.75)) < 1e-15);
+  CHECK(ends[4] == 0);
   agrees(sqrt(abs(x)), [](double v) { return std::sqrt(std::abs(v)); });
   agrees(rsqrt(abs(x)), [](double v) { return 1 / std::sqrt(std::abs(v)); });
   agrees(reciprocal(x), [](double v) { return 1 / v; });
