@@ -175,6 +175,7 @@ Variable affine(const Variable& x, double factor, double offset) {
 Variable exp(const Variable& x) { return unary("exp", x, Keeps::kOutput, kernels::exp, kernels::exp_backward); }
 Variable log(const Variable& x) { return unary("log", x, Keeps::kInput, kernels::log, kernels::log_backward); }
 Variable log1p(const Variable& x) { return unary("log1p", x, Keeps::kInput, kernels::log1p, kernels::log1p_backward); }
+Variable expm1(const Variable& x) { return unary("expm1", x, Keeps::kOutput, kernels::expm1, kernels::expm1_backward); }
 Variable sqrt(const Variable& x) { return unary("sqrt", x, Keeps::kOutput, kernels::sqrt, kernels::sqrt_backward); }
 Variable rsqrt(const Variable& x) {
   check_operand("rsqrt", "x", x);

@@ -51,6 +51,7 @@ inline Variable operator/(const Variable& x, double divisor) { return affine(x, 
 Variable exp(const Variable& x);
 Variable log(const Variable& x);
 Variable log1p(const Variable& x);  ///< log(1 + x), precise for small x
+Variable expm1(const Variable& x);  ///< exp(x) - 1, precise for small x
 Variable sqrt(const Variable& x);
 Variable square(const Variable& x);
 Variable rsqrt(const Variable& x);  ///< 1 / sqrt(x)

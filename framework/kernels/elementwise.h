@@ -7,6 +7,7 @@
   X(exp, Exp)                   \
   X(log, Log)                   \
   X(log1p, Log1p)               \
+  X(expm1, Expm1)               \
   X(sqrt, Sqrt)                 \
   X(square, Square)             \
   X(reciprocal, Reciprocal)     \

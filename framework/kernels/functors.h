@@ -117,6 +117,17 @@ struct Log1p {  // of x
   }
 };
 
+struct Expm1 {  // of y
+  template <class T>
+  ATTUNE_HD T forward(T x) const {
+    return expm1(x);
+  }
+  template <class T>
+  ATTUNE_HD T derivative(T y) const {
+    return y + T(1);
+  }
+};
+
 struct Sqrt {  // of y
   template <class T>
   ATTUNE_HD T forward(T x) const {

@@ -283,6 +283,7 @@ Tensor square(const Tensor& x) {
 Tensor exp(const Tensor& x) { return unary_of("exp", x, kernels::exp); }
 Tensor log(const Tensor& x) { return unary_of("log", x, kernels::log); }
 Tensor log1p(const Tensor& x) { return unary_of("log1p", x, kernels::log1p); }
+Tensor expm1(const Tensor& x) { return unary_of("expm1", x, kernels::expm1); }
 Tensor sqrt(const Tensor& x) { return unary_of("sqrt", x, kernels::sqrt); }
 Tensor rsqrt(const Tensor& x) {
   check_floating("rsqrt", "x", x);

@@ -66,6 +66,7 @@ Tensor square(const Tensor& x);
 Tensor exp(const Tensor& x);
 Tensor log(const Tensor& x);
 Tensor log1p(const Tensor& x);  ///< log(1 + x), precise for small x
+Tensor expm1(const Tensor& x);  ///< exp(x) - 1, precise for small x
 Tensor sqrt(const Tensor& x);
 Tensor rsqrt(const Tensor& x);  ///< 1 / sqrt(x)
 Tensor reciprocal(const Tensor& x);

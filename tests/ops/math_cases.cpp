@@ -47,6 +47,7 @@ void add_math_cases(std::vector<OpCase>& cases) {
   row("rsqrt", "positive", {{{5, 67}, 0.5, 3}}, [](Vars v) { return rsqrt(v[0]); });
   row("rsqrt", "empty", {{{0}, 0.5, 3}}, [](Vars v) { return rsqrt(v[0]); });
   row("log1p", "both sides of 0", {{{5, 67}, -0.8, 3}}, [](Vars v) { return log1p(v[0]); });
+  row("expm1", "both sides of 0", {{{5, 67}, -3, 3}}, [](Vars v) { return expm1(v[0]); });
   row("erf", "both sides", {{{5, 67}, -3, 3}}, [](Vars v) { return erf(v[0]); });
   row("erf", "empty", {{{0}}}, [](Vars v) { return erf(v[0]); });
   for (const double exponent : {0.0, 1.0, 2.0, 3.0, -1.0}) {

@@ -27,6 +27,7 @@ TEST_CASE("Variables give what Tensors give", "[ops][math]") {
   agrees("2 / x", x, [](const auto& v) { return 2 / v; });
   agrees("pow", positive, [](const auto& v) { return pow(v, 1.5); });
   agrees("pow of both", positive, [](const auto& v) { return pow(v, v); });
+  agrees("expm1", x, [](const auto& v) { return expm1(v); });
   agrees("log1p", positive, [](const auto& v) { return log1p(v); });
   agrees("rsqrt", positive, [](const auto& v) { return rsqrt(v); });
   agrees("erf", x, [](const auto& v) { return erf(v); });

@@ -143,6 +143,8 @@ TEST_CASE("functions of elements", "[math]") {
   agrees(erf(x), [](double v) { return std::erf(v); });
   agrees(sigmoid(x), [](double v) { return 1 / (1 + std::exp(-v)); });
   agrees(log(abs(x)), [](double v) { return std::log(std::abs(v)); });
+  agrees(expm1(x), [](double v) { return std::expm1(v); });
+  agrees(expm1(1e-9 * x), [](double v) { return std::expm1(1e-9 * v); });
   agrees(log1p(abs(x)), [](double v) { return std::log1p(std::abs(v)); });
   agrees(log1p(1e-9 * x), [](double v) { return std::log1p(1e-9 * v); });
   const Numbers ends = values(log1p(Tensor::from(Numbers{-1, -2, kInfinity, -0.75, 0}, {5})));
