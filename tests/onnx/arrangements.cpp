@@ -9,12 +9,18 @@ namespace attune::onnx {
 namespace {
 
 Ways reshaped(const Case& c) {
-  Shape shape = to_shape(c.in(1));
-  const Shape& old = c.in(0).shape();
-  for (int axis = 0; axis < shape.rank(); ++axis) {
-    if (shape[axis] == 0 && c.integer("allowzero", 0) == 0) shape[axis] = old[axis];
+  // A 0 keeps an extent, -1 is what is left: both are known here.
+  auto extents = c.in(1).to_vector<int64_t>();
+  int64_t others = 1;
+  for (size_t i = 0; i < extents.size(); ++i) {
+    if (extents[i] == 0 && c.integer("allowzero", 0) == 0) extents[i] = c.in(0).dim(static_cast<int>(i));
+    if (extents[i] >= 0) others *= extents[i];
   }
-  return {{reshape(c.var(0), shape).value()}};
+  for (int64_t& extent : extents) {
+    if (extent < 0) extent = c.in(0).numel() / others;
+  }
+  const Shape shape{std::span<const int64_t>(extents)};
+  return {{c.in(0).reshape(shape)}, {reshape(c.var(0), shape).value()}};
 }
 
 Ways flattened(const Case& c) {

@@ -9,6 +9,9 @@ no claim to: quantisation, signal processing, detection, trees. cases.json is a 
 inputs and outputs in the order of the node's; one is null where it is absent, else {"dtype", "shape", "offset"}, where
 offset counts bytes in cases.bin. float16 is written as float32, bfloat16 as its bits, bool and all integers but int64
 as int64; "dtype" remains ONNX's.
+
+The suite's recurrent layers have weights that are all alike, which do not tell gates apart. So there are cases beyond
+it, of random weights, whose results are those of onnx.reference.
 """
 
 import json
@@ -20,6 +23,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
+from onnx.reference import ReferenceEvaluator
 
 OPERATORS = """
 Attention FlexAttention LinearAttention RotaryEmbedding TensorScatter CausalConvWithState Abs Adagrad Adam Add And ArgMax
@@ -64,6 +68,43 @@ def aligned(names, tensors, blob):
     return [store(next(tensors), blob) if name else None for name in names]
 
 
+def recurrent_cases(blob):
+    random = np.random.default_rng(1)
+    steps, batch, width, hidden = 4, 3, 5, 6
+    for op, gates, options in (("RNN", 1, {}), ("GRU", 3, {}), ("GRU", 3, {"linear_before_reset": 1}), ("LSTM", 4, {})):
+        for direction in ("forward", "reverse", "bidirectional"):
+            count = 2 if direction == "bidirectional" else 1
+            shapes = {
+                "x": (steps, batch, width),
+                "w": (count, gates * hidden, width),
+                "r": (count, gates * hidden, hidden),
+                "b": (count, 2 * gates * hidden),
+                "": None,  # lengths
+                "h": (count, batch, hidden),
+            }
+            if op == "LSTM":
+                shapes["c"] = shapes["h"]
+            values = {name: random.normal(size=s).astype(np.float32) / 2 for name, s in shapes.items() if s}
+            outputs = ["y", "y_h", "y_c"] if op == "LSTM" else ["y", "y_h"]
+            node = helper.make_node(op, list(shapes), outputs, hidden_size=hidden, direction=direction, **options)
+            graph = helper.make_graph(
+                [node],
+                "recurrent",
+                [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, v.shape) for n, v in values.items()],
+                [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in outputs],
+            )
+            model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
+            results = ReferenceEvaluator(model).run(None, values)
+            yield {
+                "name": "_".join(["reference", op.lower(), *options, direction]),
+                "op": op,
+                "opset": 22,
+                "attributes": {a.name: attribute(a) for a in node.attribute},
+                "inputs": aligned(node.input, values.values(), blob),
+                "outputs": aligned(node.output, results, blob),
+            }
+
+
 def main(folder):
     warnings.filterwarnings("ignore")
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +127,7 @@ def main(folder):
                 "outputs": aligned(node.output, outputs, blob),
             }
         )
+    cases += recurrent_cases(blob)
     (folder / "cases.bin").write_bytes(blob)
     (folder / "cases.json").write_text(json.dumps(cases, indent=0))
     print(f"onnx {onnx.__version__}: {len(cases)} cases, {len(blob)} bytes")

@@ -32,7 +32,7 @@ Tolerance tolerance_of(const Case& c, DType dtype) {
   if (c.float16) return {2e-3, 2e-3};
   if (dtype == DType::kBFloat16) return {1.0 / 128, 1.0 / 128};
   // Its results are literals of four digits.
-  if (c.name == "test_averagepool_2d_ceil") return {1e-4, 0};
+  if (c.name == "test_averagepool_2d_ceil_last_window_starts_on_pad") return {1e-4, 0};
   return {1e-5, 1e-5};
 }
 
@@ -52,10 +52,11 @@ std::optional<std::string> difference(const Case& c, const Tensor& y, const Tens
   const Tolerance allowed = tolerance_of(c, expected.dtype());
   size_t differ = 0, first = 0;
   for (size_t i = a.size(); i-- > 0;) {
-    const bool same = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])) ||
-                      std::abs(a[i] - b[i]) <= allowed.absolute + allowed.relative * std::abs(b[i]);
-    // An infinity is within no tolerance of a number, and every number within an infinite one.
-    if (same && std::isinf(a[i]) == std::isinf(b[i])) continue;
+    // Every number is within an infinite tolerance, another infinity too.
+    const bool exact = !std::isfinite(a[i]) || !std::isfinite(b[i]);
+    const bool same = exact ? a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]))
+                            : std::abs(a[i] - b[i]) <= allowed.absolute + allowed.relative * std::abs(b[i]);
+    if (same) continue;
     ++differ;
     first = i;
   }
@@ -110,7 +111,7 @@ int run_all(const std::string& folder, bool all) {
                          add_attention, add_recurrent, add_training}) {
     add(operators);
   }
-  Counts total;
+  Counts total, beyond;
   std::map<std::string, Counts> by_operator;
   std::map<std::string, int> reasons, float16;
   for (const Case& c : read_cases(folder)) {
@@ -120,6 +121,10 @@ int run_all(const std::string& folder, bool all) {
                  outcome.why);
     }
     const auto verdict = static_cast<size_t>(outcome.verdict);
+    if (!c.name.starts_with("test_")) {
+      ++beyond.by_verdict[verdict];
+      continue;
+    }
     for (Counts* counts : {&total, &by_operator[c.op]}) {
       ++(c.float16 ? counts->float16 : counts->by_verdict[verdict]);
     }
@@ -133,11 +138,12 @@ int run_all(const std::string& folder, bool all) {
   fmt::print("| --- | --- | --- | --- | --- | --- |\n");
   total.print("**all**");
   for (const auto& [name, counts] : by_operator) counts.print(name);
+  beyond.print("beyond the suite");
   fmt::print("\nNot expressible:\n");
   for (const auto& [reason, count] : reasons) fmt::print("{:4} {}\n", count, reason);
   fmt::print("\nfloat16, the same numbers in float32 within 2e-3:\n");
   for (const auto& [verdict, count] : float16) fmt::print("{:4} {}\n", count, verdict);
-  return total.by_verdict[1] == 0 ? 0 : 1;
+  return total.by_verdict[1] + beyond.by_verdict[1] == 0 ? 0 : 1;
 }
 
 }  // namespace

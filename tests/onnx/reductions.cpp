@@ -74,8 +74,10 @@ Ways over_axis(const Case& c, F f) {
 
 Ways lp_normalization(const Case& c) {
   const int axis = static_cast<int>(c.integer("axis", -1));
+  // Of nothing but zeros ONNX makes zeros.
   const auto normalized = [&](const auto& x) {
-    return x / (c.integer("p", 2) == 1 ? sum(abs(x), axis, true) : norm(x, axis, true));
+    const auto size = c.integer("p", 2) == 1 ? sum(abs(x), axis, true) : norm(x, axis, true);
+    return where(norm(c.in(0), axis, true) == 0, x, x / size);
   };
   return {{normalized(c.in(0))}, {normalized(c.var(0)).value()}};
 }
@@ -133,7 +135,10 @@ void add_reductions(Operators& ops) {
     return reduction(c, [](const auto& x, const Axes& axes, bool keep) { return log(sum(x, axes, keep)); });
   };
   ops["ReduceLogSumExp"] = [](const Case& c) {
-    return reduction(c, [](const auto& x, const Axes& axes, bool keep) { return logsumexp(x, axes, keep); });
+    return reduction(c, [](const auto& x, const Axes& axes, bool keep) {
+      // Of nothing logsumexp() is an error, ONNX's is -infinity.
+      return x.numel() == 0 ? log(sum(exp(x), axes, keep)) : logsumexp(x, axes, keep);
+    });
   };
   ops["ReduceMax"] = [](const Case& c) {
     return extremum(
