@@ -46,7 +46,8 @@ Variable as_step(const Variable& states) { return reshape(states, {states.dim(1)
 
 }  // namespace
 
-RecurrentLayers::RecurrentLayers(const char* name, int64_t gates, int64_t in, int64_t hidden, RecurrentOptions options)
+RecurrentLayers::RecurrentLayers(const char* name, int64_t gates, int64_t in, int64_t hidden,
+                                 const RecurrentOptions& options)
     : name_(name), gates_(gates), in_(in), hidden_(hidden), options_(options) {
   check_widths(name, in, hidden);
   require<ValueError>(options.layers > 0, "{}: {} layers given, expected at least 1", name, options.layers);
@@ -106,7 +107,7 @@ RecurrentResult RecurrentLayers::stack(const Variable& x, const Layer& layer) co
   return last;
 }
 
-Rnn::Rnn(int64_t in, int64_t hidden, RecurrentOptions options, Activation activation)
+Rnn::Rnn(int64_t in, int64_t hidden, const RecurrentOptions& options, Activation activation)
     : RecurrentLayers("Rnn", 1, in, hidden, options), activation_(check_activation("Rnn", activation)) {}
 
 RecurrentResult Rnn::operator()(const Variable& x, const Tensor& lengths, const Variable& h0) const {
@@ -121,7 +122,7 @@ RecurrentResult Rnn::run(const Variable& x, const RecurrentInputs& inputs) const
   });
 }
 
-GRU::GRU(int64_t in, int64_t hidden, RecurrentOptions options, GruOptions gru)
+GRU::GRU(int64_t in, int64_t hidden, const RecurrentOptions& options, GruOptions gru)
     : RecurrentLayers("GRU", 3, in, hidden, options), gru_(gru) {}
 
 RecurrentResult GRU::operator()(const Variable& x, const Tensor& lengths, const Variable& h0) const {
@@ -135,7 +136,8 @@ RecurrentResult GRU::run(const Variable& x, const RecurrentInputs& inputs) const
   });
 }
 
-LSTM::LSTM(int64_t in, int64_t hidden, RecurrentOptions options) : RecurrentLayers("LSTM", 4, in, hidden, options) {}
+LSTM::LSTM(int64_t in, int64_t hidden, const RecurrentOptions& options)
+    : RecurrentLayers("LSTM", 4, in, hidden, options) {}
 
 RecurrentResult LSTM::operator()(const Variable& x, const Tensor& lengths, const Variable& h0,
                                  const Variable& c0) const {

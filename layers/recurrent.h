@@ -55,7 +55,7 @@ class RecurrentLayers : public Module {
 
  protected:
   /// Throws ValueError for widths or layers below 1 and a dropout outside [0, 1).
-  RecurrentLayers(const char* name, int64_t gates, int64_t in, int64_t hidden, RecurrentOptions options);
+  RecurrentLayers(const char* name, int64_t gates, int64_t in, int64_t hidden, const RecurrentOptions& options);
 
   /// layer(x, l, parameters of layer l) for all layers, with dropout between them.
   template <class Layer>
@@ -77,7 +77,7 @@ class RecurrentLayers : public Module {
 class Rnn : public RecurrentLayers {
  public:
   /// activation: kTanh or kRelu. Throws ValueError for others.
-  Rnn(int64_t in, int64_t hidden, RecurrentOptions options = {}, Activation activation = Activation::kTanh);
+  Rnn(int64_t in, int64_t hidden, const RecurrentOptions& options = {}, Activation activation = Activation::kTanh);
 
   RecurrentResult operator()(const Variable& x, const Tensor& lengths = {}, const Variable& h0 = {}) const;
   RecurrentResult run(const Variable& x, const RecurrentInputs& inputs) const override;
@@ -92,7 +92,7 @@ class Rnn : public RecurrentLayers {
 ///     hidden [layers * directions, B, hidden], the state behind every sample's last step
 class GRU : public RecurrentLayers {
  public:
-  GRU(int64_t in, int64_t hidden, RecurrentOptions options = {}, GruOptions gru = {});
+  GRU(int64_t in, int64_t hidden, const RecurrentOptions& options = {}, GruOptions gru = {});
 
   /// lengths: int64 [B], undefined: all S steps are real. h0: [layers * directions, B, hidden], undefined: 0. Throws
   /// ShapeError naming the module.
@@ -107,7 +107,7 @@ class GRU : public RecurrentLayers {
 /// with a second state `cell` of the shape of `hidden`.
 class LSTM : public RecurrentLayers {
  public:
-  LSTM(int64_t in, int64_t hidden, RecurrentOptions options = {});
+  LSTM(int64_t in, int64_t hidden, const RecurrentOptions& options = {});
 
   RecurrentResult operator()(const Variable& x, const Tensor& lengths = {}, const Variable& h0 = {},
                              const Variable& c0 = {}) const;
