@@ -18,9 +18,9 @@ namespace {
 /// What a kernel was called with, as CudaPlugin says.
 template <class Param>
 void keep(const Param& param) {
-  if constexpr (std::is_same_v<Param, Tensor>) keep_while_recorded(param);
+  if constexpr (std::is_same_v<Param, Tensor>) cuda::keep_while_recorded(param);
   if constexpr (std::is_same_v<Param, AttentionSpec>) {
-    for (const Tensor* x : {&param.mask.lengths, &param.mask.keep, &param.mask.blocks}) keep_while_recorded(*x);
+    for (const Tensor* x : {&param.mask.lengths, &param.mask.keep, &param.mask.blocks}) cuda::keep_while_recorded(*x);
   }
 }
 
