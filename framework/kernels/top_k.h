@@ -5,7 +5,7 @@
 namespace attune {
 
 /// values[r], indices[r] (int64) = the k largest of row r and where they are, largest first, the first of equals first;
-/// NaN counts as -infinity. x: [rows, n], values, indices: [rows, k], contiguous; 0 <= k <= n.
+/// NaN counts as largest. x: [rows, n], values, indices: [rows, k], contiguous; 0 <= k <= n.
 ATTUNE_KERNEL(top_k, const Tensor& x, Tensor& values, Tensor& indices);
 
 /// indices[r] (int64) = the places of row r in the order of their elements, the first of equals first; NaN counts as

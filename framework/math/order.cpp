@@ -46,13 +46,13 @@ Tensor taken(const Tensor& rows, const Tensor& indices) {
   return y;
 }
 
-// Few of floating rows are selected without sorting all. What is looked for: the largest, no NaN among them.
+// Few of floating rows are selected without sorting all.
 Tensor selected_places(const Tensor& rows, int64_t k, bool largest) {
   const Tensor wide = rows.dtype() == DType::kBFloat16 ? rows.to(DType::kFloat32) : rows;
-  const Tensor numbers = where(isnan(wide), std::numeric_limits<double>::infinity(), wide);
   Tensor values = Tensor::empty({rows.dim(0), k}, wide.dtype(), rows.device());
   Tensor indices = Tensor::empty({rows.dim(0), k}, DType::kInt64, rows.device());
-  kernels::top_k(largest ? numbers : -numbers, values, indices);
+  // The smallest are the largest of -x, NaN being last.
+  kernels::top_k(largest ? wide : -where(isnan(wide), std::numeric_limits<double>::infinity(), wide), values, indices);
   return indices;
 }
 

@@ -31,7 +31,8 @@ double log_sum_exp_row(const T* x, int64_t n, double scale) {
   return scale * static_cast<double>(largest) + std::log(static_cast<double>(lane_sum<T>(total)));
 }
 
-/// First j >= begin from where a block of elements begins of which one is above the bound; where blocks end if none is.
+/// First j >= begin from where a block of elements begins of which one is above the bound, or NaN; where blocks end if
+/// none is.
 template <class T>
 int64_t skip_below(const T* x, int64_t begin, int64_t n, T bound) {
   const hn::ScalableTag<T> d;
@@ -39,9 +40,9 @@ int64_t skip_below(const T* x, int64_t begin, int64_t n, T bound) {
   const auto limit = hn::Set(d, bound);
   int64_t j = begin;
   for (; j + 4 * lanes <= n; j += 4 * lanes) {
-    const auto above = [&](int64_t at) HWY_ATTR { return hn::Gt(hn::LoadU(d, x + at), limit); };
-    const auto any = hn::Or(hn::Or(above(j), above(j + lanes)), hn::Or(above(j + 2 * lanes), above(j + 3 * lanes)));
-    if (!hn::AllFalse(d, any)) break;
+    const auto below = [&](int64_t at) HWY_ATTR { return hn::Le(hn::LoadU(d, x + at), limit); };  // which NaN is not
+    const auto all = hn::And(hn::And(below(j), below(j + lanes)), hn::And(below(j + 2 * lanes), below(j + 3 * lanes)));
+    if (!hn::AllTrue(d, all)) break;
   }
   return j;
 }
@@ -67,6 +68,12 @@ namespace {
 
 int64_t row_grain(int64_t width) { return std::max<int64_t>(1, 4096 / std::max<int64_t>(width, 1)); }
 
+/// NaN is above everything.
+template <class T>
+bool above(T a, T b) {
+  return a > b || (a != a && b == b);
+}
+
 template <class T>
 struct Entry {
   T value;
@@ -74,7 +81,7 @@ struct Entry {
 
   /// Larger, or the first of equals.
   friend bool operator<(const Entry& a, const Entry& b) {
-    return a.value > b.value || (a.value == b.value && a.index < b.index);
+    return above(a.value, b.value) || (!above(b.value, a.value) && a.index < b.index);
   }
 };
 
@@ -82,9 +89,7 @@ struct Entry {
 template <class T>
 void top_k_row(const T* x, int64_t n, std::vector<Entry<T>>& heap, T* values, int64_t* indices) {
   const auto k = std::ssize(heap);
-  for (int64_t j = 0; j < k; ++j) {
-    heap[static_cast<size_t>(j)] = {std::isnan(x[j]) ? -std::numeric_limits<T>::infinity() : x[j], j};
-  }
+  for (int64_t j = 0; j < k; ++j) heap[static_cast<size_t>(j)] = {x[j], j};
   std::make_heap(heap.begin(), heap.end());
   constexpr int64_t kLook = 64;  // elements behind a place where vectors found one
   for (int64_t j = k; j < n;) {
@@ -94,7 +99,7 @@ void top_k_row(const T* x, int64_t n, std::vector<Entry<T>>& heap, T* values, in
       j = HWY_DYNAMIC_DISPATCH(skip_double)(x, j, n, heap.front().value);
     }
     for (const int64_t end = std::min(n, j + kLook); j < end; ++j) {
-      if (!(x[j] > heap.front().value)) continue;
+      if (!above(x[j], heap.front().value)) continue;
       std::pop_heap(heap.begin(), heap.end());
       heap.back() = {x[j], j};
       std::push_heap(heap.begin(), heap.end());

@@ -4,21 +4,27 @@
 namespace attune::cuda {
 namespace {
 
-/// The better of two elements: the larger, or the first of equals. NaN counts as -infinity.
+/// NaN is above everything.
+template <class C>
+__device__ bool above(C a, C b) {
+  return a > b || (a != a && b == b);
+}
+
+/// The better of two elements: the larger, or the first of equals.
 template <class C>
 struct Candidate {
   C value = minus_infinity<C>();
   int64_t index = INT64_MAX;
 
   __device__ Candidate() {}
-  __device__ Candidate(C v, int64_t i) : value(v == v ? v : minus_infinity<C>()), index(i) {}
+  __device__ Candidate(C v, int64_t i) : value(v), index(i) {}
 
   /// Behind `last` in the order that is looked for.
   __device__ bool behind(const Candidate& last) const {
-    return value < last.value || (value == last.value && index > last.index);
+    return above(last.value, value) || (!above(value, last.value) && index > last.index);
   }
   __device__ static Candidate better(const Candidate& a, const Candidate& b) {
-    return a.value > b.value || (a.value == b.value && a.index < b.index) ? a : b;
+    return above(a.value, b.value) || (!above(b.value, a.value) && a.index < b.index) ? a : b;
   }
   __device__ Candidate shuffled(int step) const {
     Candidate out;
