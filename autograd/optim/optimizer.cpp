@@ -21,7 +21,9 @@ ParameterList::ParameterList(const Entries& parameters) {
     require<ValueError>(names.insert(name).second, "optimizer: two parameters are named '{}'", name);
     entries_.emplace_back(name, parameter);
   }
-  require<ValueError>(!entries_.empty(), "optimizer: the list of parameters is empty, expected one at least; give a module's named_parameters()");
+  require<ValueError>(
+      !entries_.empty(),
+      "optimizer: the list of parameters is empty, expected one at least; give a module's named_parameters()");
 }
 
 namespace {
