@@ -48,7 +48,7 @@ Tensor taken(const Tensor& rows, const Tensor& indices) {
 
 // Few of floating rows are selected without sorting all.
 Tensor selected_places(const Tensor& rows, int64_t k, bool largest) {
-  const Tensor wide = rows.dtype() == DType::kBFloat16 ? rows.to(DType::kFloat32) : rows;
+  const Tensor wide = widen(rows);
   Tensor values = Tensor::empty({rows.dim(0), k}, wide.dtype(), rows.device());
   Tensor indices = Tensor::empty({rows.dim(0), k}, DType::kInt64, rows.device());
   // The smallest are the largest of -x, NaN being last.

@@ -144,7 +144,7 @@ Tensor log_normalizer(const Tensor& x, double temperature) {
   require<ValueError>(temperature > 0, "{}: temperature is {}, expected above 0", kOp, temperature);
   const Reduced reduced(kOp, x.shape(), {-1});
   reduced.require_elements(kOp, "largest element");
-  const Tensor wide = x.dtype() == DType::kBFloat16 ? x.to(DType::kFloat32) : x.contiguous();
+  const Tensor wide = widen(x).contiguous();
   Tensor y = Tensor::empty(reduced.result(false), DType::kFloat64, x.device());
   Tensor rows = y.view({y.numel()});
   kernels::log_sum_exp(wide.view({y.numel(), x.dim(-1)}), 1 / temperature, rows);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -133,15 +132,13 @@ void argsort(const Tensor& x, bool descending, Tensor& indices) {
   const int64_t n = x.shape()[1];
   auto* places = indices.data<int64_t>();
   const auto sort_rows = [&]<class T>(T) {
-    // NaN counts as largest.
-    const auto below = [](T a, T b) { return a < b || (b != b && a == a); };
     parallel_for(x.shape()[0], row_grain(n), [&](int64_t begin, int64_t end, int64_t) {
       for (int64_t r = begin; r < end; ++r) {
         const T* row = x.data<T>() + r * n;
         int64_t* index = places + r * n;
         std::iota(index, index + n, int64_t{0});
         std::stable_sort(index, index + n, [&](int64_t a, int64_t b) {
-          return descending ? below(row[b], row[a]) : below(row[a], row[b]);
+          return descending ? above(row[a], row[b]) : above(row[b], row[a]);
         });
       }
     });
